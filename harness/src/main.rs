@@ -1,0 +1,3 @@
+//! The `clip-harness` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `clip-service` command.
+
+fn main() {}
