@@ -10,8 +10,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::media::MediaError;
-use crate::model::{Clip, ClipId, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
-
+use crate::model::{
+    Clip, ClipId, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video, VideoId,
+};
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +164,12 @@ pub trait Blobs: Send + Sync + 'static {
     /// Size in bytes.
     fn size<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<u64>>;
     /// Reads `length` bytes from `offset` (fewer at the end).
-    fn read<'a>(&'a self, key: &'a str, offset: u64, length: u64) -> BoxFuture<'a, StoreResult<Bytes>>;
+    fn read<'a>(
+        &'a self,
+        key: &'a str,
+        offset: u64,
+        length: u64,
+    ) -> BoxFuture<'a, StoreResult<Bytes>>;
     /// A new temporary file path on the same medium, so that [`Self::adopt`] is a rename. Removed with the guard.
     fn scratch(&self) -> StoreResult<tempfile::TempDir>;
     /// Removes a blob; removing one that is not there is no error.

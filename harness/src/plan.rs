@@ -1,0 +1,448 @@
+//! What will happen, decided before anything starts: names resolved, random choices drawn, defaults filled in.
+//!
+//! Pure data and pure functions. A plan is stored with every record, so that a run can be judged and repeated later.
+
+use std::time::Duration;
+
+use clip_service::units::HumanDuration;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::expr::Expectation;
+
+/// A resolved scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the scenario.
+    pub name: String,
+    /// One sentence on what it shows.
+    pub about: Option<String>,
+    /// For choosing scenarios.
+    pub tags: Vec<String>,
+    /// The scenario file as it was given on the command line; empty when the plan was built in code.
+    pub file: String,
+    /// Seed of everything random in the run.
+    pub seed: u64,
+    /// Bound on the whole run, start-up and drain included.
+    pub limit: HumanDuration,
+    /// What is started.
+    pub system: SystemPlan,
+    /// What is asked of it, in the order written.
+    pub load: Vec<LoadPlan>,
+    /// What must hold before the first fault; the baseline; what "recovered" means.
+    pub steady: Option<SteadyPlan>,
+    /// What goes wrong, in order of start as far as that is known.
+    pub faults: Vec<FaultPlan>,
+    /// What must hold.
+    pub expect: ExpectPlan,
+    /// When any of these turns true the run stops, undoes everything and ends as aborted.
+    pub abort: Vec<Expectation>,
+    /// Files to write.
+    pub formats: Vec<Format>,
+    /// Expected length of the run: load, faults as far as known, without start-up and drain.
+    pub estimate: HumanDuration,
+}
+
+/// Where nodes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Tasks of this process.
+    Embedded,
+    /// Child processes.
+    Process,
+}
+
+/// What is started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SystemPlan {
+    /// Where.
+    pub runtime: RuntimeKind,
+    /// In order of start; a node is started when all before it are ready, equal `wave`s together.
+    pub nodes: Vec<NodePlan>,
+    /// Every edge between nodes, and from the client in.
+    pub links: Vec<LinkPlan>,
+    /// Name of the link that load enters through.
+    pub entry: String,
+    /// Names of media fixtures that are made and uploaded before load starts (`talk`).
+    pub fixtures: Vec<String>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodePlan {
+    /// Unique name, also its host name (`processor-2`).
+    pub name: String,
+    /// Nodes of a lower wave are ready before it is started.
+    pub wave: u32,
+    /// How to start it.
+    pub start: NodeStart,
+    /// When it counts as ready.
+    pub ready: ReadyPlan,
+}
+
+/// How a node is started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeStart {
+    /// A role of the clip service.
+    Service {
+        /// Which.
+        role: ServiceRole,
+        /// Keys of its configuration that differ from the defaults.
+        config: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Any other program (process runtime only). It must listen on the port in the environment variable `PORT`.
+    Run {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// Additional environment; values may name links as `$(link.NAME)`.
+        env: IndexMap<String, String>,
+    },
+}
+
+/// Roles of the clip service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceRole {
+    /// Keeps the list of instances.
+    Registry,
+    /// Takes requests.
+    Gateway,
+    /// Does media work.
+    Processor,
+}
+
+/// When a node counts as ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadyPlan {
+    /// `GET` this path ...
+    pub path: String,
+    /// ... until it answers this status ...
+    pub status: u16,
+    /// ... within this time.
+    pub within: HumanDuration,
+}
+
+/// One edge. Every edge runs through a TCP proxy with a stable address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPlan {
+    /// `gateway-1->processor-2`, `client->gateway-1`.
+    pub name: String,
+    /// Node it comes from; `client` for the load generator.
+    pub from: String,
+    /// Node it leads to.
+    pub to: String,
+}
+
+/// One load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadPlan {
+    /// Name, the first part of its metrics (`frames`).
+    pub name: String,
+    /// How work arrives.
+    pub model: LoadModel,
+    /// A request not answered by then has failed. Per step.
+    pub timeout: HumanDuration,
+    /// Done in order by each arrival or user.
+    pub steps: Vec<StepPlan>,
+}
+
+/// How work arrives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadModel {
+    /// Open: whether or not the system keeps up.
+    Arrivals {
+        /// How arrivals are spaced.
+        shape: Shape,
+        /// Rate over time.
+        stages: Vec<Stage>,
+        /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout.
+        max_in_flight: usize,
+    },
+    /// Closed: so many users, each thinking between rounds.
+    Users {
+        /// How many.
+        count: usize,
+        /// Shortest and longest pause between rounds.
+        think: (HumanDuration, HumanDuration),
+        /// Time over which they start.
+        ramp_up: HumanDuration,
+        /// How long they stay, ramp-up included.
+        stay: HumanDuration,
+    },
+}
+
+/// How arrivals are spaced.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Evenly.
+    #[default]
+    Even,
+    /// At random, as independent users do.
+    Poisson,
+}
+
+/// Rate over a stretch of time: a straight line from `from` to `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Arrivals per second at its start.
+    pub from: f64,
+    /// Arrivals per second at its end.
+    pub to: f64,
+    /// Its length.
+    pub length: HumanDuration,
+}
+
+/// One request. Texts may hold `$(…)`: `$(uuid)`, `$(random 0..60)`, `$(fixture.talk)`, or the name of a capture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Header values.
+    pub headers: IndexMap<String, String>,
+    /// JSON body.
+    pub json: Option<serde_json::Value>,
+    /// What counts as ok.
+    pub expect: StepExpect,
+    /// Name to JSON path (`$.job_id`) in the answer.
+    pub capture: IndexMap<String, String>,
+    /// The first capture is entered in the ledger as accepted when the step is ok.
+    pub ledger: bool,
+}
+
+/// What counts as ok.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StepExpect {
+    /// Allowed status codes; empty means any 2xx.
+    pub status: Vec<u16>,
+    /// Required content type, parameters left aside.
+    pub content_type: Option<String>,
+}
+
+/// What must hold before the first fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SteadyPlan {
+    /// For so long.
+    pub window: HumanDuration,
+    /// All of these.
+    pub hold: Vec<Expectation>,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultPlan {
+    /// Name.
+    pub name: String,
+    /// When it begins.
+    pub start: StartPlan,
+    /// How long it lasts.
+    pub length: HumanDuration,
+    /// What it hits, selectors resolved.
+    pub targets: Vec<TargetPlan>,
+    /// What it does.
+    pub inject: FaultSpec,
+}
+
+/// When a fault begins. Offsets count from the start of load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartPlan {
+    /// At this time; later if steady state is not reached by then.
+    At(HumanDuration),
+    /// Counted from a moment of another fault.
+    After {
+        /// That fault.
+        fault: String,
+        /// Which moment.
+        moment: Moment,
+        /// How long after it.
+        offset: HumanDuration,
+    },
+}
+
+/// A moment in the life of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// Injected.
+    Start,
+    /// Undone, the undo proved.
+    End,
+    /// First full steady window after its end has begun and held.
+    Recovered,
+}
+
+/// What a fault hits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetPlan {
+    /// A node by name.
+    Node(String),
+    /// A link by name.
+    Link(String),
+}
+
+impl TargetPlan {
+    /// The node's or link's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Node(name) | Self::Link(name) => name,
+        }
+    }
+}
+
+/// What a fault does, settings filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultSpec {
+    /// SIGKILL to a node's process group (its tasks aborted in the embedded runtime); undone by starting it again.
+    Kill,
+    /// SIGSTOP to a node's process group; undone by SIGCONT.
+    Pause,
+    /// Bytes on a link are held back.
+    Latency(LatencySpec),
+    /// A link refuses connections and cuts those it has.
+    Down,
+}
+
+impl FaultSpec {
+    /// The word for it in a scenario.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Latency(_) => "latency",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Settings of a latency fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencySpec {
+    /// Added to each chunk of bytes.
+    pub add: HumanDuration,
+    /// Varied by up to this much, either way.
+    pub jitter: HumanDuration,
+    /// Share of connections hit, 0 to 1; drawn once per connection.
+    pub share: f64,
+    /// Which way the held bytes flow.
+    pub way: Way,
+}
+
+/// Direction on a link, named from the caller's side.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Answers: from the node back to the caller.
+    #[default]
+    Downstream,
+    /// Requests: from the caller to the node.
+    Upstream,
+    /// Both.
+    Both,
+}
+
+/// What must hold.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ExpectPlan {
+    /// Over the whole of the load.
+    pub always: Vec<Expectation>,
+    /// While a fault lasts, by fault name.
+    pub during: IndexMap<String, Vec<Expectation>>,
+    /// Every fault must be recovered from within this time of its end.
+    pub recover: Option<HumanDuration>,
+    /// When load has ended.
+    pub end: EndPlan,
+}
+
+/// What must hold when load has ended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EndPlan {
+    /// Accepted work has this long to finish.
+    pub settle: HumanDuration,
+    /// What must be true of the accepted work then.
+    pub ledger: Vec<LedgerCheck>,
+    /// How the state of accepted work is read; the service preset fills it in.
+    pub read: Option<LedgerRead>,
+}
+
+/// What must be true of accepted work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerCheck {
+    /// Nothing accepted is unknown to the system.
+    NoLost,
+    /// Nothing was done twice: one id per accepted request, no two results of one rank.
+    NoDuplicate,
+    /// Everything is in a terminal state, and none failed.
+    AllTerminal,
+    /// Every result can be decoded.
+    AllPlayable,
+}
+
+/// How the state of accepted work is read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRead {
+    /// Path with `{id}`; answers 404 for what is unknown.
+    pub get: String,
+    /// JSON path of the state.
+    pub state: String,
+    /// States of success.
+    pub done: Vec<String>,
+    /// States of failure.
+    pub failed: Vec<String>,
+    /// Where results are listed (`{id}`), as an array at `items` with the download path at `url` and the rank at `rank`.
+    pub results: Option<ResultsRead>,
+}
+
+/// How results of accepted work are read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultsRead {
+    /// Path with `{id}`.
+    pub get: String,
+    /// JSON path of the array.
+    pub items: String,
+    /// JSON path, within an item, of the path to download it from.
+    pub url: String,
+    /// JSON path, within an item, of what tells it from its siblings.
+    pub rank: String,
+}
+
+/// Report files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `report.html`.
+    Html,
+    /// `report.json`.
+    Json,
+    /// `junit.xml`.
+    Junit,
+    /// `summary.md`.
+    Markdown,
+}
+
+impl LoadPlan {
+    /// How long work arrives, from the start of load.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        match &self.model {
+            LoadModel::Arrivals { stages, .. } => {
+                stages.iter().map(|stage| stage.length.get()).sum()
+            }
+            LoadModel::Users { stay, .. } => stay.get(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the author wrote: model, parsing with spans, validation, JSON Schema.
+
+pub mod expr;
