@@ -32,7 +32,11 @@ impl Section {
 /// The recommendation's two sections for 48 kHz: the head's shelf, then the low cut.
 const K_WEIGHTING: [Section; 2] = [
     Section {
-        b: [1.535_124_859_586_97, -2.691_696_189_406_38, 1.198_392_810_852_85],
+        b: [
+            1.535_124_859_586_97,
+            -2.691_696_189_406_38,
+            1.198_392_810_852_85,
+        ],
         a: [-1.690_659_293_182_41, 0.732_480_774_215_85],
         state: [0.0; 2],
     },
@@ -75,7 +79,11 @@ impl Meter {
             for (channel, sample) in self.channels.iter_mut().zip([l, r]) {
                 let [shelf, cut] = channel;
                 // A decoder may give infinities for broken input; they would stay in the filter for ever.
-                let sample = if sample.is_finite() { f64::from(sample.clamp(-4.0, 4.0)) } else { 0.0 };
+                let sample = if sample.is_finite() {
+                    f64::from(sample.clamp(-4.0, 4.0))
+                } else {
+                    0.0
+                };
                 let weighted = cut.run(shelf.run(sample));
                 self.hop_energy += weighted * weighted;
             }
@@ -95,14 +103,19 @@ impl Meter {
     }
 
     fn end_hop(&mut self) {
-        self.window.push_back(self.hop_energy / f64::from(self.hop_samples.max(1)));
+        self.window
+            .push_back(self.hop_energy / f64::from(self.hop_samples.max(1)));
         if self.window.len() > WINDOW {
             self.window.pop_front();
         }
         self.hop_energy = 0.0;
         self.hop_samples = 0;
         let mean = self.window.iter().sum::<f64>() / self.window.len() as f64;
-        self.curve.push(if mean > 0.0 { (-0.691 + 10.0 * mean.log10()).max(SILENCE) } else { SILENCE });
+        self.curve.push(if mean > 0.0 {
+            (-0.691 + 10.0 * mean.log10()).max(SILENCE)
+        } else {
+            SILENCE
+        });
     }
 }
 

@@ -19,7 +19,7 @@ const WORTH: f64 = 40.0;
 const SNAP: f64 = 1.5;
 
 /// Parts of a score and their shares, which sum to one.
-const WEIGHTS: [(&str, f64); 7] = [
+pub(super) const WEIGHTS: [(&str, f64); 7] = [
     ("energy", 0.25),
     ("hook", 0.15),
     ("peak", 0.10),
@@ -77,9 +77,14 @@ pub(crate) fn select(signals: &Signals, options: &SelectOptions) -> Selection {
     let picks = scorer.pick(min_length, max_length, options.max_clips);
     let highlights: Vec<Highlight> = picks.iter().map(|pick| scorer.explain(pick)).collect();
     if highlights.iter().any(|highlight| highlight.score < WORTH) {
-        warnings.push("nothing in this video stands out; the clip is its liveliest stretch".to_owned());
+        warnings
+            .push("nothing in this video stands out; the clip is its liveliest stretch".to_owned());
     }
-    Selection { highlights, cuts: cuts.iter().map(|c| c.at).collect(), warnings }
+    Selection {
+        highlights,
+        cuts: cuts.iter().map(|c| c.at).collect(),
+        warnings,
+    }
 }
 
 /// A stretch between two boundaries.
@@ -116,7 +121,9 @@ impl Scorer {
         let bins = excitement.len();
         let wrong = |i: usize| {
             let flag = |flags: &[bool]| flags.get(i) == Some(&true);
-            f64::from(u8::from(flag(&curves.black) || flag(&curves.frozen) || flag(&curves.silent)))
+            f64::from(u8::from(
+                flag(&curves.black) || flag(&curves.frozen) || flag(&curves.silent),
+            ))
         };
         let faults = running_sum((0..bins).map(wrong));
         let sums = running_sum(excitement.iter().copied());
@@ -129,7 +136,9 @@ impl Scorer {
         while 1 << peaks.len() <= bins {
             let half = 1 << (peaks.len() - 1);
             let last = &peaks[peaks.len() - 1];
-            let next = (0..=bins - 2 * half).map(|i| last[i].max(last[i + half])).collect();
+            let next = (0..=bins - 2 * half)
+                .map(|i| last[i].max(last[i + half]))
+                .collect();
             peaks.push(next);
         }
         let (starts, ends) = boundaries(signals, cuts);
@@ -168,7 +177,11 @@ impl Scorer {
         let mut candidates = Vec::new();
         let mut from = 0;
         for start in &self.starts {
-            while self.ends.get(from).is_some_and(|end| end.at < start.at + min_length - 1e-6) {
+            while self
+                .ends
+                .get(from)
+                .is_some_and(|end| end.at < start.at + min_length - 1e-6)
+            {
                 from += 1;
             }
             let mut best: Option<Pick> = None;
@@ -177,7 +190,11 @@ impl Scorer {
                     break;
                 }
                 let score = self.score(*start, *end).iter().sum();
-                let pick = Pick { start: *start, end: *end, score };
+                let pick = Pick {
+                    start: *start,
+                    end: *end,
+                    score,
+                };
                 for slot in [&mut best, &mut best_per_end[i]] {
                     if slot.is_none_or(|b| score > b.score + 1e-9) {
                         *slot = Some(pick);
@@ -228,7 +245,11 @@ impl Scorer {
             }
             picks[i].score = self.score(picks[i].start, picks[i].end).iter().sum();
         }
-        picks.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.start.at.total_cmp(&b.start.at)));
+        picks.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(a.start.at.total_cmp(&b.start.at))
+        });
         picks
     }
 
@@ -249,9 +270,9 @@ impl Scorer {
             .max_by(f64::total_cmp);
         let first = (from / BIN).floor() as usize;
         let last = (to / BIN).ceil() as usize;
-        let complete = self
-            .main_event(first, last)
-            .map_or(0.0, |event| (self.mass(event.first.max(first), event.end.min(last)) / event.mass).min(1.0));
+        let complete = self.main_event(first, last).map_or(0.0, |event| {
+            (self.mass(event.first.max(first), event.end.min(last)) / event.mass).min(1.0)
+        });
         [
             inside,
             self.mean(&self.sums, from, to.min(from + 3.0)),
@@ -281,7 +302,10 @@ impl Scorer {
 
     fn peak(&self, first: usize, last: usize) -> f64 {
         let bins = self.excitement.len();
-        let (first, last) = (first.min(bins - 1), last.clamp(first.min(bins - 1) + 1, bins));
+        let (first, last) = (
+            first.min(bins - 1),
+            last.clamp(first.min(bins - 1) + 1, bins),
+        );
         let level = (last - first).ilog2() as usize;
         self.peaks[level][first].max(self.peaks[level][last - (1 << level)])
     }
@@ -300,7 +324,11 @@ impl Scorer {
 
     /// Excitement of whole bins.
     fn mass(&self, first: usize, end: usize) -> f64 {
-        if end > first { self.sums[end] - self.sums[first] } else { 0.0 }
+        if end > first {
+            self.sums[end] - self.sums[first]
+        } else {
+            0.0
+        }
     }
 
     fn explain(&self, pick: &Pick) -> Highlight {
@@ -334,34 +362,55 @@ impl Scorer {
         let last = ((pick.end.at / BIN).ceil() as usize).clamp(first + 1, bins);
         let mut reasons: Vec<(f64, String)> = Vec::new();
         let top = |curve: &[f64]| {
-            (first..last.min(curve.len())).max_by(|a, b| curve[*a].total_cmp(&curve[*b]).then(b.cmp(a)))
+            (first..last.min(curve.len()))
+                .max_by(|a, b| curve[*a].total_cmp(&curve[*b]).then(b.cmp(a)))
         };
         if let Some(i) = top(&self.curves.loudness) {
             let louder = self.curves.loudness[i] - self.usual_loudness;
             if louder >= 3.0 {
                 let at = clock(i as f64 * BIN);
-                reasons.push((louder / 10.0, format!("{louder:.0} LU louder than is usual in this video at {at}")));
+                reasons.push((
+                    louder / 10.0,
+                    format!("{louder:.0} LU louder than is usual in this video at {at}"),
+                ));
             }
         }
         if let Some(i) = top(&self.curves.motion) {
-            let usual = signals::percentile(&self.curves.motion, 0.5).exp_m1().max(0.2);
+            let usual = signals::percentile(&self.curves.motion, 0.5)
+                .exp_m1()
+                .max(0.2);
             let times = self.curves.motion[i].exp_m1() / usual;
             if times >= 1.5 {
                 let at = clock(i as f64 * BIN);
-                reasons.push((times.min(10.0) / 8.0, format!("{times:.1} times the usual motion at {at}")));
+                reasons.push((
+                    times.min(10.0) / 8.0,
+                    format!("{times:.1} times the usual motion at {at}"),
+                ));
             }
         }
         if values[3] >= 0.8
             && let Some(event) = self.main_event(first, last)
         {
-            let (from, to) = (clock(event.first as f64 * BIN), clock(event.end as f64 * BIN));
-            reasons.push((values[3], format!("holds the whole of what happens from {from} to {to}")));
+            let (from, to) = (
+                clock(event.first as f64 * BIN),
+                clock(event.end as f64 * BIN),
+            );
+            reasons.push((
+                values[3],
+                format!("holds the whole of what happens from {from} to {to}"),
+            ));
         }
         if values[4] >= 0.2 {
-            reasons.push((values[4], "stands out from the seconds around it".to_owned()));
+            reasons.push((
+                values[4],
+                "stands out from the seconds around it".to_owned(),
+            ));
         }
         if values[1] > self.threshold {
-            reasons.push((values[1] / 2.0, "gets going within its first 3 s".to_owned()));
+            reasons.push((
+                values[1] / 2.0,
+                "gets going within its first 3 s".to_owned(),
+            ));
         }
         for (verb, boundary) in [("starts", pick.start), ("ends", pick.end)] {
             match boundary.kind {
@@ -372,7 +421,10 @@ impl Scorer {
         }
         if values[6] < 0.9 {
             let share = 100.0 * (1.0 - values[6]);
-            reasons.push((0.1, format!("{share:.0} % of it is black, frozen or silent")));
+            reasons.push((
+                0.1,
+                format!("{share:.0} % of it is black, frozen or silent"),
+            ));
         }
         if reasons.is_empty() {
             reasons.push((0.0, "as lively as the rest of the video".to_owned()));
@@ -390,8 +442,11 @@ fn excitement(curves: &Curves) -> Vec<f64> {
     let fastest = curves.rhythm.iter().copied().fold(0.0, f64::max).max(0.1);
     // Without sound its share goes to the others.
     let sound = !loudness.is_empty();
-    let [w_loud, w_move, w_cut, w_onset] =
-        if sound { [0.45, 0.30, 0.15, 0.10] } else { [0.0, 0.30 / 0.45, 0.15 / 0.45, 0.0] };
+    let [w_loud, w_move, w_cut, w_onset] = if sound {
+        [0.45, 0.30, 0.15, 0.10]
+    } else {
+        [0.0, 0.30 / 0.45, 0.15 / 0.45, 0.0]
+    };
     let raw: Vec<f64> = (0..motion.len())
         .map(|i| {
             let at = |curve: &[f64]| curve.get(i).copied().unwrap_or_default();
@@ -399,7 +454,13 @@ fn excitement(curves: &Curves) -> Vec<f64> {
                 + w_move * motion[i]
                 + w_cut * at(&curves.rhythm) / fastest
                 + w_onset * at(&onset);
-            let flag = |flags: &[bool], factor: f64| if flags.get(i) == Some(&true) { factor } else { 1.0 };
+            let flag = |flags: &[bool], factor: f64| {
+                if flags.get(i) == Some(&true) {
+                    factor
+                } else {
+                    1.0
+                }
+            };
             level * flag(&curves.black, 0.2) * flag(&curves.silent, 0.7) * flag(&curves.frozen, 0.5)
         })
         .collect();
@@ -436,7 +497,11 @@ fn events(excitement: &[f64], threshold: f64, max_length: f64) -> Vec<Event> {
             } else {
                 (first, end)
             };
-            Event { first, end, mass: excitement[first..end].iter().sum() }
+            Event {
+                first,
+                end,
+                mass: excitement[first..end].iter().sum(),
+            }
         })
         .collect()
 }
@@ -444,26 +509,54 @@ fn events(excitement: &[f64], threshold: f64, max_length: f64) -> Vec<Event> {
 /// Where clips may start and where they may end, each in order of time.
 fn boundaries(signals: &Signals, cuts: &[Cut]) -> (Vec<Boundary>, Vec<Boundary>) {
     let duration = signals.duration;
-    let mut starts = vec![Boundary { at: 0.0, quality: 0.8, kind: "file start" }];
-    let mut ends = vec![Boundary { at: duration, quality: 0.8, kind: "file end" }];
+    let mut starts = vec![Boundary {
+        at: 0.0,
+        quality: 0.8,
+        kind: "file start",
+    }];
+    let mut ends = vec![Boundary {
+        at: duration,
+        quality: 0.8,
+        kind: "file end",
+    }];
     for cut in cuts {
-        starts.push(Boundary { at: cut.at, quality: 1.0, kind: "shot cut" });
-        ends.push(Boundary { at: cut.before, quality: 1.0, kind: "shot cut" });
+        starts.push(Boundary {
+            at: cut.at,
+            quality: 1.0,
+            kind: "shot cut",
+        });
+        ends.push(Boundary {
+            at: cut.before,
+            quality: 1.0,
+            kind: "shot cut",
+        });
     }
     for (from, to) in signals::silences(signals) {
         // In the middle of the pause, but never far from the sound.
         let middle = (from + to) / 2.0;
         if to < duration - BIN {
-            starts.push(Boundary { at: middle.max(to - 0.35), quality: 0.9, kind: "silence edge" });
+            starts.push(Boundary {
+                at: middle.max(to - 0.35),
+                quality: 0.9,
+                kind: "silence edge",
+            });
         }
         if from > BIN {
-            ends.push(Boundary { at: middle.min(from + 0.45), quality: 0.9, kind: "silence edge" });
+            ends.push(Boundary {
+                at: middle.min(from + 0.45),
+                quality: 0.9,
+                kind: "silence edge",
+            });
         }
     }
     // The grid makes sure that there is always an answer.
     let mut tick = 1;
     while f64::from(tick) * BIN < duration {
-        let grid = Boundary { at: f64::from(tick) * BIN, quality: 0.25, kind: "grid" };
+        let grid = Boundary {
+            at: f64::from(tick) * BIN,
+            quality: 0.25,
+            kind: "grid",
+        };
         starts.push(grid);
         ends.push(grid);
         tick += 1;
@@ -515,5 +608,9 @@ fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
 pub(crate) fn clock(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
 }

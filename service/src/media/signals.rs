@@ -55,14 +55,19 @@ pub(crate) fn cuts(signals: &Signals) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = Vec::new();
     let mut last_change = 0.0;
     for (i, picture) in pictures.iter().enumerate().skip(1) {
-        let around = (i.saturating_sub(2).max(1)..=i + 2).filter(|j| *j != i).filter_map(|j| pictures.get(j));
+        let around = (i.saturating_sub(2).max(1)..=i + 2)
+            .filter(|j| *j != i)
+            .filter_map(|j| pictures.get(j));
         let (sum, count) = around.fold((0.0, 0.0), |(sum, count), p| (sum + p.change, count + 1.0));
         let usual = if count > 0.0 { sum / count } else { 0.0 };
         if picture.change < CUT_FLOOR || picture.change < CUT_RATIO * usual {
             continue;
         }
         let old_end = (pictures[i - 1].at + signals.picture_time).min(picture.at);
-        let cut = Cut { before: old_end, at: picture.at };
+        let cut = Cut {
+            before: old_end,
+            at: picture.at,
+        };
         match cuts.last_mut() {
             Some(last) if picture.at - last.at < SHORTEST_SHOT => {
                 // Of two that are too close the stronger one is the cut: a flash has a weaker second edge.
@@ -146,7 +151,13 @@ pub(crate) fn curves(signals: &Signals, cuts: &[Cut]) -> Curves {
         level.iter().map(mean).collect()
     };
     let rises: Vec<f64> = (0..loudness.len())
-        .map(|i| if i == 0 { 0.0 } else { (loudness[i] - loudness[i - 1]).clamp(0.0, 20.0) })
+        .map(|i| {
+            if i == 0 {
+                0.0
+            } else {
+                (loudness[i] - loudness[i - 1]).clamp(0.0, 20.0)
+            }
+        })
         .collect();
     let onset = smooth(&rises, 1.0);
     let threshold = silence_threshold(&signals.loudness);
@@ -160,14 +171,25 @@ pub(crate) fn curves(signals: &Signals, cuts: &[Cut]) -> Curves {
         luma[bin].0 += picture.luma;
         luma[bin].1 += 1;
         while next_cut.next_if(|cut| cut.at < picture.at - 1e-9).is_some() {}
-        if next_cut.peek().is_some_and(|cut| (cut.at - picture.at).abs() <= 1e-9) {
+        if next_cut
+            .peek()
+            .is_some_and(|cut| (cut.at - picture.at).abs() <= 1e-9)
+        {
             continue;
         }
         change[bin].0 += picture.change;
         change[bin].1 += 1;
     }
-    let motion: Vec<f64> =
-        change.iter().map(|(sum, n)| if *n == 0 { 0.0 } else { (sum / f64::from(*n)).ln_1p() }).collect();
+    let motion: Vec<f64> = change
+        .iter()
+        .map(|(sum, n)| {
+            if *n == 0 {
+                0.0
+            } else {
+                (sum / f64::from(*n)).ln_1p()
+            }
+        })
+        .collect();
     let mut shown = f64::MAX;
     let black = luma
         .iter()
@@ -196,7 +218,15 @@ pub(crate) fn curves(signals: &Signals, cuts: &[Cut]) -> Curves {
     for cut in cuts {
         beats[bin_of(cut.at)] += 1.0;
     }
-    Curves { loudness, onset, motion, rhythm: smooth(&beats, 4.0), black, frozen, silent }
+    Curves {
+        loudness,
+        onset,
+        motion,
+        rhythm: smooth(&beats, 4.0),
+        black,
+        frozen,
+        silent,
+    }
 }
 
 /// A robust 0-to-1 view of a curve: 0.5 is usual for this video. The spread has a floor, so that the noise of a flat
@@ -214,7 +244,9 @@ pub(crate) fn normalise(curve: &[f64], spread_floor: f64) -> Vec<f64> {
 /// Gaussian smoothing with a deviation of `sigma` bins; the ends are weighted with what there is.
 pub(crate) fn smooth(curve: &[f64], sigma: f64) -> Vec<f64> {
     let reach = (3.0 * sigma).ceil() as usize;
-    let kernel: Vec<f64> = (0..=reach).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp()).collect();
+    let kernel: Vec<f64> = (0..=reach)
+        .map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp())
+        .collect();
     (0..curve.len())
         .map(|i| {
             let (mut sum, mut weight) = (0.0, 0.0);
@@ -242,9 +274,18 @@ mod tests {
 
     fn moving(duration: f64, change: impl Fn(usize) -> f64) -> Signals {
         let pictures = (0..(duration * 10.0) as usize)
-            .map(|i| Picture { at: i as f64 / 10.0, change: change(i), luma: 100.0 })
+            .map(|i| Picture {
+                at: i as f64 / 10.0,
+                change: change(i),
+                luma: 100.0,
+            })
             .collect();
-        Signals { duration, picture_time: 0.1, pictures, loudness: Vec::new() }
+        Signals {
+            duration,
+            picture_time: 0.1,
+            pictures,
+            loudness: Vec::new(),
+        }
     }
 
     #[test]
@@ -280,7 +321,11 @@ mod tests {
         let mut loudness = vec![-30.0; 100];
         loudness[40..50].fill(-65.0);
         loudness[70..72].fill(-65.0);
-        let signals = Signals { duration: 10.0, loudness, ..Signals::default() };
+        let signals = Signals {
+            duration: 10.0,
+            loudness,
+            ..Signals::default()
+        };
         let found = silences(&signals);
         assert_eq!(found.len(), 1, "two tenths are no pause");
         assert!((found[0].0 - 4.0).abs() < 1e-9 && (found[0].1 - 5.0).abs() < 1e-9);
@@ -289,12 +334,25 @@ mod tests {
     #[test]
     fn a_flat_curve_stays_near_the_middle() {
         let noise: Vec<f64> = (0..100).map(|i| -23.0 + 0.1 * f64::from(i % 3)).collect();
-        assert!(normalise(&noise, 3.0).iter().all(|n| (0.4..=0.6).contains(n)));
+        assert!(
+            normalise(&noise, 3.0)
+                .iter()
+                .all(|n| (0.4..=0.6).contains(n))
+        );
     }
 
     #[test]
     fn freezing_needs_two_seconds() {
-        let curves = curves(&moving(10.0, |i| if (30..60).contains(&i) || i == 80 { 0.0 } else { 3.0 }), &[]);
+        let curves = curves(
+            &moving(10.0, |i| {
+                if (30..60).contains(&i) || i == 80 {
+                    0.0
+                } else {
+                    3.0
+                }
+            }),
+            &[],
+        );
         assert_eq!(curves.frozen.iter().filter(|f| **f).count(), 6);
         assert!(curves.frozen[6] && !curves.frozen[16]);
     }

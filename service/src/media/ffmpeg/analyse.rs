@@ -56,7 +56,11 @@ pub(crate) fn measure(
     pictures.decoder.skip_frame(Discard::NonReference);
     let mut sound = Sound::open(&source)?;
     let mut eye = Eye::new(&source);
-    let mut ear = Ear { meter: Meter::new(), tape: Tape::new(0.0), heard: false };
+    let mut ear = Ear {
+        meter: Meter::new(),
+        tape: Tape::new(0.0),
+        heard: false,
+    };
     let duration = source.probe.duration;
     let mut end = 0.0_f64;
     loop {
@@ -66,13 +70,20 @@ pub(crate) fn measure(
             if at > limits.max_duration * 1.01 {
                 return Err(MediaError::new(
                     MediaErrorCode::ResourceLimit,
-                    format!("the video goes on after the {:.0} s that are allowed", limits.max_duration),
+                    format!(
+                        "the video goes on after the {:.0} s that are allowed",
+                        limits.max_duration
+                    ),
                 ));
             }
             report((at / duration).clamp(0.0, 1.0));
         }
-        let is_video = packet.as_ref().is_none_or(|p| p.stream() == source.video.index);
-        let is_sound = packet.as_ref().is_none_or(|p| p.stream() != source.video.index);
+        let is_video = packet
+            .as_ref()
+            .is_none_or(|p| p.stream() == source.video.index);
+        let is_sound = packet
+            .as_ref()
+            .is_none_or(|p| p.stream() != source.video.index);
         if is_video {
             pictures.decode(packet.as_ref(), &mut |picture| eye.see(&source, picture))?;
         }
@@ -94,12 +105,19 @@ pub(crate) fn measure(
         ));
     }
     let Some(last) = eye.seen.last() else {
-        return Err(MediaError::new(MediaErrorCode::CorruptMedia, "no picture can be decoded"));
+        return Err(MediaError::new(
+            MediaErrorCode::CorruptMedia,
+            "no picture can be decoded",
+        ));
     };
     let signals = Signals {
         duration: last.at + eye.picture_time,
         picture_time: eye.picture_time,
-        loudness: if ear.heard { ear.meter.finish() } else { Vec::new() },
+        loudness: if ear.heard {
+            ear.meter.finish()
+        } else {
+            Vec::new()
+        },
         pictures: eye.seen,
     };
     Ok((source.probe, signals))
@@ -129,7 +147,10 @@ impl Eye {
 
     fn see(&mut self, source: &Source, picture: &mut frame::Video) -> Result<(), MediaError> {
         let undecodable = |error: ffmpeg::Error| {
-            MediaError::new(MediaErrorCode::CorruptMedia, format!("pictures cannot be scaled: {error}"))
+            MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                format!("pictures cannot be scaled: {error}"),
+            )
         };
         let (width, height, format) = (picture.width(), picture.height(), picture.format());
         let fits = self.scaler.as_ref().is_some_and(|s| {
@@ -148,25 +169,39 @@ impl Eye {
             );
             self.scaler = Some(scaler.map_err(undecodable)?);
         }
-        let Some(scaler) = &mut self.scaler else { return Ok(()) };
+        let Some(scaler) = &mut self.scaler else {
+            return Ok(());
+        };
         scaler.run(picture, &mut self.small).map_err(undecodable)?;
 
         std::mem::swap(&mut self.before, &mut self.now);
         self.now.clear();
         let stride = self.small.stride(0);
-        for row in self.small.data(0).chunks(stride.max(1)).take(SMALL.1 as usize) {
+        for row in self
+            .small
+            .data(0)
+            .chunks(stride.max(1))
+            .take(SMALL.1 as usize)
+        {
             self.now.extend_from_slice(&row[..SMALL.0 as usize]);
         }
         let count = self.now.len().max(1) as f64;
         let change = if self.before.len() == self.now.len() {
-            let sum: u64 = self.now.iter().zip(&self.before).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            let sum: u64 = self
+                .now
+                .iter()
+                .zip(&self.before)
+                .map(|(a, b)| u64::from(a.abs_diff(*b)))
+                .sum();
             sum as f64 / count
         } else {
             0.0
         };
         let luma = self.now.iter().map(|b| u64::from(*b)).sum::<u64>() as f64 / count;
         let at = match (picture.timestamp(), self.seen.last()) {
-            (Some(pts), last) => source.seconds(source.video, pts).max(last.map_or(0.0, |p| p.at)),
+            (Some(pts), last) => source
+                .seconds(source.video, pts)
+                .max(last.map_or(0.0, |p| p.at)),
             (None, Some(last)) => last.at + self.picture_time,
             (None, None) => 0.0,
         };

@@ -27,12 +27,22 @@ pub(crate) struct Sound {
 impl Sound {
     /// A decoder for the audio stream; `None` when there is none, or none that this FFmpeg can decode.
     pub(crate) fn open(source: &Source) -> Result<Option<Self>, MediaError> {
-        let Some(track) = source.audio else { return Ok(None) };
-        let opened = codec::Context::from_parameters(source.parameters(track)?).and_then(|mut context| {
-            context.set_threading(codec::threading::Config { count: 1, ..Default::default() });
-            context.decoder().audio()
-        });
-        Ok(opened.ok().map(|decoder| Self { track, decoder, graph: None }))
+        let Some(track) = source.audio else {
+            return Ok(None);
+        };
+        let opened =
+            codec::Context::from_parameters(source.parameters(track)?).and_then(|mut context| {
+                context.set_threading(codec::threading::Config {
+                    count: 1,
+                    ..Default::default()
+                });
+                context.decoder().audio()
+            });
+        Ok(opened.ok().map(|decoder| Self {
+            track,
+            decoder,
+            graph: None,
+        }))
     }
 
     /// Decodes `packet`, or what is left when there is none, and hands each block on: its time in seconds (if the file
@@ -79,18 +89,30 @@ impl Sound {
         let graph = match &mut self.graph {
             Some((known, graph)) if *known == shape => graph,
             slot => {
-                let filters =
-                    format!("aresample={RATE},aformat=sample_fmts=fltp:sample_rates={RATE}:channel_layouts=stereo");
+                let filters = format!(
+                    "aresample={RATE},aformat=sample_fmts=fltp:sample_rates={RATE}:channel_layouts=stereo"
+                );
                 let graph = linear("abuffer", &shape.0, "abuffersink", &filters)?;
                 &mut slot.insert((shape, graph)).1
             }
         };
         let broken = encode_failed("sound filters");
         let gone = || MediaError::new(MediaErrorCode::EncodeFailed, "sound filters: no end");
-        graph.get("in").ok_or_else(gone)?.source().add(block).map_err(&broken)?;
+        graph
+            .get("in")
+            .ok_or_else(gone)?
+            .source()
+            .add(block)
+            .map_err(&broken)?;
         let mut out = frame::Audio::empty();
         let mut time = time;
-        while graph.get("out").ok_or_else(gone)?.sink().frame(&mut out).is_ok() {
+        while graph
+            .get("out")
+            .ok_or_else(gone)?
+            .sink()
+            .frame(&mut out)
+            .is_ok()
+        {
             if out.planes() == 2 {
                 take(time, out.plane(0), out.plane(1))?;
             }
@@ -120,7 +142,12 @@ const LONGEST_GAP: f64 = 600.0;
 impl Tape {
     /// A tape that begins at `start` seconds of the source.
     pub(crate) fn new(start: f64) -> Self {
-        Self { start, written: 0, left: Vec::new(), right: Vec::new() }
+        Self {
+            start,
+            written: 0,
+            left: Vec::new(),
+            right: Vec::new(),
+        }
     }
 
     /// Where the tape ends now, seconds of the source.

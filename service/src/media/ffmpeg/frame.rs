@@ -54,7 +54,13 @@ impl FrameReader {
     pub(crate) fn open(file: File, limits: Limits) -> Result<Self, MediaError> {
         let source = Source::open(file, limits)?;
         let pictures = source.video_decoder(1)?;
-        Ok(Self { source, pictures, held: Vec::new(), ended: false, graph: None })
+        Ok(Self {
+            source,
+            pictures,
+            held: Vec::new(),
+            ended: false,
+            graph: None,
+        })
     }
 
     /// The picture shown at `at`, at most `width` wide, as JPEG.
@@ -73,10 +79,16 @@ impl FrameReader {
         let until = match self.held.get(shown + 1) {
             Some(next) => next.at,
             None if self.ended => f64::MAX,
-            None => self.held.get(shown).map_or(at, |h| h.at + 1.0 / self.source.probe.fps),
+            None => self
+                .held
+                .get(shown)
+                .map_or(at, |h| h.at + 1.0 / self.source.probe.fps),
         };
         let Some(held) = self.held.get(shown) else {
-            return Err(MediaError::new(MediaErrorCode::CorruptMedia, "no picture can be decoded there"));
+            return Err(MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                "no picture can be decoded there",
+            ));
         };
         // Before the first picture there is nothing to show; it stands in, as in every player.
         let from = if shown == 0 { held.at.min(at) } else { held.at };
@@ -88,17 +100,29 @@ impl FrameReader {
                     "{}scale={out_width}:{out_height}:flags=area,setsar=1,format=yuvj420p",
                     self.source.turn.filters()
                 );
-                &mut slot.insert((out_width, PictureGraph::new(filters, self.source.video.time_base))).1
+                &mut slot
+                    .insert((
+                        out_width,
+                        PictureGraph::new(filters, self.source.video.time_base),
+                    ))
+                    .1
             }
         };
         let scaled = graph.run(&held.picture)?;
-        Ok(Shot { from, until, jpeg: jpeg(&scaled)? })
+        Ok(Shot {
+            from,
+            until,
+            jpeg: jpeg(&scaled)?,
+        })
     }
 
     /// Decodes until it is known which picture is shown at `at`.
     fn advance_to(&mut self, at: f64) -> Result<(), MediaError> {
         let near = self.held.first().is_some_and(|first| first.at <= at)
-            && self.held.last().is_some_and(|last| at < last.at + DECODE_ON || self.ended);
+            && self
+                .held
+                .last()
+                .is_some_and(|last| at < last.at + DECODE_ON || self.ended);
         if !near {
             self.source.seek(at)?;
             self.pictures.flush();
@@ -111,20 +135,31 @@ impl FrameReader {
                 if packet.stream() != self.source.video.index {
                     continue;
                 }
-                let time = packet.pts().map(|pts| self.source.seconds(self.source.video, pts));
+                let time = packet
+                    .pts()
+                    .map(|pts| self.source.seconds(self.source.video, pts));
                 let far = time.is_some_and(|time| time < at - ALL_PICTURES);
-                self.pictures.decoder.skip_frame(if far { Discard::NonReference } else { Discard::Default });
+                self.pictures.decoder.skip_frame(if far {
+                    Discard::NonReference
+                } else {
+                    Discard::Default
+                });
             }
             self.ended = packet.is_none();
             let (source, held) = (&self.source, &mut self.held);
             self.pictures.decode(packet.as_ref(), &mut |picture| {
-                let Some(pts) = picture.timestamp() else { return Ok(()) };
+                let Some(pts) = picture.timestamp() else {
+                    return Ok(());
+                };
                 let time = source.seconds(source.video, pts);
                 // Only the last picture before the wanted time can be the one.
                 if time <= at {
                     held.clear();
                 }
-                held.push(Held { at: time, picture: std::mem::replace(picture, frame::Video::empty()) });
+                held.push(Held {
+                    at: time,
+                    picture: std::mem::replace(picture, frame::Video::empty()),
+                });
                 Ok(())
             })?;
         }
@@ -133,7 +168,9 @@ impl FrameReader {
 
     /// Whether the held pictures tell what is shown at `at`.
     fn decided(&self, at: f64) -> bool {
-        let Some(last) = self.held.last() else { return false };
+        let Some(last) = self.held.last() else {
+            return false;
+        };
         if last.at > at {
             return true;
         }
@@ -154,9 +191,15 @@ fn fit(source: &Source, width: u32) -> (u32, u32) {
 pub(crate) fn jpeg(picture: &frame::Video) -> Result<Vec<u8>, MediaError> {
     let failed = encode_failed("JPEG");
     let codec = encoder::find(codec::Id::MJPEG).ok_or_else(|| {
-        MediaError::new(MediaErrorCode::EncodeFailed, "this FFmpeg has no JPEG encoder")
+        MediaError::new(
+            MediaErrorCode::EncodeFailed,
+            "this FFmpeg has no JPEG encoder",
+        )
     })?;
-    let mut context = codec::Context::new_with_codec(codec).encoder().video().map_err(&failed)?;
+    let mut context = codec::Context::new_with_codec(codec)
+        .encoder()
+        .video()
+        .map_err(&failed)?;
     context.set_width(picture.width());
     context.set_height(picture.height());
     context.set_format(format::Pixel::YUVJ420P);
@@ -174,9 +217,10 @@ pub(crate) fn jpeg(picture: &frame::Video) -> Result<Vec<u8>, MediaError> {
     let mut packet = ffmpeg::Packet::empty();
     match encoder.receive_packet(&mut packet) {
         Ok(()) => Ok(packet.data().unwrap_or_default().to_vec()),
-        Err(error) if is_dry(error) => {
-            Err(MediaError::new(MediaErrorCode::EncodeFailed, "JPEG: the encoder gave nothing"))
-        }
+        Err(error) if is_dry(error) => Err(MediaError::new(
+            MediaErrorCode::EncodeFailed,
+            "JPEG: the encoder gave nothing",
+        )),
         Err(error) => Err(failed(error)),
     }
 }

@@ -25,12 +25,20 @@ pub(crate) struct PictureGraph {
 impl PictureGraph {
     /// A graph of `filters` (as on FFmpeg's command line) for pictures whose time stamps are in `time_base`.
     pub(crate) fn new(filters: String, time_base: Rational) -> Self {
-        Self { filters, time_base, built: None }
+        Self {
+            filters,
+            time_base,
+            built: None,
+        }
     }
 
     /// Filters one picture.
     pub(crate) fn run(&mut self, picture: &frame::Video) -> Result<frame::Video, MediaError> {
-        let shape = Shape { width: picture.width(), height: picture.height(), format: picture.format() };
+        let shape = Shape {
+            width: picture.width(),
+            height: picture.height(),
+            format: picture.format(),
+        };
         let graph = match &mut self.built {
             Some((known, graph)) if *known == shape => graph,
             slot => {
@@ -40,16 +48,29 @@ impl PictureGraph {
         };
         let broken = encode_failed("picture filters");
         let gone = || MediaError::new(MediaErrorCode::EncodeFailed, "picture filters: no end");
-        graph.get("in").ok_or_else(gone)?.source().add(&raw::share(picture)).map_err(&broken)?;
+        graph
+            .get("in")
+            .ok_or_else(gone)?
+            .source()
+            .add(&raw::share(picture))
+            .map_err(&broken)?;
         let mut out = frame::Video::empty();
-        graph.get("out").ok_or_else(gone)?.sink().frame(&mut out).map_err(&broken)?;
+        graph
+            .get("out")
+            .ok_or_else(gone)?
+            .sink()
+            .frame(&mut out)
+            .map_err(&broken)?;
         Ok(out)
     }
 }
 
 fn build(shape: &Shape, time_base: Rational, filters: &str) -> Result<filter::Graph, MediaError> {
     let Some(name) = shape.format.descriptor().map(|d| d.name()) else {
-        return Err(MediaError::new(MediaErrorCode::CorruptMedia, "pictures of an unknown format"));
+        return Err(MediaError::new(
+            MediaErrorCode::CorruptMedia,
+            "pictures of an unknown format",
+        ));
     };
     let args = format!(
         "video_size={}x{}:pix_fmt={}:time_base={}/{}:pixel_aspect=1/1",
@@ -74,7 +95,10 @@ pub(crate) fn linear(
     raw::single_threaded(&mut graph);
     let find = |name: &str| {
         filter::find(name).ok_or_else(|| {
-            MediaError::new(MediaErrorCode::EncodeFailed, format!("this FFmpeg has no filter `{name}`"))
+            MediaError::new(
+                MediaErrorCode::EncodeFailed,
+                format!("this FFmpeg has no filter `{name}`"),
+            )
         })
     };
     graph.add(&find(source)?, "in", args).map_err(&broken)?;

@@ -41,5 +41,11 @@ pub(crate) fn encode_failed(what: &str) -> impl Fn(ffmpeg::Error) -> MediaError 
 
 /// Whether a call only asks for more input, or is at its end.
 pub(crate) fn is_dry(error: ffmpeg::Error) -> bool {
-    matches!(error, ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN })
+    matches!(
+        error,
+        ffmpeg::Error::Eof
+            | ffmpeg::Error::Other {
+                errno: ffmpeg::error::EAGAIN
+            }
+    )
 }

@@ -60,12 +60,22 @@ impl Writer {
         let failed = encode_failed("mp4");
         let io = StreamIo::from_write_seek_with_capacity(file, 256 * 1024).map_err(&failed)?;
         let mut output = format::output_to_stream(io, None, Some("mp4")).map_err(&failed)?;
-        let global = output.format().flags().contains(format::Flags::GLOBAL_HEADER);
+        let global = output
+            .format()
+            .flags()
+            .contains(format::Flags::GLOBAL_HEADER);
 
-        let h264 = encoder::find_by_name("libx264")
-            .ok_or_else(|| MediaError::new(MediaErrorCode::EncodeFailed, "this FFmpeg has no libx264 encoder"))?;
+        let h264 = encoder::find_by_name("libx264").ok_or_else(|| {
+            MediaError::new(
+                MediaErrorCode::EncodeFailed,
+                "this FFmpeg has no libx264 encoder",
+            )
+        })?;
         let mut context = codec::Context::new_with_codec(h264);
-        context.set_threading(codec::threading::Config { count: settings.threads, ..Default::default() });
+        context.set_threading(codec::threading::Config {
+            count: settings.threads,
+            ..Default::default()
+        });
         let mut video = context.encoder().video().map_err(&failed)?;
         video.set_width(settings.width);
         video.set_height(settings.height);
@@ -85,9 +95,16 @@ impl Writer {
         let video_index = add(&mut output, h264, &video)?;
 
         let sound = if settings.sound {
-            let aac = encoder::find(codec::Id::AAC)
-                .ok_or_else(|| MediaError::new(MediaErrorCode::EncodeFailed, "this FFmpeg has no AAC encoder"))?;
-            let mut audio = codec::Context::new_with_codec(aac).encoder().audio().map_err(&failed)?;
+            let aac = encoder::find(codec::Id::AAC).ok_or_else(|| {
+                MediaError::new(
+                    MediaErrorCode::EncodeFailed,
+                    "this FFmpeg has no AAC encoder",
+                )
+            })?;
+            let mut audio = codec::Context::new_with_codec(aac)
+                .encoder()
+                .audio()
+                .map_err(&failed)?;
             audio.set_rate(RATE as i32);
             audio.set_format(format::Sample::F32(format::sample::Type::Planar));
             audio.set_channel_layout(ChannelLayout::STEREO);
@@ -98,15 +115,24 @@ impl Writer {
             }
             let encoder = audio.open().map_err(&failed)?;
             let index = add(&mut output, aac, &encoder)?;
-            Some(Sound { encoder, index, encoded: 0 })
+            Some(Sound {
+                encoder,
+                index,
+                encoded: 0,
+            })
         } else {
             None
         };
 
-        // The index of each sample takes at most 40 bytes; what is left over becomes an empty box.
-        let samples = settings.duration * (fps + if settings.sound { f64::from(RATE) / 1024.0 } else { 0.0 });
+        // In the index a picture takes at most 40 bytes and a block of sound 24; what is left over becomes an empty box.
+        let blocks = if settings.sound {
+            f64::from(RATE) / 1024.0
+        } else {
+            0.0
+        };
+        let index = (settings.duration + 1.0) * (fps * 40.0 + blocks * 24.0);
         let mut options = Dictionary::new();
-        options.set("moov_size", &format!("{}", 16_384 + (samples * 40.0).ceil() as u64));
+        options.set("moov_size", &(8192 + index.ceil() as u64).to_string());
         output.write_header_with(options).map_err(&failed)?;
         Ok(Self {
             output,
@@ -128,14 +154,18 @@ impl Writer {
         self.last_pts = Some(pts);
         picture.set_pts(Some(pts));
         picture.set_kind(ffmpeg::picture::Type::None);
-        self.video.send_frame(&picture).map_err(encode_failed("video encoder"))?;
+        self.video
+            .send_frame(&picture)
+            .map_err(encode_failed("video encoder"))?;
         self.drain_video()
     }
 
     /// Encodes the whole blocks that `tape` holds and takes them off it; the rest as well when it is the `last` call.
     pub(crate) fn sound(&mut self, tape: &mut Tape, last: bool) -> Result<(), MediaError> {
         let failed = encode_failed("audio encoder");
-        let Some(sound) = &mut self.sound else { return Ok(()) };
+        let Some(sound) = &mut self.sound else {
+            return Ok(());
+        };
         let block = (sound.encoder.frame_size() as usize).max(1);
         let mut done = 0;
         while tape.left.len() - done >= block || (last && tape.left.len() > done) {
@@ -149,7 +179,13 @@ impl Writer {
             sound.encoder.send_frame(&frame).map_err(&failed)?;
             sound.encoded += samples as i64;
             done += samples;
-            drain(&mut sound.encoder, (1, RATE as i32).into(), sound.index, 0, &mut self.output)?;
+            drain(
+                &mut sound.encoder,
+                (1, RATE as i32).into(),
+                sound.index,
+                0,
+                &mut self.output,
+            )?;
         }
         tape.left.drain(..done);
         tape.right.drain(..done);
@@ -158,17 +194,34 @@ impl Writer {
 
     /// Ends the streams and writes the index.
     pub(crate) fn finish(mut self) -> Result<(), MediaError> {
-        self.video.send_eof().map_err(encode_failed("video encoder"))?;
+        self.video
+            .send_eof()
+            .map_err(encode_failed("video encoder"))?;
         self.drain_video()?;
         if let Some(sound) = &mut self.sound {
-            sound.encoder.send_eof().map_err(encode_failed("audio encoder"))?;
-            drain(&mut sound.encoder, (1, RATE as i32).into(), sound.index, 0, &mut self.output)?;
+            sound
+                .encoder
+                .send_eof()
+                .map_err(encode_failed("audio encoder"))?;
+            drain(
+                &mut sound.encoder,
+                (1, RATE as i32).into(),
+                sound.index,
+                0,
+                &mut self.output,
+            )?;
         }
         self.output.write_trailer().map_err(encode_failed("mp4"))
     }
 
     fn drain_video(&mut self) -> Result<(), MediaError> {
-        drain(&mut self.video, TIME_BASE, self.video_index, self.picture_duration, &mut self.output)
+        drain(
+            &mut self.video,
+            TIME_BASE,
+            self.video_index,
+            self.picture_duration,
+            &mut self.output,
+        )
     }
 }
 
@@ -199,9 +252,14 @@ fn drain(
                 }
                 packet.set_stream(index);
                 // The muxer chose its own time base when the header was written.
-                let stream = output.stream(index).map(|s| s.time_base()).unwrap_or(time_base);
+                let stream = output
+                    .stream(index)
+                    .map(|s| s.time_base())
+                    .unwrap_or(time_base);
                 packet.rescale_ts(time_base, stream);
-                packet.write_interleaved(output).map_err(encode_failed("mp4"))?;
+                packet
+                    .write_interleaved(output)
+                    .map_err(encode_failed("mp4"))?;
             }
             Err(error) if is_dry(error) => return Ok(()),
             Err(error) => return Err(encode_failed("encoder")(error)),

@@ -1,6 +1,9 @@
 //! The two things FFmpeg's safe wrapper does not offer.
 
-#![expect(unsafe_code, reason = "fields and calls that ffmpeg-next has no safe wrapper for")]
+#![expect(
+    unsafe_code,
+    reason = "fields and calls that ffmpeg-next has no safe wrapper for"
+)]
 
 use ffmpeg_next as ffmpeg;
 
@@ -19,6 +22,10 @@ pub(super) fn share(picture: &frame::Video) -> frame::Video {
     // value returned. Null (out of memory) becomes an empty frame.
     unsafe {
         let copy = ffmpeg::ffi::av_frame_clone(picture.as_ptr());
-        if copy.is_null() { frame::Video::empty() } else { frame::Video::wrap(copy) }
+        if copy.is_null() {
+            frame::Video::empty()
+        } else {
+            frame::Video::wrap(copy)
+        }
     }
 }

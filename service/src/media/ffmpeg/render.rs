@@ -37,7 +37,12 @@ pub(crate) struct Framing {
 
 impl Framing {
     /// The largest centred part of a `width` x `height` picture with the wanted shape, brought down to `max_height`.
-    pub(crate) fn new(width: u32, height: u32, shape: AspectRatio, max_height: Option<u32>) -> Self {
+    pub(crate) fn new(
+        width: u32,
+        height: u32,
+        shape: AspectRatio,
+        max_height: Option<u32>,
+    ) -> Self {
         let even = |side: f64| ((side / 2.0).floor() as u32 * 2).max(2);
         let (w, h) = (f64::from(width), f64::from(height));
         let ratio = match shape {
@@ -57,7 +62,11 @@ impl Framing {
         } else {
             crop_width
         };
-        Self { crop: (crop_width, crop_height), width: out_width, height: out_height }
+        Self {
+            crop: (crop_width, crop_height),
+            width: out_width,
+            height: out_height,
+        }
     }
 
     fn filters(self, source: &Source) -> String {
@@ -97,7 +106,12 @@ pub(crate) fn render(
     let length = end - spec.start;
     let mut pictures = source.video_decoder(1)?;
     let mut sound = Sound::open(&source)?;
-    let framing = Framing::new(source.probe.width, source.probe.height, spec.aspect_ratio, spec.max_height);
+    let framing = Framing::new(
+        source.probe.width,
+        source.probe.height,
+        spec.aspect_ratio,
+        spec.max_height,
+    );
     let clip_size = clip.try_clone().map_err(|e| write_failed(&e))?;
     let writer = Writer::create(
         clip,
@@ -128,13 +142,23 @@ pub(crate) fn render(
     loop {
         let packet = source.packet()?;
         let time = packet.as_ref().and_then(|p| source.packet_end(p));
-        let is_video = packet.as_ref().is_none_or(|p| p.stream() == source.video.index);
-        let is_sound = packet.as_ref().is_none_or(|p| p.stream() != source.video.index);
+        let is_video = packet
+            .as_ref()
+            .is_none_or(|p| p.stream() == source.video.index);
+        let is_sound = packet
+            .as_ref()
+            .is_none_or(|p| p.stream() != source.video.index);
         if is_video && !cutter.past_end {
             let far = time.is_some_and(|t| t < spec.start - ALL_PICTURES);
-            pictures.decoder.skip_frame(if far { Discard::NonReference } else { Discard::Default });
+            pictures.decoder.skip_frame(if far {
+                Discard::NonReference
+            } else {
+                Discard::Default
+            });
             pictures.decode(packet.as_ref(), &mut |picture| {
-                let Some(pts) = picture.timestamp() else { return Ok(()) };
+                let Some(pts) = picture.timestamp() else {
+                    return Ok(());
+                };
                 let at = source.seconds(source.video, pts);
                 cutter.picture(std::mem::replace(picture, frame::Video::empty()), at)
             })?;
@@ -177,7 +201,10 @@ pub(crate) fn render(
 }
 
 fn write_failed(error: &std::io::Error) -> MediaError {
-    MediaError::new(MediaErrorCode::EncodeFailed, format!("the output cannot be written: {error}"))
+    MediaError::new(
+        MediaErrorCode::EncodeFailed,
+        format!("the output cannot be written: {error}"),
+    )
 }
 
 /// Takes decoded pictures and lets those between start and end through to the encoder.
@@ -218,7 +245,10 @@ impl Cutter {
     fn write(&mut self, picture: &frame::Video, at: f64) -> Result<(), MediaError> {
         let framed = self.graph.run(picture)?;
         let step = (at / POSTER_STEP).floor();
-        if self.written.is_none_or(|last| (last / POSTER_STEP).floor() < step) {
+        if self
+            .written
+            .is_none_or(|last| (last / POSTER_STEP).floor() < step)
+        {
             let quality = quality(&framed);
             if self.poster.as_ref().is_none_or(|(best, _)| quality > *best) {
                 self.poster = Some((quality, raw::share(&framed)));
@@ -232,7 +262,10 @@ impl Cutter {
     fn finish(mut self) -> Result<(f64, Vec<u8>), MediaError> {
         self.begin()?;
         let (Some(last), Some((_, poster))) = (self.written, self.poster) else {
-            return Err(MediaError::new(MediaErrorCode::CorruptMedia, "no picture can be decoded there"));
+            return Err(MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                "no picture can be decoded there",
+            ));
         };
         self.writer.finish()?;
         let filters = "scale=out_range=full,format=yuvj420p".to_owned();
@@ -246,7 +279,8 @@ fn quality(picture: &frame::Video) -> f64 {
     let (stride, data) = (picture.stride(0), picture.data(0));
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let step = (width / 160).max(1);
-    let pixel = |x: usize, y: usize| f64::from(data.get(y * stride + x).copied().unwrap_or_default());
+    let pixel =
+        |x: usize, y: usize| f64::from(data.get(y * stride + x).copied().unwrap_or_default());
     let (mut sum, mut edges, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
     for y in (step..height.saturating_sub(step)).step_by(step) {
         for x in (step..width.saturating_sub(step)).step_by(step) {
@@ -289,7 +323,11 @@ mod tests {
         assert_eq!(size(1080, 1920, AspectRatio::Landscape, None), (1080, 608));
         assert_eq!(size(1921, 1081, AspectRatio::Source, None), (1920, 1080));
         assert_eq!(size(1920, 1080, AspectRatio::Source, Some(480)), (854, 480));
-        assert_eq!(size(320, 180, AspectRatio::Source, Some(1080)), (320, 180), "never scales up");
+        assert_eq!(
+            size(320, 180, AspectRatio::Source, Some(1080)),
+            (320, 180),
+            "never scales up"
+        );
     }
 
     proptest! {

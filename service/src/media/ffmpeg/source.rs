@@ -90,14 +90,23 @@ impl Source {
         super::init();
         let size = file.metadata().map_err(|e| unreadable(&e))?;
         if size.is_dir() {
-            return Err(MediaError::new(MediaErrorCode::NotAVideo, "this is a directory"));
+            return Err(MediaError::new(
+                MediaErrorCode::NotAVideo,
+                "this is a directory",
+            ));
         }
         let size = size.len();
         if size == 0 {
-            return Err(MediaError::new(MediaErrorCode::NotAVideo, "the file is empty"));
+            return Err(MediaError::new(
+                MediaErrorCode::NotAVideo,
+                "the file is empty",
+            ));
         }
         if size > limits.max_bytes {
-            return Err(over(format!("the file has {size} bytes, {} are allowed", limits.max_bytes)));
+            return Err(over(format!(
+                "the file has {size} bytes, {} are allowed",
+                limits.max_bytes
+            )));
         }
         let mut head = [0_u8; 12];
         let known = file.read(&mut head).map_err(|e| unreadable(&e))?;
@@ -111,14 +120,16 @@ impl Source {
         options.set("probesize", "5000000");
         options.set("analyzeduration", "5000000");
         options.set("max_streams", "32");
-        let input = ffmpeg::format::input_from_stream(io, None, Some(options)).map_err(|error| {
-            if looks_like_video {
-                let detail = format!("the file has no readable index, it may be cut off ({error})");
-                MediaError::new(MediaErrorCode::CorruptMedia, detail)
-            } else {
-                not_a_video(error)
-            }
-        })?;
+        let input =
+            ffmpeg::format::input_from_stream(io, None, Some(options)).map_err(|error| {
+                if looks_like_video {
+                    let detail =
+                        format!("the file has no readable index, it may be cut off ({error})");
+                    MediaError::new(MediaErrorCode::CorruptMedia, detail)
+                } else {
+                    not_a_video(error)
+                }
+            })?;
         Self::inspect(input, size, limits)
     }
 
@@ -130,7 +141,11 @@ impl Source {
             .filter(|s| !s.disposition().contains(Disposition::ATTACHED_PIC))
             .max_by_key(|s| {
                 let moving = s.frames() != 1;
-                (moving, s.disposition().contains(Disposition::DEFAULT), std::cmp::Reverse(s.index()))
+                (
+                    moving,
+                    s.disposition().contains(Disposition::DEFAULT),
+                    std::cmp::Reverse(s.index()),
+                )
             });
         let Some(stream) = stream else {
             let detail = match input.streams().best(media::Type::Audio) {
@@ -139,11 +154,17 @@ impl Source {
             };
             return Err(MediaError::new(MediaErrorCode::NoVideoStream, detail));
         };
-        let video = Track { index: stream.index(), time_base: stream.time_base() };
+        let video = Track {
+            index: stream.index(),
+            time_base: stream.time_base(),
+        };
         let decoder = open_video(&stream.parameters(), limits, 1)?;
         let (coded_width, coded_height) = (decoder.width(), decoder.height());
         if coded_width == 0 || coded_height == 0 {
-            return Err(MediaError::new(MediaErrorCode::CorruptMedia, "the video has no picture size"));
+            return Err(MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                "the video has no picture size",
+            ));
         }
         let pixels = u64::from(coded_width) * u64::from(coded_height);
         if pixels > limits.max_pixels {
@@ -157,7 +178,11 @@ impl Source {
             .find(|data| data.kind() == side_data::Type::DisplayMatrix)
             .map_or(Turn::None, |data| Turn::from_matrix(data.data()));
         let aspect = f64::from(decoder.aspect_ratio());
-        let pixel_aspect = if aspect.is_finite() && (0.1..=10.0).contains(&aspect) { aspect } else { 1.0 };
+        let pixel_aspect = if aspect.is_finite() && (0.1..=10.0).contains(&aspect) {
+            aspect
+        } else {
+            1.0
+        };
         let shown_width = (f64::from(coded_width) * pixel_aspect).round().max(1.0) as u32;
         let (width, height) = if turn.swaps_sides() {
             (coded_height, shown_width)
@@ -167,7 +192,10 @@ impl Source {
 
         let average = f64::from(stream.avg_frame_rate());
         let nominal = f64::from(stream.rate());
-        let fps = [average, nominal].into_iter().find(|r| r.is_finite() && *r > 0.0).unwrap_or(25.0);
+        let fps = [average, nominal]
+            .into_iter()
+            .find(|r| r.is_finite() && *r > 0.0)
+            .unwrap_or(25.0);
         let constant_rate = (average - nominal).abs() < 1e-3 * fps;
 
         let audio_stream = input.streams().best(media::Type::Audio);
@@ -190,7 +218,10 @@ impl Source {
             _ => None,
         };
         let Some(duration) = stream_duration.or(container_duration) else {
-            return Err(MediaError::new(MediaErrorCode::CorruptMedia, "the file does not say how long it is"));
+            return Err(MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                "the file does not say how long it is",
+            ));
         };
         if duration > limits.max_duration {
             return Err(over(format!(
@@ -198,7 +229,9 @@ impl Source {
                 limits.max_duration
             )));
         }
-        let name = |id: codec::Id| decoder::find(id).map_or_else(|| format!("{id:?}"), |c| c.name().to_owned());
+        let name = |id: codec::Id| {
+            decoder::find(id).map_or_else(|| format!("{id:?}"), |c| c.name().to_owned())
+        };
         let probe = Probe {
             duration,
             width,
@@ -209,7 +242,10 @@ impl Source {
             container: input.format().name().to_owned(),
             size,
         };
-        let audio = audio_stream.map(|s| Track { index: s.index(), time_base: s.time_base() });
+        let audio = audio_stream.map(|s| Track {
+            index: s.index(),
+            time_base: s.time_base(),
+        });
         drop((decoder, stream));
         Ok(Self {
             probe,
@@ -255,9 +291,15 @@ impl Source {
     pub(crate) fn seek(&mut self, at: f64) -> Result<(), MediaError> {
         let target = ((at + self.origin) * 1e6).floor() as i64;
         // Some containers have no index before their first keyframe; their start is the keyframe before.
-        self.input.seek(target, ..target).or_else(|_| self.input.seek(0, ..)).map_err(|error| {
-            MediaError::new(MediaErrorCode::CorruptMedia, format!("the file cannot be positioned: {error}"))
-        })
+        self.input
+            .seek(target, ..target)
+            .or_else(|_| self.input.seek(0, ..))
+            .map_err(|error| {
+                MediaError::new(
+                    MediaErrorCode::CorruptMedia,
+                    format!("the file cannot be positioned: {error}"),
+                )
+            })
     }
 
     /// Seconds from the start of the video for a time stamp of `track`.
@@ -289,7 +331,10 @@ impl Source {
     /// Codec parameters of `track`.
     pub(crate) fn parameters(&self, track: Track) -> Result<codec::Parameters, MediaError> {
         let stream = self.input.stream(track.index).ok_or_else(|| {
-            MediaError::new(MediaErrorCode::CorruptMedia, "a stream of the file has gone")
+            MediaError::new(
+                MediaErrorCode::CorruptMedia,
+                "a stream of the file has gone",
+            )
         })?;
         Ok(stream.parameters())
     }
@@ -348,7 +393,10 @@ impl Pictures {
         if hopeless || mostly {
             return Err(MediaError::new(
                 MediaErrorCode::CorruptMedia,
-                format!("{} of {} pictures cannot be decoded: {error}", self.errors, self.packets),
+                format!(
+                    "{} of {} pictures cannot be decoded: {error}",
+                    self.errors, self.packets
+                ),
             ));
         }
         Ok(())
@@ -362,10 +410,16 @@ fn open_video(
 ) -> Result<decoder::Video, MediaError> {
     let id = parameters.id();
     let codec = decoder::find(id).ok_or_else(|| {
-        MediaError::new(MediaErrorCode::NotAVideo, format!("there is no decoder for {id:?} video"))
+        MediaError::new(
+            MediaErrorCode::NotAVideo,
+            format!("there is no decoder for {id:?} video"),
+        )
     })?;
     let undecodable = |error: ffmpeg::Error| {
-        MediaError::new(MediaErrorCode::CorruptMedia, format!("the video stream cannot be opened: {error}"))
+        MediaError::new(
+            MediaErrorCode::CorruptMedia,
+            format!("the video stream cannot be opened: {error}"),
+        )
     };
     let mut context = codec::Context::from_parameters(parameters.clone()).map_err(undecodable)?;
     context.set_threading(codec::threading::Config {
@@ -375,12 +429,17 @@ fn open_video(
     });
     let mut options = Dictionary::new();
     options.set("max_pixels", &limits.max_pixels.to_string());
-    context.decoder().open_as_with(codec, options).and_then(|opened| opened.video()).map_err(undecodable)
+    context
+        .decoder()
+        .open_as_with(codec, options)
+        .and_then(|opened| opened.video())
+        .map_err(undecodable)
 }
 
 /// Whether the first bytes are those of a video container.
 fn is_container(head: &[u8]) -> bool {
-    head.get(4..8).is_some_and(|b| matches!(b, b"ftyp" | b"moov" | b"mdat"))
+    head.get(4..8)
+        .is_some_and(|b| matches!(b, b"ftyp" | b"moov" | b"mdat"))
         || head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3])
         || head.starts_with(b"RIFF")
         || head.starts_with(b"FLV")
@@ -390,9 +449,9 @@ fn not_a_video(error: ffmpeg::Error) -> MediaError {
     let detail = match error {
         ffmpeg::Error::InvalidData => "this is not a video file".to_owned(),
         // What a refused container comes back as.
-        ffmpeg::Error::Other { errno: ffmpeg::error::EINVAL } => {
-            "this is not a video file of a supported kind".to_owned()
-        }
+        ffmpeg::Error::Other {
+            errno: ffmpeg::error::EINVAL,
+        } => "this is not a video file of a supported kind".to_owned(),
         other => format!("this is not a video file: {other}"),
     };
     MediaError::new(MediaErrorCode::NotAVideo, detail)
@@ -403,7 +462,10 @@ fn over(detail: String) -> MediaError {
 }
 
 fn unreadable(error: &std::io::Error) -> MediaError {
-    MediaError::new(MediaErrorCode::SourceUnavailable, format!("the file cannot be read: {error}"))
+    MediaError::new(
+        MediaErrorCode::SourceUnavailable,
+        format!("the file cannot be read: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -411,7 +473,11 @@ mod tests {
     use super::*;
 
     fn matrix(cells: [i32; 2]) -> Vec<u8> {
-        cells.iter().flat_map(|c| c.to_ne_bytes()).chain([0; 28]).collect()
+        cells
+            .iter()
+            .flat_map(|c| c.to_ne_bytes())
+            .chain([0; 28])
+            .collect()
     }
 
     #[test]

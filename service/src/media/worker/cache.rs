@@ -31,7 +31,13 @@ pub(super) struct FrameCache {
 impl FrameCache {
     /// A cache for `capacity` bytes; 0 keeps nothing.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, bytes: 0, entries: BTreeMap::new(), order: BTreeMap::new(), clock: 0 }
+        Self {
+            capacity,
+            bytes: 0,
+            entries: BTreeMap::new(),
+            order: BTreeMap::new(),
+            clock: 0,
+        }
     }
 
     /// The picture shown at `at`.
@@ -41,7 +47,10 @@ impl FrameCache {
         }
         let at = at + ROUNDING;
         let first = (source, width, 0);
-        let (key, entry) = self.entries.range_mut(first..=(source, width, at.to_bits())).next_back()?;
+        let (key, entry) = self
+            .entries
+            .range_mut(first..=(source, width, at.to_bits()))
+            .next_back()?;
         if at >= entry.until {
             return None;
         }
@@ -53,20 +62,36 @@ impl FrameCache {
     }
 
     /// Keeps a picture that is shown from `from` until `until`.
-    pub(super) fn put(&mut self, source: SourceKey, width: u32, from: f64, until: f64, jpeg: Bytes) {
+    pub(super) fn put(
+        &mut self,
+        source: SourceKey,
+        width: u32,
+        from: f64,
+        until: f64,
+        jpeg: Bytes,
+    ) {
         if jpeg.len() > self.capacity {
             return;
         }
         let key = (source, width, from.max(0.0).to_bits());
         self.clock += 1;
         self.bytes += jpeg.len();
-        if let Some(old) = self.entries.insert(key, Entry { until, jpeg, used: self.clock }) {
+        if let Some(old) = self.entries.insert(
+            key,
+            Entry {
+                until,
+                jpeg,
+                used: self.clock,
+            },
+        ) {
             self.bytes -= old.jpeg.len();
             self.order.remove(&old.used);
         }
         self.order.insert(self.clock, key);
         while self.bytes > self.capacity {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
+            let Some((_, oldest)) = self.order.pop_first() else {
+                break;
+            };
             if let Some(old) = self.entries.remove(&oldest) {
                 self.bytes -= old.jpeg.len();
             }
@@ -102,14 +127,26 @@ mod tests {
         let source = SourceKey::numbered(1);
         let mut cache = FrameCache::new(100);
         for second in 0..3 {
-            cache.put(source, 640, f64::from(second), f64::from(second) + 1.0, jpeg(40));
-            assert!(cache.get(source, 640, 0.0).is_some(), "0 is used all the time");
+            cache.put(
+                source,
+                640,
+                f64::from(second),
+                f64::from(second) + 1.0,
+                jpeg(40),
+            );
+            assert!(
+                cache.get(source, 640, 0.0).is_some(),
+                "0 is used all the time"
+            );
         }
         assert!(cache.get(source, 640, 1.0).is_none());
         assert!(cache.get(source, 640, 2.0).is_some());
         cache.put(source, 640, 5.0, 6.0, jpeg(101));
         assert!(cache.get(source, 640, 5.0).is_none(), "too large to keep");
-        assert_eq!((cache.bytes, cache.entries.len(), cache.order.len()), (80, 2, 2));
+        assert_eq!(
+            (cache.bytes, cache.entries.len(), cache.order.len()),
+            (80, 2, 2)
+        );
     }
 
     #[test]

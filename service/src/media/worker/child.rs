@@ -48,16 +48,21 @@ fn work(parent: Option<i32>) -> io::Result<()> {
     let walls = sandbox::enter(parent).map_err(io::Error::other)?;
     let (sender, jobs) = mpsc::channel();
     let reading = socket.try_clone()?;
-    std::thread::Builder::new().name("requests".to_owned()).spawn(move || {
-        let mut requests = Requests::new(reading.as_fd());
-        while let Ok(Some(request)) = requests.next() {
-            if sender.send(request).is_err() {
-                break;
+    std::thread::Builder::new()
+        .name("requests".to_owned())
+        .spawn(move || {
+            let mut requests = Requests::new(reading.as_fd());
+            while let Ok(Some(request)) = requests.next() {
+                if sender.send(request).is_err() {
+                    break;
+                }
             }
-        }
-        leave();
-    })?;
-    let mut worker = Worker { socket, readers: VecDeque::new() };
+            leave();
+        })?;
+    let mut worker = Worker {
+        socket,
+        readers: VecDeque::new(),
+    };
     worker.say(&Reply::Hello { sandbox: walls })?;
     while let Ok((request, files)) = jobs.recv() {
         worker.answer(request, files)?;
@@ -66,7 +71,10 @@ fn work(parent: Option<i32>) -> io::Result<()> {
 }
 
 /// The parent is gone: whatever this process is doing, nobody wants it.
-#[expect(clippy::exit, reason = "another thread may be deep inside a decoder and cannot be asked to return")]
+#[expect(
+    clippy::exit,
+    reason = "another thread may be deep inside a decoder and cannot be asked to return"
+)]
 fn leave() -> ! {
     std::process::exit(0)
 }
@@ -95,7 +103,10 @@ impl Worker {
             Ok(Err(error)) => self.say(&Reply::Failed(error)),
             Err(panic) => {
                 let detail = format!("the worker panicked: {}", panic_text(panic.as_ref()));
-                self.say(&Reply::Failed(MediaError::new(MediaErrorCode::WorkerCrashed, detail)))?;
+                self.say(&Reply::Failed(MediaError::new(
+                    MediaErrorCode::WorkerCrashed,
+                    detail,
+                )))?;
                 Err(io::Error::other("panicked"))
             }
         }
@@ -106,7 +117,10 @@ impl Worker {
         let mut files = files.into_iter();
         let mut file = || {
             files.next().ok_or_else(|| {
-                MediaError::new(MediaErrorCode::WorkerCrashed, "a file did not arrive with its job")
+                MediaError::new(
+                    MediaErrorCode::WorkerCrashed,
+                    "a file did not arrive with its job",
+                )
             })
         };
         let source = file()?;
@@ -120,11 +134,15 @@ impl Worker {
             }
             Job::Render { spec, threads } => {
                 let (clip, poster) = (file()?, file()?);
-                let rendered = render::render(source, &spec, clip, poster, limits, threads, &mut report)?;
+                let rendered =
+                    render::render(source, &spec, clip, poster, limits, threads, &mut report)?;
                 (Reply::Rendered(rendered), Vec::new())
             }
             Job::Frame { at, width } => {
-                let known = self.readers.iter().position(|(key, _)| *key == request.source);
+                let known = self
+                    .readers
+                    .iter()
+                    .position(|(key, _)| *key == request.source);
                 let mut reader = match known.and_then(|i| self.readers.remove(i)) {
                     Some((_, reader)) => reader,
                     None => FrameReader::open(source, limits)?,
@@ -132,7 +150,9 @@ impl Worker {
                 let shot = reader.shot(at, width);
                 // A reader that failed on broken data may have lost its place.
                 if shot.as_ref().is_ok_and(|_| true)
-                    || shot.as_ref().is_err_and(|e| e.code == MediaErrorCode::OutOfRange)
+                    || shot
+                        .as_ref()
+                        .is_err_and(|e| e.code == MediaErrorCode::OutOfRange)
                 {
                     if self.readers.len() == OPEN_SOURCES {
                         self.readers.pop_front();
@@ -141,7 +161,14 @@ impl Worker {
                 }
                 let shot = shot?;
                 let bytes = shot.jpeg.len();
-                (Reply::Shot { from: shot.from, until: shot.until, bytes }, shot.jpeg)
+                (
+                    Reply::Shot {
+                        from: shot.from,
+                        until: shot.until,
+                        bytes,
+                    },
+                    shot.jpeg,
+                )
             }
         })
     }
@@ -166,12 +193,19 @@ struct Throttle<'a> {
 
 impl<'a> Throttle<'a> {
     fn new(socket: &'a UnixStream) -> Self {
-        Self { socket, last: None, highest: 0.0 }
+        Self {
+            socket,
+            last: None,
+            highest: 0.0,
+        }
     }
 
     fn report(&mut self, share: f64) {
         self.highest = self.highest.max(share);
-        if self.last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+        if self
+            .last
+            .is_some_and(|last| last.elapsed() < PROGRESS_EVERY)
+        {
             return;
         }
         self.last = Some(Instant::now());

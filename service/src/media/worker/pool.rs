@@ -27,8 +27,8 @@ use super::VERB;
 use super::cache::FrameCache;
 use super::wire::{self, Job, MAX_MESSAGE, Reply, Request, SourceKey};
 use crate::media::{
-    Analysis, MediaConfig, MediaEngine, MediaError, MediaErrorCode, Probe, Progress, RenderSpec, Rendered,
-    SelectOptions,
+    Analysis, MediaConfig, MediaEngine, MediaError, MediaErrorCode, Probe, Progress, RenderSpec,
+    Rendered, SelectOptions,
 };
 
 /// A new worker says hello within this time.
@@ -55,7 +55,9 @@ pub struct WorkerPool {
 
 impl std::fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerPool").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("WorkerPool")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,12 +84,15 @@ impl WorkerPool {
         let command = match &config.worker_command {
             Some(command) if !command.is_empty() => command.iter().map(PathBuf::from).collect(),
             _ => {
-                let this = std::env::current_exe().map_err(|e| crashed("this program cannot be found", &e))?;
+                let this = std::env::current_exe()
+                    .map_err(|e| crashed("this program cannot be found", &e))?;
                 vec![this, PathBuf::from(VERB)]
             }
         };
-        let spawner = Spawner::start(command).map_err(|e| crashed("no thread to start workers", &e))?;
-        let lane = |workers: usize, queue| Arc::new(Lane::new(workers, queue, &config, spawner.clone()));
+        let spawner =
+            Spawner::start(command).map_err(|e| crashed("no thread to start workers", &e))?;
+        let lane =
+            |workers: usize, queue| Arc::new(Lane::new(workers, queue, &config, spawner.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let cache = usize::try_from(config.frame_cache_mb << 20).unwrap_or(usize::MAX);
         Ok(Self {
@@ -121,10 +126,18 @@ impl WorkerPool {
     ) -> Result<Reply, MediaError> {
         let (file, key) = open_source(source)?;
         let mut lease = lane.checkout(Some(key)).await?;
-        let request = Request { job, source: key, limits: self.inner.config.limits() };
-        let files: Vec<RawFd> =
-            std::iter::once(file.as_raw_fd()).chain(outputs.iter().map(std::os::fd::AsRawFd::as_raw_fd)).collect();
-        lease.exchange(&request, &files, progress).await.map(|(reply, _)| reply)
+        let request = Request {
+            job,
+            source: key,
+            limits: self.inner.config.limits(),
+        };
+        let files: Vec<RawFd> = std::iter::once(file.as_raw_fd())
+            .chain(outputs.iter().map(std::os::fd::AsRawFd::as_raw_fd))
+            .collect();
+        lease
+            .exchange(&request, &files, progress)
+            .await
+            .map(|(reply, _)| reply)
     }
 
     fn start_frame(&self, source: &Path, key: SourceKey, at: f64, width: u32) -> FrameFuture {
@@ -134,27 +147,47 @@ impl WorkerPool {
             let mut lease = pool.inner.light.checkout(Some(key)).await?;
             let work = tokio::spawn(async move {
                 let (file, key) = open_source(&source)?;
-                let request =
-                    Request { job: Job::Frame { at, width }, source: key, limits: pool.inner.config.limits() };
-                let exchanged = lease.exchange(&request, &[file.as_raw_fd()], &Progress::ignored()).await;
-                pool.inner.flights.lock().remove(&(key, width, at.to_bits()));
+                let request = Request {
+                    job: Job::Frame { at, width },
+                    source: key,
+                    limits: pool.inner.config.limits(),
+                };
+                let exchanged = lease
+                    .exchange(&request, &[file.as_raw_fd()], &Progress::ignored())
+                    .await;
+                pool.inner
+                    .flights
+                    .lock()
+                    .remove(&(key, width, at.to_bits()));
                 match exchanged? {
                     (Reply::Shot { from, until, .. }, jpeg) => {
-                        pool.inner.cache.lock().put(key, width, from, until, jpeg.clone());
+                        pool.inner
+                            .cache
+                            .lock()
+                            .put(key, width, from, until, jpeg.clone());
                         Ok(jpeg)
                     }
                     (other, _) => Err(unexpected(&other)),
                 }
             });
             work.await.unwrap_or_else(|error| {
-                Err(MediaError::new(MediaErrorCode::WorkerCrashed, format!("the frame was given up: {error}")))
+                Err(MediaError::new(
+                    MediaErrorCode::WorkerCrashed,
+                    format!("the frame was given up: {error}"),
+                ))
             })
         }
         .boxed()
     }
 
     /// The frame being made for the same request, or a new one.
-    fn join_frame(&self, source: &Path, key: SourceKey, at: f64, width: u32) -> Shared<FrameFuture> {
+    fn join_frame(
+        &self,
+        source: &Path,
+        key: SourceKey,
+        at: f64,
+        width: u32,
+    ) -> Shared<FrameFuture> {
         let flight = (key, width, at.to_bits());
         let mut flights = self.inner.flights.lock();
         if let Some(flying) = flights.get(&flight).and_then(WeakShared::upgrade) {
@@ -175,7 +208,16 @@ impl WorkerPool {
 impl MediaEngine for WorkerPool {
     fn probe<'a>(&'a self, source: &'a Path) -> BoxFuture<'a, Result<Probe, MediaError>> {
         async move {
-            match self.run(&self.inner.light, source, Job::Probe, &[], &Progress::ignored()).await? {
+            match self
+                .run(
+                    &self.inner.light,
+                    source,
+                    Job::Probe,
+                    &[],
+                    &Progress::ignored(),
+                )
+                .await?
+            {
                 Reply::Probed(probe) => Ok(probe),
                 other => Err(unexpected(&other)),
             }
@@ -190,8 +232,13 @@ impl MediaEngine for WorkerPool {
         progress: Progress,
     ) -> BoxFuture<'a, Result<Analysis, MediaError>> {
         async move {
-            let job = Job::Analyse { select: options.clone() };
-            match self.run(&self.inner.heavy, source, job, &[], &progress).await? {
+            let job = Job::Analyse {
+                select: options.clone(),
+            };
+            match self
+                .run(&self.inner.heavy, source, job, &[], &progress)
+                .await?
+            {
                 Reply::Analysed(analysis) => Ok(*analysis),
                 other => Err(unexpected(&other)),
             }
@@ -210,9 +257,15 @@ impl MediaEngine for WorkerPool {
         async move {
             let clip = Unfinished::create(clip)?;
             let poster = Unfinished::create(poster)?;
-            let job = Job::Render { spec: spec.clone(), threads: self.inner.threads };
+            let job = Job::Render {
+                spec: spec.clone(),
+                threads: self.inner.threads,
+            };
             let files = [clip.handle()?, poster.handle()?];
-            match self.run(&self.inner.heavy, source, job, &files, &progress).await? {
+            match self
+                .run(&self.inner.heavy, source, job, &files, &progress)
+                .await?
+            {
                 Reply::Rendered(rendered) => {
                     clip.finish()?;
                     poster.finish()?;
@@ -261,11 +314,17 @@ impl Unfinished {
             .truncate(true)
             .open(&partial)
             .map_err(|e| not_written(path, &e))?;
-        Ok(Self { file, partial, path: path.to_owned() })
+        Ok(Self {
+            file,
+            partial,
+            path: path.to_owned(),
+        })
     }
 
     fn handle(&self) -> Result<File, MediaError> {
-        self.file.try_clone().map_err(|e| not_written(&self.path, &e))
+        self.file
+            .try_clone()
+            .map_err(|e| not_written(&self.path, &e))
     }
 
     fn finish(&self) -> Result<(), MediaError> {
@@ -281,15 +340,25 @@ impl Drop for Unfinished {
 }
 
 fn not_written(path: &Path, error: &io::Error) -> MediaError {
-    MediaError::new(MediaErrorCode::EncodeFailed, format!("{} cannot be written: {error}", path.display()))
+    MediaError::new(
+        MediaErrorCode::EncodeFailed,
+        format!("{} cannot be written: {error}", path.display()),
+    )
 }
 
 fn open_source(path: &Path) -> Result<(File, SourceKey), MediaError> {
     let file = File::open(path).map_err(|e| unavailable(&e))?;
     let metadata = file.metadata().map_err(|e| unavailable(&e))?;
     if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a directory" } else { "not a plain file" };
-        return Err(MediaError::new(MediaErrorCode::NotAVideo, format!("this is {what}")));
+        let what = if metadata.is_dir() {
+            "a directory"
+        } else {
+            "not a plain file"
+        };
+        return Err(MediaError::new(
+            MediaErrorCode::NotAVideo,
+            format!("this is {what}"),
+        ));
     }
     Ok((file, SourceKey::of(&metadata)))
 }
@@ -303,7 +372,10 @@ fn unavailable(error: &io::Error) -> MediaError {
 }
 
 fn unexpected(reply: &Reply) -> MediaError {
-    MediaError::new(MediaErrorCode::WorkerCrashed, format!("the worker answered something else: {reply:?}"))
+    MediaError::new(
+        MediaErrorCode::WorkerCrashed,
+        format!("the worker answered something else: {reply:?}"),
+    )
 }
 
 /// Workers for one kind of work.
@@ -336,9 +408,15 @@ impl Lane {
             Ok(permit) => permit,
             Err(_) => {
                 let _place = Place::take(&self.waiting, self.queue)?;
-                Arc::clone(&self.permits).acquire_owned().await.map_err(|_| {
-                    MediaError::new(MediaErrorCode::Cancelled, "the media engine is shutting down")
-                })?
+                Arc::clone(&self.permits)
+                    .acquire_owned()
+                    .await
+                    .map_err(|_| {
+                        MediaError::new(
+                            MediaErrorCode::Cancelled,
+                            "the media engine is shutting down",
+                        )
+                    })?
             }
         };
         let worker = loop {
@@ -349,13 +427,19 @@ impl Lane {
                     .or(idle.len().checked_sub(1));
                 at.map(|at| idle.remove(at))
             };
-            let Some(mut worker) = idle else { break Worker::start(&self.spawner).await? };
+            let Some(mut worker) = idle else {
+                break Worker::start(&self.spawner).await?;
+            };
             // One that died while it was idle is simply not there any more.
             if matches!(worker.child.try_wait(), Ok(None)) {
                 break worker;
             }
         };
-        Ok(Lease { lane: Arc::clone(self), worker: Some(worker), _permit: permit })
+        Ok(Lease {
+            lane: Arc::clone(self),
+            worker: Some(worker),
+            _permit: permit,
+        })
     }
 }
 
@@ -397,9 +481,14 @@ impl Lease {
         progress: &Progress,
     ) -> Result<(Reply, Bytes), MediaError> {
         let Some(mut worker) = self.worker.take() else {
-            return Err(MediaError::new(MediaErrorCode::WorkerCrashed, "the worker was used up"));
+            return Err(MediaError::new(
+                MediaErrorCode::WorkerCrashed,
+                "the worker was used up",
+            ));
         };
-        let result = worker.exchange(request, files, progress, self.lane.stall).await;
+        let result = worker
+            .exchange(request, files, progress, self.lane.stall)
+            .await;
         // After damaged data or a lack of memory a fresh process is the safer one.
         let usable = match &result {
             Ok(_) => true,
@@ -444,13 +533,21 @@ struct Worker {
 impl Worker {
     async fn start(spawner: &Spawner) -> Result<Self, MediaError> {
         let failed = |error: io::Error| {
-            MediaError::new(MediaErrorCode::WorkerCrashed, format!("a worker cannot be started: {error}"))
+            MediaError::new(
+                MediaErrorCode::WorkerCrashed,
+                format!("a worker cannot be started: {error}"),
+            )
         };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
         let stream = UnixStream::from_std(ours).map_err(failed)?;
         let child = spawner.spawn(theirs.into()).await.map_err(failed)?;
-        let mut worker = Self { child, stream: BufReader::new(stream), jobs: 0, recent: Vec::new() };
+        let mut worker = Self {
+            child,
+            stream: BufReader::new(stream),
+            jobs: 0,
+            recent: Vec::new(),
+        };
         match timeout(HELLO, worker.receive()).await {
             Ok(Ok(Reply::Hello { sandbox })) => {
                 tracing::debug!(pid = worker.child.id(), sandbox, "media worker ready");
@@ -459,12 +556,18 @@ impl Worker {
             Ok(Ok(other)) => Err(unexpected(&other)),
             Ok(Err(error)) => {
                 let why = worker.epitaph(&error).await;
-                let detail = format!("{} does not work as a media worker: {}", spawner.program, why.detail);
+                let detail = format!(
+                    "{} does not work as a media worker: {}",
+                    spawner.program, why.detail
+                );
                 Err(MediaError::new(MediaErrorCode::WorkerCrashed, detail))
             }
             Err(_) => Err(MediaError::new(
                 MediaErrorCode::WorkerCrashed,
-                format!("{} does not work as a media worker: it says nothing", spawner.program),
+                format!(
+                    "{} does not work as a media worker: it says nothing",
+                    spawner.program
+                ),
             )),
         }
     }
@@ -501,11 +604,14 @@ impl Worker {
                         let mut jpeg = vec![0; bytes];
                         let read = timeout(stall, self.stream.read_exact(&mut jpeg)).await;
                         return match read {
-                            Ok(Ok(_)) => Ok((Reply::Shot { from, until, bytes }, Bytes::from(jpeg))),
-                            Ok(Err(error)) => Err(self.epitaph(&error).await),
-                            Err(_) => {
-                                Err(MediaError::new(MediaErrorCode::Stalled, "half a picture, then nothing"))
+                            Ok(Ok(_)) => {
+                                Ok((Reply::Shot { from, until, bytes }, Bytes::from(jpeg)))
                             }
+                            Ok(Err(error)) => Err(self.epitaph(&error).await),
+                            Err(_) => Err(MediaError::new(
+                                MediaErrorCode::Stalled,
+                                "half a picture, then nothing",
+                            )),
                         };
                     }
                     Ok(reply) => return Ok((reply, Bytes::new())),
@@ -524,7 +630,9 @@ impl Worker {
             let stream = self.stream.get_ref();
             stream.writable().await?;
             let with = if sent == 0 { files } else { &[] };
-            match stream.try_io(Interest::WRITABLE, || wire::send(stream.as_raw_fd(), &line[sent..], with)) {
+            match stream.try_io(Interest::WRITABLE, || {
+                wire::send(stream.as_raw_fd(), &line[sent..], with)
+            }) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -535,7 +643,10 @@ impl Worker {
 
     async fn receive(&mut self) -> io::Result<Reply> {
         let mut line = Vec::new();
-        let read = (&mut self.stream).take(MAX_MESSAGE as u64).read_until(b'\n', &mut line).await?;
+        let read = (&mut self.stream)
+            .take(MAX_MESSAGE as u64)
+            .read_until(b'\n', &mut line)
+            .await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -553,14 +664,23 @@ impl Worker {
                 return MediaError::new(MediaErrorCode::WorkerCrashed, detail);
             }
         };
-        let limit = |what: &str| MediaError::new(MediaErrorCode::ResourceLimit, format!("the video takes too much {what}"));
+        let limit = |what: &str| {
+            MediaError::new(
+                MediaErrorCode::ResourceLimit,
+                format!("the video takes too much {what}"),
+            )
+        };
         match status.signal().map(nix::sys::signal::Signal::try_from) {
             Some(Ok(nix::sys::signal::Signal::SIGXCPU)) => limit("processor time"),
             Some(Ok(nix::sys::signal::Signal::SIGXFSZ)) => limit("room on disk"),
-            Some(Ok(signal)) => {
-                MediaError::new(MediaErrorCode::WorkerCrashed, format!("the worker was ended by {signal}"))
-            }
-            _ => MediaError::new(MediaErrorCode::WorkerCrashed, format!("the worker ended: {status}")),
+            Some(Ok(signal)) => MediaError::new(
+                MediaErrorCode::WorkerCrashed,
+                format!("the worker was ended by {signal}"),
+            ),
+            _ => MediaError::new(
+                MediaErrorCode::WorkerCrashed,
+                format!("the worker ended: {status}"),
+            ),
         }
     }
 
@@ -587,15 +707,23 @@ impl Spawner {
     fn start(command: Vec<PathBuf>) -> io::Result<Self> {
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let (requests, mut births) = mpsc::unbounded_channel::<Birth>();
-        let program = command.first().map(|p| p.display().to_string()).unwrap_or_default();
-        std::thread::Builder::new().name("media-spawner".to_owned()).spawn(move || {
-            while let Some((socket, answer)) = births.blocking_recv() {
-                let _inside = runtime.enter();
-                // A caller that has gone away drops the child, which kills it.
-                answer.send(spawn(&command, socket)).ok();
-            }
-        })?;
-        Ok(Self { requests, program: program.into() })
+        let program = command
+            .first()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        std::thread::Builder::new()
+            .name("media-spawner".to_owned())
+            .spawn(move || {
+                while let Some((socket, answer)) = births.blocking_recv() {
+                    let _inside = runtime.enter();
+                    // A caller that has gone away drops the child, which kills it.
+                    answer.send(spawn(&command, socket)).ok();
+                }
+            })?;
+        Ok(Self {
+            requests,
+            program: program.into(),
+        })
     }
 
     async fn spawn(&self, socket: OwnedFd) -> io::Result<Child> {
@@ -613,7 +741,11 @@ fn spawn(command: &[PathBuf], socket: OwnedFd) -> io::Result<Child> {
         .args(arguments)
         .arg(std::process::id().to_string())
         .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ENVIRONMENT
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .stdin(Stdio::from(socket))
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -26,18 +26,30 @@ pub(super) fn enter(parent: Option<i32>) -> Result<String, String> {
     #[cfg(target_os = "linux")]
     {
         // The socket's end says the same; this also ends a worker whose reading thread is stuck.
-        wall("parent-death", nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).is_ok());
+        wall(
+            "parent-death",
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).is_ok(),
+        );
     }
     if parent.is_some_and(|parent| nix::unistd::getppid().as_raw() != parent) {
         return Err("the parent is gone".to_owned());
     }
     wall("no-core", setrlimit(Resource::RLIMIT_CORE, 0, 0).is_ok());
-    wall("open-files", setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).is_ok());
-    wall("file-size", setrlimit(Resource::RLIMIT_FSIZE, FILE_SIZE, FILE_SIZE).is_ok());
+    wall(
+        "open-files",
+        setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).is_ok(),
+    );
+    wall(
+        "file-size",
+        setrlimit(Resource::RLIMIT_FSIZE, FILE_SIZE, FILE_SIZE).is_ok(),
+    );
     #[cfg(target_os = "linux")]
     {
         linux::be_humble();
-        wall("no-new-privileges", nix::sys::prctl::set_no_new_privs().is_ok());
+        wall(
+            "no-new-privileges",
+            nix::sys::prctl::set_no_new_privs().is_ok(),
+        );
         wall("not-dumpable", nix::sys::prctl::set_dumpable(false).is_ok());
         wall("no-files", linux::no_files());
         wall("no-calls", linux::no_calls());
@@ -52,13 +64,24 @@ pub(super) fn limit(limits: Limits, media_seconds: f64) {
     #[cfg(target_os = "linux")]
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_AS) {
         // Best effort: without the limit the job still runs.
-        setrlimit(Resource::RLIMIT_AS, (limits.memory_mb << 20).min(hard), hard).ok();
+        setrlimit(
+            Resource::RLIMIT_AS,
+            (limits.memory_mb << 20).min(hard),
+            hard,
+        )
+        .ok();
     }
-    let used = getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0, |usage| usage.user_time().tv_sec() + usage.system_time().tv_sec());
+    let used = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        usage.user_time().tv_sec() + usage.system_time().tv_sec()
+    });
     let allowed = 120.0 + media_seconds.min(limits.max_duration).max(0.0);
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CPU) {
-        setrlimit(Resource::RLIMIT_CPU, (used.unsigned_abs() + allowed as u64).min(hard), hard).ok();
+        setrlimit(
+            Resource::RLIMIT_CPU,
+            (used.unsigned_abs() + allowed as u64).min(hard),
+            hard,
+        )
+        .ok();
     }
 }
 

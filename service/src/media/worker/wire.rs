@@ -3,7 +3,10 @@
 //! Each message is one line of JSON. Files travel beside the line of the request they belong to. A picture's bytes follow
 //! the line that announces them.
 
-#![expect(unsafe_code, reason = "file descriptors that arrive over a socket are owned from then on")]
+#![expect(
+    unsafe_code,
+    reason = "file descriptors that arrive over a socket are owned from then on"
+)]
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
@@ -38,13 +41,21 @@ impl SourceKey {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
-            modified_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+            modified_ns: metadata
+                .mtime()
+                .wrapping_mul(1_000_000_000)
+                .wrapping_add(metadata.mtime_nsec()),
         }
     }
 
     #[cfg(test)]
     pub(super) fn numbered(inode: u64) -> Self {
-        Self { device: 1, inode, size: 1, modified_ns: 0 }
+        Self {
+            device: 1,
+            inode,
+            size: 1,
+            modified_ns: 0,
+        }
     }
 }
 
@@ -71,14 +82,20 @@ pub(super) struct Request {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
     /// Once, when it is ready; says which walls stand.
-    Hello { sandbox: String },
+    Hello {
+        sandbox: String,
+    },
     /// Share of the job that is done.
     Progress(f64),
     Probed(Probe),
     Analysed(Box<Analysis>),
     Rendered(Rendered),
     /// A JPEG of `bytes` bytes follows the line.
-    Shot { from: f64, until: f64, bytes: usize },
+    Shot {
+        from: f64,
+        until: f64,
+        bytes: usize,
+    },
     Failed(MediaError),
 }
 
@@ -90,7 +107,13 @@ pub(super) fn send(socket: RawFd, bytes: &[u8], files: &[RawFd]) -> io::Result<u
     let flags = MsgFlags::MSG_NOSIGNAL;
     #[cfg(not(target_os = "linux"))]
     let flags = MsgFlags::empty();
-    Ok(sendmsg::<()>(socket, &[IoSlice::new(bytes)], control, flags, None)?)
+    Ok(sendmsg::<()>(
+        socket,
+        &[IoSlice::new(bytes)],
+        control,
+        flags,
+        None,
+    )?)
 }
 
 /// Reads requests with their files from a socket, blocking.
@@ -102,7 +125,11 @@ pub(super) struct Requests<'a> {
 
 impl<'a> Requests<'a> {
     pub(super) fn new(socket: BorrowedFd<'a>) -> Self {
-        Self { socket, bytes: Vec::new(), files: VecDeque::new() }
+        Self {
+            socket,
+            bytes: Vec::new(),
+            files: VecDeque::new(),
+        }
     }
 
     /// The next request; `None` when the other side is gone.
@@ -111,7 +138,10 @@ impl<'a> Requests<'a> {
             if let Some(end) = self.bytes.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.bytes.drain(..=end).collect();
                 let request = serde_json::from_slice(&line)?;
-                return Ok(Some((request, self.files.drain(..).map(File::from).collect())));
+                return Ok(Some((
+                    request,
+                    self.files.drain(..).map(File::from).collect(),
+                )));
             }
             if self.bytes.len() > MAX_MESSAGE {
                 return Err(io::Error::other("a request without an end"));
@@ -131,7 +161,12 @@ impl<'a> Requests<'a> {
         #[cfg(not(target_os = "linux"))]
         let flags = MsgFlags::empty();
         let received = loop {
-            match recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            match recvmsg::<()>(
+                self.socket.as_raw_fd(),
+                &mut parts,
+                Some(&mut control),
+                flags,
+            ) {
                 Err(nix::errno::Errno::EINTR) => {}
                 other => break other?,
             }
@@ -140,7 +175,11 @@ impl<'a> Requests<'a> {
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(files) = message {
                 // SAFETY: the kernel has just made these descriptors for this process; nothing else knows of them.
-                self.files.extend(files.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                self.files.extend(
+                    files
+                        .into_iter()
+                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                );
             }
         }
         self.bytes.extend_from_slice(&buffer[..count]);
@@ -164,13 +203,19 @@ mod tests {
         file.write_all(b"hello").expect("write");
         file.rewind().expect("rewind");
         let request = Request {
-            job: Job::Frame { at: 1.5, width: 320 },
+            job: Job::Frame {
+                at: 1.5,
+                width: 320,
+            },
             source: SourceKey::of(&file.metadata().expect("metadata")),
             limits: MediaConfig::default().limits(),
         };
         let mut line = serde_json::to_vec(&request).expect("JSON");
         line.push(b'\n');
-        assert_eq!(send(ours.as_raw_fd(), &line, &[file.as_raw_fd()]).expect("send"), line.len());
+        assert_eq!(
+            send(ours.as_raw_fd(), &line, &[file.as_raw_fd()]).expect("send"),
+            line.len()
+        );
         drop(ours);
 
         let mut requests = Requests::new(theirs.as_fd());
