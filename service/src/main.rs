@@ -1,3 +1,10 @@
 //! The `clip-service` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(code) = clip_service::media::worker::answer_worker_verb() {
+        return code;
+    }
+    ExitCode::SUCCESS
+}
