@@ -350,6 +350,12 @@ impl Series {
             .min()
     }
 
+    /// Intended start of the last request of a load in a window.
+    #[must_use]
+    pub fn last_due(&self, load: usize, window: Window) -> Option<Offset> {
+        self.points(load, window).map(Point::due).max()
+    }
+
     /// From the first to just after the last intended start, over all loads.
     #[must_use]
     pub fn extent(&self) -> Option<Window> {
@@ -380,6 +386,15 @@ impl Series {
             histogram.saturating_record(u64::from(point.response_us));
         }
         histogram
+    }
+
+    /// Puts requests in order of their intended start, as they are on disk; no answer depends on it.
+    pub(crate) fn sort(&mut self) {
+        for load in &mut self.loads {
+            load.slices
+                .values_mut()
+                .for_each(|slice| slice.sort_unstable());
+        }
     }
 
     fn class_name(&self, load: usize, outcome: u16) -> &str {
