@@ -43,4 +43,6 @@ pub mod processor;
 
 pub mod serve;
 
+pub mod world;
+
 pub mod cli;

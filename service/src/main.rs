@@ -1,3 +1,7 @@
 //! The `clip-service` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clip_service::cli::main()
+}

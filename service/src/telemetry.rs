@@ -124,8 +124,9 @@ impl Metric {
 }
 
 /// Upper bounds of the latency buckets, seconds.
-const BUCKETS: [f64; 12] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 #[derive(Debug, Clone, Default)]
 struct Histogram {
@@ -148,13 +149,21 @@ struct Series {
 pub struct Metrics(Mutex<Series>);
 
 fn own(labels: &[(&'static str, &str)]) -> Labels {
-    labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    labels
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
 }
 
 impl Metrics {
     /// Adds to a counter or gauge.
     pub fn add(&self, metric: Metric, labels: &[(&'static str, &str)], amount: f64) {
-        *self.0.lock().values.entry((metric, own(labels))).or_default() += amount;
+        *self
+            .0
+            .lock()
+            .values
+            .entry((metric, own(labels)))
+            .or_default() += amount;
     }
 
     /// Counts one.
@@ -198,7 +207,14 @@ impl Metrics {
             head(&mut out, *metric, &mut last);
             let name = metric.name();
             for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
-                line(&mut out, name, "_bucket", labels, Some(&bound.to_string()), *count as f64);
+                line(
+                    &mut out,
+                    name,
+                    "_bucket",
+                    labels,
+                    Some(&bound.to_string()),
+                    *count as f64,
+                );
             }
             let count = histogram.count as f64;
             line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
@@ -227,10 +243,16 @@ fn head(out: &mut String, metric: Metric, last: &mut Option<Metric>) {
 fn line(out: &mut String, name: &str, suffix: &str, labels: &Labels, le: Option<&str>, value: f64) {
     out.push_str(name);
     out.push_str(suffix);
-    let pairs = labels.iter().map(|(k, v)| (*k, v.as_str())).chain(le.map(|le| ("le", le)));
+    let pairs = labels
+        .iter()
+        .map(|(k, v)| (*k, v.as_str()))
+        .chain(le.map(|le| ("le", le)));
     for (index, (label, text)) in pairs.enumerate() {
         out.push(if index == 0 { '{' } else { ',' });
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let text = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         write!(out, "{label}=\"{text}\"").ok();
     }
     if !labels.is_empty() || le.is_some() {
@@ -256,12 +278,14 @@ pub enum LogFormat {
 /// `filter` cannot be read.
 pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log `{filter}`: {e}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let installed = match format {
-        LogFormat::Text => {
-            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
-        }
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     installed.ok(); // an embedding program that logs already keeps its own
@@ -279,8 +303,16 @@ mod tests {
         metrics.count(Metric::HttpRequests, &[("route", "/a"), ("status", "200")]);
         metrics.set(Metric::Queue, &[("state", "a\"b\\c\nd")], 3.0);
         metrics.set(Metric::Ready, &[], 1.0);
-        metrics.observe(Metric::HttpSeconds, &[("route", "/a")], Duration::from_millis(3));
-        metrics.observe(Metric::HttpSeconds, &[("route", "/a")], Duration::from_secs(20));
+        metrics.observe(
+            Metric::HttpSeconds,
+            &[("route", "/a")],
+            Duration::from_millis(3),
+        );
+        metrics.observe(
+            Metric::HttpSeconds,
+            &[("route", "/a")],
+            Duration::from_secs(20),
+        );
         insta::assert_snapshot!(metrics.render());
     }
 

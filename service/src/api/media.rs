@@ -12,12 +12,12 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 
+use super::Api;
 use super::problem::Problem;
 use super::ranges::{Wanted, wanted};
 use super::request::{Id, query};
-use super::stack::{Deadline, RequestId, REQUEST_ID};
+use super::stack::{Deadline, REQUEST_ID, RequestId};
 use super::v1::find_clip;
-use super::Api;
 use crate::model::VideoId;
 use crate::store::{Blobs, StoreError, StoreResult};
 use crate::upstream::{Call, Reply, TryError, UpstreamError};
@@ -40,9 +40,10 @@ fn part_of(blobs: Arc<dyn Blobs>, key: String, first: u64, last: u64) -> Body {
             let read: StoreResult<Bytes> = blobs.read(&key, at, CHUNK.min(last - at + 1)).await;
             match read {
                 // Shorter than promised: end with an error, so that the client does not take it for the whole.
-                Ok(bytes) if bytes.is_empty() => {
-                    Some((Err(StoreError::Failed("a blob ended early".to_owned())), last + 1))
-                }
+                Ok(bytes) if bytes.is_empty() => Some((
+                    Err(StoreError::Failed("a blob ended early".to_owned())),
+                    last + 1,
+                )),
                 Ok(bytes) => {
                     let after = at + bytes.len() as u64;
                     Some((Ok(bytes), after))
@@ -129,7 +130,9 @@ pub(super) async fn download(
         && let Ok(name) =
             HeaderValue::from_str(&format!("attachment; filename=\"{}.mp4\"", clip.id))
     {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(response)
 }
@@ -150,7 +153,10 @@ pub(super) async fn thumbnail(
 fn seconds(text: &str) -> Option<f64> {
     let number = text.strip_suffix('s').unwrap_or(text);
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    number.parse().ok().filter(|at: &f64| plain && at.is_finite())
+    number
+        .parse()
+        .ok()
+        .filter(|at: &f64| plain && at.is_finite())
 }
 
 /// `GET /api/v1/videos/{id}/frame?at=&width=`
@@ -178,8 +184,10 @@ pub(super) async fn frame(
             .ok_or_else(|| invalid("/width", "must be 16 to 3840 pixels"))?,
     };
     let source = api.source_of(&id).await?;
-    let mut call =
-        Call::get(format!("/internal/frame?video={source}&at={at}&width={width}"), deadline);
+    let mut call = Call::get(
+        format!("/internal/frame?video={source}&at={at}&width={width}"),
+        deadline,
+    );
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         call.headers.insert(REQUEST_ID, id);
     }
@@ -187,7 +195,10 @@ pub(super) async fn frame(
     let mut response = reply.response.map(Body::new);
     let headers = response.headers_mut();
     headers.remove(header::CONNECTION);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, max-age=3600"),
+    );
     if let Ok(instance) = HeaderValue::from_str(&reply.instance) {
         headers.insert("x-instance", instance);
     }
@@ -197,12 +208,18 @@ pub(super) async fn frame(
 
 /// Calls a processor; an answer that is no success becomes the client's problem.
 pub(super) async fn ask(api: &Api, call: Call) -> Result<Reply, Problem> {
-    let reply = api.upstream.call(call).await.map_err(|e| upstream_problem(&e))?;
+    let reply = api
+        .upstream
+        .call(call)
+        .await
+        .map_err(|e| upstream_problem(&e))?;
     let status = reply.response.status();
     if status.is_success() {
         return Ok(reply);
     }
-    let body = Limited::new(reply.response.into_body(), PROBLEM_BYTES).collect().await;
+    let body = Limited::new(reply.response.into_body(), PROBLEM_BYTES)
+        .collect()
+        .await;
     let problem = body.ok().and_then(|body| Problem::parse(&body.to_bytes()));
     Err(match problem {
         Some(problem) if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(1),
@@ -221,11 +238,18 @@ pub fn upstream_problem(error: &UpstreamError) -> Problem {
     let code = match error {
         UpstreamError::NoInstance => "no_processor",
         UpstreamError::DeadlineExceeded { .. } => "deadline_exceeded",
-        UpstreamError::Exhausted { last: TryError::Timeout(_), .. } => "processor_timeout",
+        UpstreamError::Exhausted {
+            last: TryError::Timeout(_),
+            ..
+        } => "processor_timeout",
         UpstreamError::Exhausted { .. } => "processor_unreachable",
     };
     let problem = Problem::new(error.status(), code, error.to_string());
-    if matches!(error, UpstreamError::NoInstance) { problem.retry_after(1) } else { problem }
+    if matches!(error, UpstreamError::NoInstance) {
+        problem.retry_after(1)
+    } else {
+        problem
+    }
 }
 
 #[cfg(test)]
@@ -234,17 +258,25 @@ mod tests {
 
     #[test]
     fn times_are_seconds() {
-        for (text, at) in [("12", 12.0), ("12.5", 12.5), ("12s", 12.0), ("12.5s", 12.5), ("0", 0.0)] {
+        for (text, at) in [
+            ("12", 12.0),
+            ("12.5", 12.5),
+            ("12s", 12.0),
+            ("12.5s", 12.5),
+            ("0", 0.0),
+        ] {
             assert_eq!(seconds(text), Some(at), "{text}");
         }
-        for text in ["", "s", "-1", "1e3", "nan", "inf", "12ms", "1:30", "12ss", "."] {
+        for text in [
+            "", "s", "-1", "1e3", "nan", "inf", "12ms", "1:30", "12ss", ".",
+        ] {
             assert_eq!(seconds(text), None, "{text}");
         }
     }
 
     #[tokio::test]
     async fn a_blob_is_sent_in_pieces_and_its_early_end_is_an_error() {
-        let blobs = Arc::new(crate::store::MemoryBlobs::new().unwrap());
+        let blobs = Arc::new(crate::store::MemoryBlobs::default());
         let bytes: Vec<u8> = (0..600_000_u32).map(|n| n as u8).collect();
         blobs.put("a", bytes.clone().into()).await.unwrap();
         let body = part_of(blobs.clone(), "a".to_owned(), 5, 599_998);

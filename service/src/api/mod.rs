@@ -28,9 +28,11 @@ mod ranges;
 mod request;
 pub mod stack;
 mod upload;
+mod upstreams;
 mod v1;
 
 pub use media::upstream_problem;
+pub(crate) use request::{hex, query};
 
 use problem::Problem;
 
@@ -68,7 +70,15 @@ impl Api {
         metrics: Arc<Metrics>,
         draining: CancellationToken,
     ) -> Self {
-        Self { env, limits, upstream, queue, metrics, draining, videos: RwLock::default() }
+        Self {
+            env,
+            limits,
+            upstream,
+            queue,
+            metrics,
+            draining,
+            videos: RwLock::default(),
+        }
     }
 
     /// Blob key of a source.
@@ -114,7 +124,11 @@ pub fn router(api: Arc<Api>) -> Router {
 
 /// Answers requests for paths that do not exist.
 pub(crate) async fn no_route(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no_such_route", format!("there is nothing at {}", uri.path()))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_route",
+        format!("there is nothing at {}", uri.path()),
+    )
 }
 
 /// Answers requests with a method the path does not have; the `Allow` header is the router's.

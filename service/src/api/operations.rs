@@ -21,13 +21,18 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 
 /// `GET /ready`: whether new work is welcome.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
-    if api.draining.is_cancelled() {
+    // Said before new requests are refused, so that whoever asks can go elsewhere first.
+    if api.draining.is_cancelled() || api.env.shutdown.is_cancelled() {
         return Err(Problem::draining());
     }
     if !api.queue.has_seen_processors(&api.upstream) {
         let detail = "no processor has been seen yet";
-        return Err(Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, "no_processor", detail)
-            .retry_after(1));
+        return Err(Problem::new(
+            http::StatusCode::SERVICE_UNAVAILABLE,
+            "no_processor",
+            detail,
+        )
+        .retry_after(1));
     }
     Ok(Json(json!({ "status": "ready" })).into_response())
 }
@@ -42,11 +47,27 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 /// Brings the gauges up to date that nobody pushes.
 async fn refresh(api: &Api) {
     let metrics = &api.metrics;
-    metrics.set(Metric::Ready, &[], if api.draining.is_cancelled() { 0.0 } else { 1.0 });
+    metrics.set(
+        Metric::Ready,
+        &[],
+        if api.draining.is_cancelled() {
+            0.0
+        } else {
+            1.0
+        },
+    );
     if let Ok(stats) = api.env.store.stats(api.env.clock.now()).await {
         metrics.set(Metric::JobsOpen, &[], stats.jobs_open as f64);
-        metrics.set(Metric::Queue, &[("state", "waiting")], stats.tasks_waiting as f64);
-        metrics.set(Metric::Queue, &[("state", "leased")], stats.tasks_leased as f64);
+        metrics.set(
+            Metric::Queue,
+            &[("state", "waiting")],
+            stats.tasks_waiting as f64,
+        );
+        metrics.set(
+            Metric::Queue,
+            &[("state", "leased")],
+            stats.tasks_leased as f64,
+        );
     }
     metrics.set(Metric::TasksInFlight, &[], api.queue.in_flight() as f64);
     super::upstreams::publish(metrics, &api.upstream);

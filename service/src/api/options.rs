@@ -17,15 +17,15 @@ const METADATA_BYTES: usize = 500;
 
 /// Options common to every way of submitting a video.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub(super) struct Options {
     /// Which clips.
-    pub select: SelectOptions,
+    pub(super) select: SelectOptions,
     /// Framing.
-    pub aspect_ratio: AspectRatio,
+    pub(super) aspect_ratio: AspectRatio,
     /// Tallest output, pixels; `None` keeps the source's.
-    pub max_height: Option<u32>,
+    pub(super) max_height: Option<u32>,
     /// Echoed back.
-    pub metadata: IndexMap<String, String>,
+    pub(super) metadata: IndexMap<String, String>,
 }
 
 /// Reads one request's fields and gathers what is wrong with them.
@@ -40,30 +40,43 @@ struct Fields {
 
 impl Fields {
     fn new(left: Map<String, Value>, text: bool) -> Self {
-        Self { left, text, errors: Vec::new(), code: None, hint: None }
+        Self {
+            left,
+            text,
+            errors: Vec::new(),
+            code: None,
+            hint: None,
+        }
     }
 
     /// Takes a field; absent and `null` are the same.
     fn take(&mut self, name: &str) -> Option<Value> {
-        self.left.shift_remove(name).filter(|value| !value.is_null())
+        self.left
+            .shift_remove(name)
+            .filter(|value| !value.is_null())
     }
 
     fn wrong(&mut self, name: &str, detail: impl Into<String>) {
         let name = name.replace('~', "~0").replace('/', "~1");
-        self.errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() });
+        self.errors.push(FieldError {
+            pointer: format!("/{name}"),
+            detail: detail.into(),
+        });
     }
 
     fn number(&mut self, name: &str) -> Option<Value> {
         let value = self.take(name)?;
         match (&value, self.text) {
             (Value::Number(_), _) => Some(value),
-            (Value::String(text), true) => match serde_json::from_str::<serde_json::Number>(text.trim()) {
-                Ok(number) => Some(Value::Number(number)),
-                Err(_) => {
-                    self.wrong(name, format!("`{text}` is not a number"));
-                    None
+            (Value::String(text), true) => {
+                match serde_json::from_str::<serde_json::Number>(text.trim()) {
+                    Ok(number) => Some(Value::Number(number)),
+                    Err(_) => {
+                        self.wrong(name, format!("`{text}` is not a number"));
+                        None
+                    }
                 }
-            },
+            }
             (other, _) => {
                 let detail = format!("must be a number, not {}", kind_of(other));
                 self.wrong(name, detail);
@@ -77,8 +90,11 @@ impl Fields {
         if LENGTH.contains(&seconds) {
             return Some(seconds);
         }
-        let detail =
-            format!("{seconds} s is outside {} to {} seconds", LENGTH.start(), LENGTH.end());
+        let detail = format!(
+            "{seconds} s is outside {} to {} seconds",
+            LENGTH.start(),
+            LENGTH.end()
+        );
         self.wrong(name, detail);
         None
     }
@@ -88,16 +104,23 @@ impl Fields {
         T: Copy,
     {
         let value = self.take(name)?;
-        let found = choices.iter().find(|(text, _)| value.as_str() == Some(*text));
+        let found = choices
+            .iter()
+            .find(|(text, _)| value.as_str() == Some(*text));
         if found.is_none() {
-            let all: Vec<_> = choices.iter().map(|(text, _)| format!("`{text}`")).collect();
+            let all: Vec<_> = choices
+                .iter()
+                .map(|(text, _)| format!("`{text}`"))
+                .collect();
             self.wrong(name, format!("{value} is none of {}", all.join(", ")));
         }
         found.map(|(_, choice)| *choice)
     }
 
     fn metadata(&mut self) -> IndexMap<String, String> {
-        let Some(mut value) = self.take("metadata") else { return IndexMap::new() };
+        let Some(mut value) = self.take("metadata") else {
+            return IndexMap::new();
+        };
         if self.text
             && let Value::String(text) = &value
         {
@@ -108,7 +131,10 @@ impl Fields {
             return IndexMap::new();
         };
         if pairs.len() > METADATA_KEYS {
-            self.wrong("metadata", format!("has {} keys, at most {METADATA_KEYS} are kept", pairs.len()));
+            self.wrong(
+                "metadata",
+                format!("has {} keys, at most {METADATA_KEYS} are kept", pairs.len()),
+            );
         }
         let mut out = IndexMap::new();
         for (key, value) in pairs {
@@ -118,7 +144,9 @@ impl Fields {
                 }
                 _ => self.wrong(
                     "metadata",
-                    format!("`{key}` must be a text of at most {METADATA_BYTES} bytes, its key included"),
+                    format!(
+                        "`{key}` must be a text of at most {METADATA_BYTES} bytes, its key included"
+                    ),
                 ),
             }
         }
@@ -139,12 +167,18 @@ impl Fields {
                 format!("{min_length} s is more than max_clip_length, {max_length} s"),
             );
         }
-        let max_clips = match self.number("max_clips").map(|n| n.as_u64().filter(|n| CLIPS.contains(n))) {
+        let max_clips = match self
+            .number("max_clips")
+            .map(|n| n.as_u64().filter(|n| CLIPS.contains(n)))
+        {
             None => default.max_clips,
             Some(Some(count)) => count as usize,
             Some(None) => {
-                let detail =
-                    format!("must be a whole number from {} to {}", CLIPS.start(), CLIPS.end());
+                let detail = format!(
+                    "must be a whole number from {} to {}",
+                    CLIPS.start(),
+                    CLIPS.end()
+                );
                 self.wrong("max_clips", detail);
                 default.max_clips
             }
@@ -160,10 +194,19 @@ impl Fields {
         );
         let quality = self.choice(
             "quality",
-            &[("low", Some(480)), ("medium", Some(720)), ("high", Some(1080)), ("source", None)],
+            &[
+                ("low", Some(480)),
+                ("medium", Some(720)),
+                ("high", Some(1080)),
+                ("source", None),
+            ],
         );
         Options {
-            select: SelectOptions { min_length, max_length, max_clips },
+            select: SelectOptions {
+                min_length,
+                max_length,
+                max_clips,
+            },
             aspect_ratio: aspect_ratio.unwrap_or_default(),
             max_height: quality.flatten(),
             metadata: self.metadata(),
@@ -177,7 +220,10 @@ impl Fields {
             self.code = self.code.or(Some("unknown_field"));
         }
         for name in unknown {
-            self.wrong(&name, format!("unknown field `{name}`; known are {}", known.join(", ")));
+            self.wrong(
+                &name,
+                format!("unknown field `{name}`; known are {}", known.join(", ")),
+            );
         }
     }
 
@@ -218,35 +264,52 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-const OPTIONS: [&str; 6] =
-    ["min_clip_length", "max_clip_length", "max_clips", "aspect_ratio", "quality", "metadata"];
+const OPTIONS: [&str; 6] = [
+    "min_clip_length",
+    "max_clip_length",
+    "max_clips",
+    "aspect_ratio",
+    "quality",
+    "metadata",
+];
 
 /// Reads the body of `POST /api/v1/process-video`.
 ///
 /// # Errors
 /// Every wrong field.
-pub fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Problem> {
+pub(super) fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Problem> {
     let mut fields = Fields::new(body, false);
     let mut video = None;
     for name in ["youtube_url", "video_url"] {
         if fields.take(name).is_some() {
             fields.code = Some("unsupported_source");
-            fields.hint = Some(
-                "upload the file with POST /api/v1/upload, then name it here as `video_id`",
+            fields.hint =
+                Some("upload the file with POST /api/v1/upload, then name it here as `video_id`");
+            fields.wrong(
+                name,
+                "this server does not fetch videos from other sites yet",
             );
-            fields.wrong(name, "this server does not fetch videos from other sites yet");
         }
     }
     match fields.take("video_id") {
         Some(Value::String(text)) => match VideoId::parse(&text) {
             Some(id) => video = Some(id),
-            None => fields.wrong("video_id", format!("`{text}` is not a video id (`video_…`)")),
+            None => fields.wrong(
+                "video_id",
+                format!("`{text}` is not a video id (`video_…`)"),
+            ),
         },
         Some(other) => {
-            fields.wrong("video_id", format!("must be a text, not {}", kind_of(&other)));
+            fields.wrong(
+                "video_id",
+                format!("must be a text, not {}", kind_of(&other)),
+            );
         }
         None if fields.code.is_none() => {
-            fields.wrong("video_id", "is missing: the id that POST /api/v1/upload answered with");
+            fields.wrong(
+                "video_id",
+                "is missing: the id that POST /api/v1/upload answered with",
+            );
         }
         None => {}
     }
@@ -260,9 +323,12 @@ pub fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Pro
 ///
 /// # Errors
 /// Every wrong field.
-pub fn upload_fields(form: Map<String, Value>) -> Result<(Options, bool), Problem> {
+pub(super) fn upload_fields(form: Map<String, Value>) -> Result<(Options, bool), Problem> {
     let mut fields = Fields::new(form, true);
-    let process = fields.choice("process", &[("true", true), ("false", false), ("1", true), ("0", false)]);
+    let process = fields.choice(
+        "process",
+        &[("true", true), ("false", false), ("1", true), ("0", false)],
+    );
     let options = fields.options();
     let known: Vec<&str> = ["file", "process"].into_iter().chain(OPTIONS).collect();
     fields.refuse_rest(&known);
@@ -283,7 +349,10 @@ mod tests {
         let (video, options) = process_video(body(json!({ "video_id": "video_1" }))).unwrap();
         assert_eq!(video.as_str(), "video_1");
         assert_eq!(options.select, SelectOptions::default());
-        assert_eq!((options.aspect_ratio, options.max_height), (AspectRatio::Portrait, None));
+        assert_eq!(
+            (options.aspect_ratio, options.max_height),
+            (AspectRatio::Portrait, None)
+        );
     }
 
     #[test]
@@ -307,17 +376,24 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named() {
-        let problem =
-            process_video(body(json!({ "video_id": "video_1", "max_clip_lenght": 3 }))).unwrap_err();
-        assert_eq!((problem.status, problem.code.as_str()), (400, "unknown_field"));
+        let problem = process_video(body(json!({ "video_id": "video_1", "max_clip_lenght": 3 })))
+            .unwrap_err();
+        assert_eq!(
+            (problem.status, problem.code.as_str()),
+            (400, "unknown_field")
+        );
         assert_eq!(problem.errors[0].pointer, "/max_clip_lenght");
     }
 
     #[test]
     fn other_sites_are_not_fetched() {
         for name in ["youtube_url", "video_url"] {
-            let problem = process_video(body(json!({ name: "https://example.com/x" }))).unwrap_err();
-            assert_eq!((problem.status, problem.code.as_str()), (422, "unsupported_source"));
+            let problem =
+                process_video(body(json!({ name: "https://example.com/x" }))).unwrap_err();
+            assert_eq!(
+                (problem.status, problem.code.as_str()),
+                (422, "unsupported_source")
+            );
             assert!(problem.hint.unwrap().contains("/api/v1/upload"));
             assert_eq!(problem.errors.len(), 1);
         }
@@ -330,7 +406,10 @@ mod tests {
         });
         let (options, process) = upload_fields(body(form)).unwrap();
         assert!(!process);
-        assert_eq!((options.select.max_clips, options.select.min_length), (3, 4.5));
+        assert_eq!(
+            (options.select.max_clips, options.select.min_length),
+            (3, 4.5)
+        );
         assert_eq!(options.metadata["a"], "b");
         let problem = upload_fields(body(json!({ "max_clips": "many", "process": "maybe" })));
         assert_eq!(problem.unwrap_err().errors.len(), 2);

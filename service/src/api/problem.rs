@@ -116,21 +116,29 @@ impl Problem {
 
     /// 404 for something with an id.
     pub fn not_found(what: &str, id: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, &format!("{what}_not_found"), format!("there is no {what} `{id}`"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            &format!("{what}_not_found"),
+            format!("there is no {what} `{id}`"),
+        )
     }
 
     /// 422 for one field.
     pub fn field(code: &str, pointer: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone())
-            .errors(vec![FieldError { pointer: pointer.to_owned(), detail }])
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone()).errors(vec![FieldError {
+            pointer: pointer.to_owned(),
+            detail,
+        }])
     }
 
     /// 503 of a node that is going away.
     #[must_use]
     pub fn draining() -> Self {
         let detail = "this instance is shutting down";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail).retry_after(1).close()
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail)
+            .retry_after(1)
+            .close()
     }
 
     /// 500 that says nothing of the inside.
@@ -144,7 +152,9 @@ impl Problem {
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
         let mut problem: Self = serde_json::from_slice(body).ok()?;
-        StatusCode::from_u16(problem.status).ok().filter(|s| s.as_u16() >= 400)?;
+        StatusCode::from_u16(problem.status)
+            .ok()
+            .filter(|s| s.as_u16() >= 400)?;
         problem.instance = None;
         problem.request_id = None;
         Some(problem)
@@ -152,7 +162,9 @@ impl Problem {
 
     /// Adds what only the outermost layer knows.
     pub fn complete(response: Response, path: &str, request_id: &str) -> Response {
-        let Some(problem) = response.extensions().get::<Arc<Self>>() else { return response };
+        let Some(problem) = response.extensions().get::<Arc<Self>>() else {
+            return response;
+        };
         let mut problem = Self::clone(problem);
         problem.instance = Some(path.to_owned());
         problem.request_id = Some(request_id.to_owned());
@@ -167,8 +179,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -231,8 +242,15 @@ impl From<MediaError> for Problem {
             }
         };
         let problem = Self::new(status, &media_code(error.code), error.detail);
-        let problem = Self { retryable: error.code.retryable(), ..problem };
-        if error.code == MediaErrorCode::Busy { problem.retry_after(1) } else { problem }
+        let problem = Self {
+            retryable: error.code.retryable(),
+            ..problem
+        };
+        if error.code == MediaErrorCode::Busy {
+            problem.retry_after(1)
+        } else {
+            problem
+        }
     }
 }
 
@@ -242,16 +260,28 @@ mod tests {
 
     #[tokio::test]
     async fn the_outer_layer_completes_it() {
-        let problem = Problem::new(StatusCode::NOT_FOUND, "job_not_found", "there is no job `x`")
-            .hint("look again")
-            .errors(vec![FieldError { pointer: "/id".to_owned(), detail: "unknown".to_owned() }]);
+        let problem = Problem::new(
+            StatusCode::NOT_FOUND,
+            "job_not_found",
+            "there is no job `x`",
+        )
+        .hint("look again")
+        .errors(vec![FieldError {
+            pointer: "/id".to_owned(),
+            detail: "unknown".to_owned(),
+        }]);
         let response = Problem::complete(problem.into_response(), "/api/v1/jobs/x", "r-1");
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
-        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
         insta::assert_snapshot!(String::from_utf8_lossy(&body));
         let read = Problem::parse(&body).unwrap();
-        assert_eq!((read.status, read.code.as_str(), read.request_id), (404, "job_not_found", None));
+        assert_eq!(
+            (read.status, read.code.as_str(), read.request_id),
+            (404, "job_not_found", None)
+        );
     }
 
     #[test]

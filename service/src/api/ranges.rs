@@ -20,12 +20,16 @@ pub(super) fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(list) = text(header::IF_NONE_MATCH) {
         // Weak comparison, as the RFC wants it for this header.
-        let known = list.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+        let known = list
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"));
         if known.into_iter().any(|tag| tag == etag || tag == "*") {
             return Wanted::Unchanged;
         }
     }
-    let Some(range) = text(header::RANGE) else { return Wanted::Whole };
+    let Some(range) = text(header::RANGE) else {
+        return Wanted::Whole;
+    };
     // Strong comparison; a date never matches, because we send no Last-Modified.
     if text(header::IF_RANGE).is_some_and(|tag| tag.trim() != etag) {
         return Wanted::Whole;
@@ -38,7 +42,9 @@ pub(super) fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
 }
 
 fn one_range(set: &str, length: u64) -> Wanted {
-    let Some((first, last)) = set.split_once('-') else { return Wanted::Whole };
+    let Some((first, last)) = set.split_once('-') else {
+        return Wanted::Whole;
+    };
     let part = match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => (first, last.min(length.saturating_sub(1))),
         (Ok(first), Err(_)) if last.is_empty() => (first, length.saturating_sub(1)),
@@ -48,7 +54,14 @@ fn one_range(set: &str, length: u64) -> Wanted {
         }
         _ => return Wanted::Whole, // not a range at all: as if it were not there
     };
-    if part.0 < length { Wanted::Part { first: part.0, last: part.1 } } else { Wanted::Unsatisfiable }
+    if part.0 < length {
+        Wanted::Part {
+            first: part.0,
+            last: part.1,
+        }
+    } else {
+        Wanted::Unsatisfiable
+    }
 }
 
 #[cfg(test)]
@@ -91,9 +104,18 @@ mod tests {
         let part = Wanted::Part { first: 1, last: 2 };
         let range = (header::RANGE, "bytes=1-2");
         assert_eq!(with(&[range.clone(), (header::IF_RANGE, "\"abc\"")]), part);
-        assert_eq!(with(&[range.clone(), (header::IF_RANGE, "\"old\"")]), Wanted::Whole);
-        assert_eq!(with(&[range.clone(), (header::IF_RANGE, "W/\"abc\"")]), Wanted::Whole);
-        assert_eq!(with(&[range.clone(), (header::IF_NONE_MATCH, "\"x\", W/\"abc\"")]), Wanted::Unchanged);
+        assert_eq!(
+            with(&[range.clone(), (header::IF_RANGE, "\"old\"")]),
+            Wanted::Whole
+        );
+        assert_eq!(
+            with(&[range.clone(), (header::IF_RANGE, "W/\"abc\"")]),
+            Wanted::Whole
+        );
+        assert_eq!(
+            with(&[range.clone(), (header::IF_NONE_MATCH, "\"x\", W/\"abc\"")]),
+            Wanted::Unchanged
+        );
         assert_eq!(with(&[(header::IF_NONE_MATCH, "*")]), Wanted::Unchanged);
         assert_eq!(with(&[(header::IF_NONE_MATCH, "\"x\"")]), Wanted::Whole);
     }

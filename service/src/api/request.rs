@@ -22,7 +22,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
-            Err(e) => Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_path", e.body_text())),
+            Err(e) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_path",
+                e.body_text(),
+            )),
         }
     }
 }
@@ -31,7 +35,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
     let pairs = match Query::<Vec<(String, String)>>::try_from_uri(uri) {
         Ok(Query(pairs)) => pairs,
-        Err(e) => return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_query", e.body_text())),
+        Err(e) => {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                e.body_text(),
+            ));
+        }
     };
     let mut read = BTreeMap::new();
     let mut errors = Vec::new();
@@ -43,7 +53,10 @@ pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String
         } else {
             continue;
         };
-        errors.push(FieldError { pointer: format!("/{name}"), detail });
+        errors.push(FieldError {
+            pointer: format!("/{name}"),
+            detail,
+        });
     }
     match errors.first() {
         None => Ok(read),
@@ -59,10 +72,22 @@ pub(super) fn json_object(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Map<String, Value>, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     if kind != "application/json" && !kind.ends_with("+json") {
-        let got = if kind.is_empty() { "no Content-Type".to_owned() } else { format!("`{kind}`") };
+        let got = if kind.is_empty() {
+            "no Content-Type".to_owned()
+        } else {
+            format!("`{kind}`")
+        };
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -71,7 +96,11 @@ pub(super) fn json_object(
     }
     let body = body.map_err(|e| {
         if e.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::new(e.status(), "body_too_large", "the body is larger than this server takes")
+            Problem::new(
+                e.status(),
+                "body_too_large",
+                "the body is larger than this server takes",
+            )
         } else {
             Problem::new(StatusCode::BAD_REQUEST, "unreadable_body", e.body_text())
         }
@@ -89,7 +118,9 @@ pub(super) fn idempotency_key(
     headers: &HeaderMap,
     request: &[&[u8]],
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     // The draft writes it as a quoted string, most clients as bare text.
     let key = value.to_str().unwrap_or_default().trim().trim_matches('"');
     if key.is_empty() || key.len() > 255 {
@@ -104,16 +135,21 @@ pub(super) fn idempotency_key(
         hash.update((part.len() as u64).to_le_bytes()); // so that parts cannot run into each other
         hash.update(part);
     }
-    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: hex(&hash.finalize()) }))
+    Ok(Some(IdempotencyKey {
+        key: key.to_owned(),
+        request_hash: hex(&hash.finalize()),
+    }))
 }
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        write!(out, "{byte:02x}").ok(); // writing to a String cannot fail
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+            write!(out, "{byte:02x}").ok(); // writing to a String cannot fail
+            out
+        })
 }
 
 #[cfg(test)]
@@ -125,7 +161,10 @@ mod tests {
         let uri: Uri = "/x?at=1.5&width=3".parse().unwrap();
         assert_eq!(query(&uri, &["at", "width"]).unwrap()["at"], "1.5");
         let problem = query(&uri, &["at"]).unwrap_err();
-        assert_eq!((problem.code.as_str(), problem.errors.len()), ("unknown_field", 1));
+        assert_eq!(
+            (problem.code.as_str(), problem.errors.len()),
+            ("unknown_field", 1)
+        );
         let twice: Uri = "/x?at=1&at=2".parse().unwrap();
         assert!(query(&twice, &["at"]).unwrap_err().detail.contains("twice"));
     }
@@ -139,7 +178,10 @@ mod tests {
         assert_eq!(read(&headers, "{}").unwrap_err(), "unsupported_media_type");
         headers.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
         assert_eq!(read(&headers, "{}").unwrap_err(), "unsupported_media_type");
-        headers.insert(header::CONTENT_TYPE, "Application/JSON; charset=utf-8".parse().unwrap());
+        headers.insert(
+            header::CONTENT_TYPE,
+            "Application/JSON; charset=utf-8".parse().unwrap(),
+        );
         assert!(read(&headers, "{}").is_ok());
         assert_eq!(read(&headers, "[]").unwrap_err(), "malformed_json");
         assert_eq!(read(&headers, "{").unwrap_err(), "malformed_json");

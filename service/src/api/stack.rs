@@ -42,7 +42,14 @@ impl Front {
         request: Duration,
         body_bytes: usize,
     ) -> Self {
-        Self { env, metrics, draining, request, upload: request, body_bytes }
+        Self {
+            env,
+            metrics,
+            draining,
+            request,
+            upload: request,
+            body_bytes,
+        }
     }
 }
 
@@ -55,7 +62,10 @@ impl From<&Api> for Front {
             api.limits.request.get(),
             api.limits.body_bytes,
         );
-        Self { upload: api.limits.upload_time.get(), ..front }
+        Self {
+            upload: api.limits.upload_time.get(),
+            ..front
+        }
     }
 }
 
@@ -81,14 +91,17 @@ pub fn stack(routes: Router, front: &Front) -> Router {
         .layer(from_fn_with_state(front.clone(), deadline))
         .layer(from_fn_with_state(front.clone(), drain_gate))
         .layer(from_fn_with_state(front.clone(), observe))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            Problem::internal().into_response()
-        }))
+        .layer(CatchPanicLayer::custom(
+            |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response(),
+        ))
 }
 
 /// Routes that are answered whatever the state of the node.
 fn is_operational(path: &str) -> bool {
-    matches!(path, "/health" | "/ready" | "/metrics" | "/internal/upstreams")
+    matches!(
+        path,
+        "/health" | "/ready" | "/metrics" | "/internal/upstreams"
+    )
 }
 
 /// Counts a request when it ends, however it ends.
@@ -108,21 +121,30 @@ impl Drop for Count {
             None => 499, // the client went away
         };
         let status = status.to_string();
-        let labels =
-            [("route", self.route.as_str()), ("method", &self.method), ("status", &status)];
+        let labels = [
+            ("route", self.route.as_str()),
+            ("method", &self.method),
+            ("status", &status),
+        ];
         self.metrics.count(Metric::HttpRequests, &labels);
         let route = [("route", self.route.as_str())];
-        self.metrics.observe(Metric::HttpSeconds, &route, self.started.elapsed());
+        self.metrics
+            .observe(Metric::HttpSeconds, &route, self.started.elapsed());
         self.metrics.add(Metric::HttpInFlight, &[], -1.0);
     }
 }
 
 /// A client's own id is kept when it is short and harmless, so that its log and ours agree.
 fn request_id(env: &Env, headers: &HeaderMap) -> Arc<str> {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
-        (1..=128).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
-    });
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=128).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+        });
     match given {
         Some(id) => id.into(),
         None => env.rng.uuid(env.clock.now()).simple().to_string().into(),
@@ -140,7 +162,13 @@ async fn observe(State(front): State<Front>, mut request: Request, next: Next) -
     let started = Instant::now();
     front.metrics.add(Metric::HttpInFlight, &[], 1.0);
     let metrics = Arc::clone(&front.metrics);
-    let mut count = Count { metrics, route, method, started, status: None };
+    let mut count = Count {
+        metrics,
+        route,
+        method,
+        started,
+        status: None,
+    };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
 
     let mut response = Problem::complete(next.run(request).await, &path, &id);
@@ -166,7 +194,11 @@ async fn drain_gate(State(front): State<Front>, request: Request, next: Next) ->
 }
 
 async fn deadline(State(front): State<Front>, mut request: Request, next: Next) -> Response {
-    let longest = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+    let longest = match request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str)
+    {
         Some("/api/v1/upload") => front.upload,
         _ => front.request,
     };
@@ -176,7 +208,9 @@ async fn deadline(State(front): State<Front>, mut request: Request, next: Next) 
         let detail = format!("the time allowed for the request was over after {ms} ms");
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail).into_response()
     };
-    let Ok(until) = arriving(request.headers(), started, longest) else { return exceeded() };
+    let Ok(until) = arriving(request.headers(), started, longest) else {
+        return exceeded();
+    };
     request.extensions_mut().insert(Deadline(until));
     match tokio::time::timeout_at(until, next.run(request)).await {
         Ok(response) => response,

@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
+use super::Api;
 use super::media::ask;
 use super::options;
 use super::problem::Problem;
 use super::request::{hex, idempotency_key, query};
 use super::stack::Deadline;
 use super::v1::{canonical, submit};
-use super::Api;
 use crate::media::Probe;
 use crate::model::{Video, VideoId};
 use crate::store::StoreError;
@@ -67,7 +67,9 @@ pub(super) async fn upload(
     if declared.is_some_and(|n| n > api.limits.upload_bytes.saturating_add(1 << 20)) {
         return Err(too_large(&api).close()); // before a byte is read
     }
-    let form = Multipart::from_request(request, &()).await.map_err(no_form)?;
+    let form = Multipart::from_request(request, &())
+        .await
+        .map_err(no_form)?;
     let (file, mut fields) = receive(&api, form).await?;
     if let Some(process) = wishes.get("process") {
         fields.insert("process".to_owned(), Value::String(process.clone()));
@@ -78,7 +80,11 @@ pub(super) async fn upload(
         return Err(Problem::field("missing_file", "/file", detail));
     };
     let parts: [&[u8]; 3] = [b"upload", file.sha256.as_bytes(), &canonical(&options)];
-    let key = if process { idempotency_key(&headers, &parts)? } else { None };
+    let key = if process {
+        idempotency_key(&headers, &parts)?
+    } else {
+        None
+    };
 
     let (video, probe) = keep(&api, file, deadline).await?;
     if process {
@@ -146,12 +152,20 @@ async fn receive(
             file = Some(receive_file(api, field).await?);
         } else if fields.len() >= FIELDS {
             let detail = format!("more than {FIELDS} fields");
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_form", detail));
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_form",
+                detail,
+            ));
         } else {
             let text = receive_text(&name, field).await?;
             if fields.insert(name.clone(), Value::String(text)).is_some() {
                 let detail = format!("`{name}` is given twice");
-                return Err(Problem::field("invalid_request", &format!("/{name}"), detail));
+                return Err(Problem::field(
+                    "invalid_request",
+                    &format!("/{name}"),
+                    detail,
+                ));
             }
         }
     }
@@ -161,7 +175,9 @@ async fn receive(
 async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Problem> {
     let name = field.file_name().unwrap_or_default().to_owned();
     let folder = api.env.blobs.scratch()?;
-    let file = tokio::fs::File::create(folder.path().join(FILE)).await.map_err(|e| no_disk(&e))?;
+    let file = tokio::fs::File::create(folder.path().join(FILE))
+        .await
+        .map_err(|e| no_disk(&e))?;
     let mut file = tokio::io::BufWriter::with_capacity(1 << 20, file);
     let mut hash = Sha256::new();
     let mut size = 0_u64;
@@ -174,7 +190,12 @@ async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Probl
         file.write_all(&chunk).await.map_err(|e| no_disk(&e))?;
     }
     file.flush().await.map_err(|e| no_disk(&e))?;
-    Ok(Received { folder, name, size, sha256: hex(&hash.finalize()) })
+    Ok(Received {
+        folder,
+        name,
+        size,
+        sha256: hex(&hash.finalize()),
+    })
 }
 
 async fn receive_text(name: &str, mut field: Field<'_>) -> Result<String, Problem> {
@@ -182,12 +203,20 @@ async fn receive_text(name: &str, mut field: Field<'_>) -> Result<String, Proble
     while let Some(chunk) = field.chunk().await.map_err(|e| broken_form(&e))? {
         if bytes.len() + chunk.len() > FIELD_BYTES {
             let detail = format!("`{name}` is longer than {FIELD_BYTES} bytes");
-            return Err(Problem::field("invalid_request", &format!("/{name}"), detail));
+            return Err(Problem::field(
+                "invalid_request",
+                &format!("/{name}"),
+                detail,
+            ));
         }
         bytes.extend_from_slice(&chunk);
     }
     String::from_utf8(bytes).map_err(|_| {
-        Problem::field("invalid_request", &format!("/{name}"), format!("`{name}` is not UTF-8"))
+        Problem::field(
+            "invalid_request",
+            &format!("/{name}"),
+            format!("`{name}` is not UTF-8"),
+        )
     })
 }
 
@@ -206,7 +235,10 @@ async fn keep(api: &Api, file: Received, deadline: Deadline) -> Result<(Video, P
         sha256: file.sha256,
         created_at: now,
     };
-    api.env.blobs.adopt(&video.blob, &file.folder.path().join(FILE)).await?;
+    api.env
+        .blobs
+        .adopt(&video.blob, &file.folder.path().join(FILE))
+        .await?;
     let stored = async {
         let probe = probe(api, &video, deadline).await?;
         api.env.store.add_video(video.clone()).await?;
@@ -230,7 +262,9 @@ async fn probe(api: &Api, video: &Video, Deadline(deadline): Deadline) -> Result
     call.try_timeout = Some(api.limits.probe.get());
     let reply = ask(api, call).await?;
     let body = reply.response.into_body().collect().await;
-    let probe = body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+    let probe = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
     probe.ok_or_else(|| {
         let detail = format!("{} gave no usable answer", reply.instance);
         Problem::new(StatusCode::BAD_GATEWAY, "processor_failed", detail)

@@ -12,12 +12,14 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Api;
 use super::options::{self, Options};
 use super::problem::{Problem, media_code};
 use super::request::{Id, idempotency_key, json_object, query};
-use super::Api;
 use crate::media::{AspectRatio, Component};
-use crate::model::{Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, VideoId};
+use crate::model::{
+    Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, VideoId,
+};
 use crate::observe::Subject;
 use crate::store::{IdempotencyKey, JobFilter, StoreError, Submitted};
 
@@ -166,8 +168,13 @@ pub(super) async fn submit(
     key: Option<IdempotencyKey>,
 ) -> Result<Response, Problem> {
     if api.queue.jobs_open() >= api.limits.jobs_open {
-        let detail = format!("{} jobs are waiting or running already", api.limits.jobs_open);
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail).retry_after(5));
+        let detail = format!(
+            "{} jobs are waiting or running already",
+            api.limits.jobs_open
+        );
+        return Err(
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail).retry_after(5),
+        );
     }
     let now = api.env.clock.now();
     let job = Job {
@@ -191,12 +198,15 @@ pub(super) async fn submit(
         id: TaskId::from_uuid(api.env.rng.uuid(now)),
         job: job.id.clone(),
         source: source.to_owned(),
-        kind: TaskKind::Analyse { select: options.select },
+        kind: TaskKind::Analyse {
+            select: options.select,
+        },
         epoch: 0,
     };
     let (job, replayed) = match api.env.store.submit(job, first, key).await? {
         Submitted::New(job) => {
-            api.env.transition(Subject::Job, job.id.as_str(), "none", "queued", "accepted");
+            api.env
+                .transition(Subject::Job, job.id.as_str(), "none", "queued", "accepted");
             api.queue.accepted();
             (job, false)
         }
@@ -242,7 +252,11 @@ pub(super) async fn process_video(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let (video, options) = options::process_video(json_object(&headers, body)?)?;
-    let parts: [&[u8]; 3] = [b"process-video", video.as_str().as_bytes(), &canonical(&options)];
+    let parts: [&[u8]; 3] = [
+        b"process-video",
+        video.as_str().as_bytes(),
+        &canonical(&options),
+    ];
     let key = idempotency_key(&headers, &parts)?;
     let source = api.source_of(&video).await.map_err(|problem| {
         if problem.code == "video_not_found" {
@@ -287,16 +301,25 @@ const LARGEST_PAGE: usize = 200;
 /// `GET /api/v1/jobs`
 pub(super) async fn jobs(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     let query = query(&uri, &["status", "limit", "cursor"])?;
-    let bad = |name: &str, detail: String| Problem::field("invalid_request", &format!("/{name}"), detail);
+    let bad =
+        |name: &str, detail: String| Problem::field("invalid_request", &format!("/{name}"), detail);
     let status = match query.get("status") {
         None => None,
         Some(text) => Some(
-            [JobStatus::Queued, JobStatus::Running, JobStatus::Completed, JobStatus::Failed]
-                .into_iter()
-                .find(|status| status.as_str() == text)
-                .ok_or_else(|| {
-                    bad("status", format!("`{text}` is none of queued, running, completed, failed"))
-                })?,
+            [
+                JobStatus::Queued,
+                JobStatus::Running,
+                JobStatus::Completed,
+                JobStatus::Failed,
+            ]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| {
+                bad(
+                    "status",
+                    format!("`{text}` is none of queued, running, completed, failed"),
+                )
+            })?,
         ),
     };
     let limit = match query.get("limit") {
@@ -305,16 +328,32 @@ pub(super) async fn jobs(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
             .parse()
             .ok()
             .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
-            .ok_or_else(|| bad("limit", format!("must be a whole number from 1 to {LARGEST_PAGE}")))?,
+            .ok_or_else(|| {
+                bad(
+                    "limit",
+                    format!("must be a whole number from 1 to {LARGEST_PAGE}"),
+                )
+            })?,
     };
     let before = match query.get("cursor") {
         None => None,
         Some(text) => Some(JobId::parse(text).ok_or_else(|| {
-            bad("cursor", "is not a cursor that this server gave out".to_owned())
+            bad(
+                "cursor",
+                "is not a cursor that this server gave out".to_owned(),
+            )
         })?),
     };
     // One more than asked for tells whether there is a next page.
-    let mut jobs = api.env.store.jobs(JobFilter { status, before, limit: limit + 1 }).await?;
+    let mut jobs = api
+        .env
+        .store
+        .jobs(JobFilter {
+            status,
+            before,
+            limit: limit + 1,
+        })
+        .await?;
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.clone());
@@ -327,5 +366,10 @@ pub(super) async fn clips(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Res
     let job = find_job(&api, &id).await?;
     let clips = api.env.store.clips(&job.id).await?;
     let clips = clips.into_iter().map(ClipView::from).collect();
-    Ok(Json(ClipList { job_id: job.id, status: job.status, clips }).into_response())
+    Ok(Json(ClipList {
+        job_id: job.id,
+        status: job.status,
+        clips,
+    })
+    .into_response())
 }

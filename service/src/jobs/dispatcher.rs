@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::media::{Analysis, MediaError, MediaErrorCode, RenderSpec};
 use crate::model::{ClipId, Job, JobStatus, Task, TaskId, TaskKind, TaskResult};
 use crate::observe::Subject;
+use crate::registry::Status;
 use crate::store::{Finished, StoreError, StoreResult, TaskLease};
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::{Call, Timeouts, TryError, Upstream, UpstreamError};
@@ -40,9 +41,14 @@ enum Outcome {
     /// The processor worked and said why it failed.
     Failed(MediaError),
     /// It was not (wholly) done, for reasons that lie outside the task; try again after a while.
-    NotDone { why: String, after: Duration },
+    NotDone {
+        why: String,
+        after: Duration,
+    },
     /// It was begun, and then nothing more was heard; the task may be what brought the processor down.
-    Lost { why: String },
+    Lost {
+        why: String,
+    },
     /// Someone else holds the task by now.
     Fenced,
 }
@@ -63,13 +69,20 @@ impl Dispatcher {
         metrics: Arc<Metrics>,
     ) -> Self {
         let cut = CancellationToken::new();
-        Self { env, config, timeouts, upstream, queue, metrics, cut }
+        Self {
+            env,
+            config,
+            timeouts,
+            upstream,
+            queue,
+            metrics,
+            cut,
+        }
     }
 
     /// Works until `stop`; then takes no more tasks, waits up to `limit` for those in flight and gives the rest back.
     pub async fn run(self, stop: CancellationToken, limit: Duration) {
         let this = Arc::new(self);
-        let _cut_on_drop = this.cut.clone().drop_guard();
         let mut running = FuturesUnordered::new();
         let mut stats = tokio::time::interval(STATS_EVERY);
         stats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,7 +92,11 @@ impl Dispatcher {
                 && let Some(lease) = this.lease().await
             {
                 let task = Arc::clone(&this);
-                running.push(this.env.exec.spawn(async move { task.see_through(lease).await }));
+                running.push(
+                    this.env
+                        .exec
+                        .scoped(async move { task.see_through(lease).await }),
+                );
             }
             this.queue.running(running.len());
             tokio::select! {
@@ -102,11 +119,18 @@ impl Dispatcher {
 
     /// Several gateways that poll one store should not do so in step.
     fn poll_pause(&self) -> Duration {
-        self.config.poll.get().mul_f64(0.8 + 0.4 * self.env.rng.unit())
+        self.config
+            .poll
+            .get()
+            .mul_f64(0.8 + 0.4 * self.env.rng.unit())
     }
 
     fn capacity(&self) -> usize {
-        self.config.per_processor * self.upstream.usable()
+        let usable = self.upstream.snapshot().into_iter().filter(|instance| {
+            instance.breaker != "open"
+                && matches!(instance.status, Status::Passing | Status::Warning)
+        });
+        self.config.per_processor * usable.count()
     }
 
     async fn count(&self) {
@@ -119,7 +143,12 @@ impl Dispatcher {
     async fn lease(&self) -> Option<TaskLease> {
         let owner = self.env.node.to_string();
         let now = self.env.clock.now();
-        match self.env.store.lease(owner, now, self.config.lease.get()).await {
+        match self
+            .env
+            .store
+            .lease(owner, now, self.config.lease.get())
+            .await
+        {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(%error, "cannot lease a task");
@@ -132,10 +161,17 @@ impl Dispatcher {
     async fn see_through(&self, lease: TaskLease) {
         let TaskLease { task, strikes, .. } = lease;
         if task.epoch == 1 && matches!(task.kind, TaskKind::Analyse { .. }) {
-            self.moved(task.job.as_str(), "queued", JobStatus::Running, "first task leased");
+            self.moved(
+                task.job.as_str(),
+                "queued",
+                JobStatus::Running,
+                "first task leased",
+            );
         }
         if strikes >= self.config.max_attempts {
-            return self.give_up(&task, strikes, "its last holder vanished").await;
+            return self
+                .give_up(&task, strikes, "its last holder vanished")
+                .await;
         }
         let outcome = tokio::select! {
             biased;
@@ -178,7 +214,11 @@ impl Dispatcher {
     async fn work(&self, task: &Task) -> Outcome {
         let body = match serde_json::to_vec(task) {
             Ok(body) => body,
-            Err(e) => return Outcome::Lost { why: format!("the task cannot be sent: {e}") },
+            Err(e) => {
+                return Outcome::Lost {
+                    why: format!("the task cannot be sent: {e}"),
+                };
+            }
         };
         let call = Call::post_streamed(
             "/internal/tasks",
@@ -208,7 +248,12 @@ impl Dispatcher {
             ticks.tick().await;
             let share = f64::from_bits(progress.load(std::sync::atomic::Ordering::Relaxed));
             let renewed = match self.until(self.config.lease.get()) {
-                Ok(until) => self.env.store.renew(&task.id, task.epoch, until, share).await,
+                Ok(until) => {
+                    self.env
+                        .store
+                        .renew(&task.id, task.epoch, until, share)
+                        .await
+                }
                 Err(e) => Err(e),
             };
             match renewed {
@@ -222,7 +267,8 @@ impl Dispatcher {
 
     fn until(&self, length: Duration) -> StoreResult<jiff::Timestamp> {
         let now = self.env.clock.now();
-        now.checked_add(length).map_err(|e| StoreError::Failed(e.to_string()))
+        now.checked_add(length)
+            .map_err(|e| StoreError::Failed(e.to_string()))
     }
 
     async fn converse(&self, call: Call, progress: impl Fn(f64)) -> Outcome {
@@ -239,14 +285,19 @@ impl Dispatcher {
             let why = format!("{} answered {status}: {detail}", reply.instance);
             return match status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                    Outcome::NotDone { why, after: self.backoff(1) }
+                    Outcome::NotDone {
+                        why,
+                        after: self.backoff(1),
+                    }
                 }
                 _ => Outcome::Lost { why },
             };
         }
         let mut lines = Lines::default();
         loop {
-            let lost = |why: String| Outcome::Lost { why: format!("{}: {why}", reply.instance) };
+            let lost = |why: String| Outcome::Lost {
+                why: format!("{}: {why}", reply.instance),
+            };
             let piece = match body.frame().await {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return lost(error.to_string()),
@@ -279,7 +330,9 @@ impl Dispatcher {
         };
         let now = self.env.clock.now();
         let finish = || {
-            self.env.store.finish(&task.id, task.epoch, result.clone(), next.clone(), now)
+            self.env
+                .store
+                .finish(&task.id, task.epoch, result.clone(), next.clone(), now)
         };
         self.conclude(task, "done", finish).await;
     }
@@ -309,13 +362,18 @@ impl Dispatcher {
 
     async fn give_up(&self, task: &Task, strikes: u32, why: &str) {
         let detail = format!("given up after {strikes} attempts: {why}");
-        self.fail(task, MediaError::new(MediaErrorCode::WorkerCrashed, detail)).await;
+        self.fail(task, MediaError::new(MediaErrorCode::WorkerCrashed, detail))
+            .await;
     }
 
     async fn fail(&self, task: &Task, error: MediaError) {
         tracing::warn!(task = %task.id, job = %task.job, %error, "task failed for good");
         let now = self.env.clock.now();
-        let fail = || self.env.store.fail(&task.id, task.epoch, error.clone(), now);
+        let fail = || {
+            self.env
+                .store
+                .fail(&task.id, task.epoch, error.clone(), now)
+        };
         self.conclude(task, "failed", fail).await;
     }
 
@@ -353,7 +411,12 @@ impl Dispatcher {
 
     async fn release(&self, task: &Task, after: Duration, strike: bool) {
         let released = match self.until(after) {
-            Ok(at) => self.env.store.release(&task.id, task.epoch, at, strike).await,
+            Ok(at) => {
+                self.env
+                    .store
+                    .release(&task.id, task.epoch, at, strike)
+                    .await
+            }
             Err(e) => Err(e),
         };
         match released {
@@ -369,7 +432,8 @@ impl Dispatcher {
 
     fn moved(&self, job: &str, from: &str, to: JobStatus, reason: &str) {
         self.metrics.count(Metric::Jobs, &[("state", to.as_str())]);
-        self.env.transition(Subject::Job, job, from, to.as_str(), reason);
+        self.env
+            .transition(Subject::Job, job, from, to.as_str(), reason);
     }
 }
 
@@ -377,12 +441,17 @@ impl Dispatcher {
 fn unanswered(error: &UpstreamError) -> Outcome {
     let why = error.to_string();
     match error {
-        UpstreamError::NoInstance => {
-            Outcome::NotDone { why, after: Duration::from_millis(500) }
-        }
-        UpstreamError::Exhausted { last: TryError::Connect(_), .. } => {
-            Outcome::NotDone { why, after: Duration::from_millis(200) }
-        }
+        UpstreamError::NoInstance => Outcome::NotDone {
+            why,
+            after: Duration::from_millis(500),
+        },
+        UpstreamError::Exhausted {
+            last: TryError::Connect(_),
+            ..
+        } => Outcome::NotDone {
+            why,
+            after: Duration::from_millis(200),
+        },
         UpstreamError::Exhausted { .. } | UpstreamError::DeadlineExceeded { .. } => {
             Outcome::Lost { why }
         }
@@ -392,9 +461,10 @@ fn unanswered(error: &UpstreamError) -> Outcome {
 /// What a processor's own error means: some say nothing about the task.
 fn refused(error: MediaError, after: Duration) -> Outcome {
     match error.code {
-        MediaErrorCode::Busy | MediaErrorCode::Cancelled => {
-            Outcome::NotDone { why: error.detail, after }
-        }
+        MediaErrorCode::Busy | MediaErrorCode::Cancelled => Outcome::NotDone {
+            why: error.detail,
+            after,
+        },
         _ => Outcome::Failed(error),
     }
 }

@@ -69,10 +69,16 @@ mod tests {
 
     #[test]
     fn lines_look_as_documented() {
-        assert_eq!(&TaskEvent::Progress(0.25).line()[..], b"{\"progress\":0.25}\n");
+        assert_eq!(
+            &TaskEvent::Progress(0.25).line()[..],
+            b"{\"progress\":0.25}\n"
+        );
         let error = TaskEvent::Error(MediaError::new(MediaErrorCode::NoVideoStream, "no video"));
         let line = String::from_utf8(error.line().to_vec()).unwrap();
-        assert_eq!(line, "{\"error\":{\"code\":\"no_video_stream\",\"detail\":\"no video\"}}\n");
+        assert_eq!(
+            line,
+            "{\"error\":{\"code\":\"no_video_stream\",\"detail\":\"no video\"}}\n"
+        );
     }
 
     #[test]
