@@ -44,13 +44,22 @@ pub struct Env {
 
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Env").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Env")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
 impl Env {
     /// Reports a state transition, stamped with this node's name and clock.
-    pub fn transition(&self, subject: Subject, name: &str, from: &str, to: &str, reason: impl Into<String>) {
+    pub fn transition(
+        &self,
+        subject: Subject,
+        name: &str,
+        from: &str,
+        to: &str,
+        reason: impl Into<String>,
+    ) {
         let reason = reason.into();
         tracing::info!(?subject, name, from, to, reason, "transition");
         self.notices.send(Notice::Transition(Transition {
@@ -136,7 +145,9 @@ pub struct SharedRng {
 
 impl fmt::Debug for SharedRng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRng").field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("SharedRng")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +155,10 @@ impl SharedRng {
     /// A generator whose whole output follows from `seed`.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, inner: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))) }
+        Self {
+            seed,
+            inner: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
+        }
     }
 
     /// A generator seeded from the operating system.
@@ -171,7 +185,11 @@ impl SharedRng {
     /// Uniform in `0..bound`; 0 for an empty range.
     #[must_use]
     pub fn below(&self, bound: usize) -> usize {
-        if bound < 2 { 0 } else { self.inner.lock().random_range(0..bound) }
+        if bound < 2 {
+            0
+        } else {
+            self.inner.lock().random_range(0..bound)
+        }
     }
 
     /// Uniform in `[0, 1)`.

@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::media::{Analysis, AspectRatio, Highlight, MediaError, Rendered, RenderSpec, SelectOptions};
+use crate::media::{
+    Analysis, AspectRatio, Highlight, MediaError, RenderSpec, Rendered, SelectOptions,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {

@@ -53,7 +53,9 @@ pub struct TcpNet {
 
 impl fmt::Debug for TcpNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpNet").field("routes", &self.routes).finish_non_exhaustive()
+        f.debug_struct("TcpNet")
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,10 @@ impl TcpNet {
     /// `routes` maps a peer's host name to the address to dial for it, whatever the port asked for.
     #[must_use]
     pub fn new(routes: BTreeMap<String, SocketAddr>) -> Self {
-        Self { routes: Arc::new(routes), connect_timeout: Duration::from_secs(1) }
+        Self {
+            routes: Arc::new(routes),
+            connect_timeout: Duration::from_secs(1),
+        }
     }
 }
 

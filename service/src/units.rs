@@ -36,8 +36,14 @@ impl HumanDuration {
 #[error("`{0}` is not a duration: write a number and a unit, like 300ms, 15s, 2m or 1h30m")]
 pub struct NotADuration(pub String);
 
-const UNITS: [(&str, f64); 6] =
-    [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+const UNITS: [(&str, f64); 6] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+];
 
 /// Ten years: longer is a typing error, and sums of a few of these still fit every clock.
 const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
@@ -53,12 +59,18 @@ impl FromStr for HumanDuration {
             return Err(bad());
         }
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(bad)?;
             let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
             rest = &rest[digits..];
-            let unit_len = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-            let (_, factor) =
-                UNITS.iter().find(|(unit, _)| *unit == &rest[..unit_len]).ok_or_else(bad)?;
+            let unit_len = rest
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(rest.len());
+            let (_, factor) = UNITS
+                .iter()
+                .find(|(unit, _)| *unit == &rest[..unit_len])
+                .ok_or_else(bad)?;
             seconds += number * factor;
             rest = rest[unit_len..].trim_start();
         }
@@ -127,7 +139,14 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, ms) in [("300ms", 300), ("15s", 15_000), ("1.5s", 1500), ("2m", 120_000), ("1h30m", 5_400_000), (" 1m 5s ", 65_000)] {
+        for (text, ms) in [
+            ("300ms", 300),
+            ("15s", 15_000),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            (" 1m 5s ", 65_000),
+        ] {
             assert_eq!(text.parse(), Ok(HumanDuration::millis(ms)), "{text}");
         }
     }

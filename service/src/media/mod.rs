@@ -46,7 +46,11 @@ pub struct SelectOptions {
 
 impl Default for SelectOptions {
     fn default() -> Self {
-        Self { min_length: 15.0, max_length: 60.0, max_clips: 10 }
+        Self {
+            min_length: 15.0,
+            max_length: 60.0,
+            max_clips: 10,
+        }
     }
 }
 
@@ -98,7 +102,9 @@ pub struct Analysis {
 }
 
 /// How a clip is framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub enum AspectRatio {
     /// Upright, centre crop.
     #[default]
@@ -154,7 +160,10 @@ pub struct MediaError {
 impl MediaError {
     /// An error of `code` with a one-line explanation.
     pub fn new(code: MediaErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -190,7 +199,10 @@ impl MediaErrorCode {
     /// Whether the same task may succeed on another worker or instance.
     #[must_use]
     pub fn retryable(self) -> bool {
-        matches!(self, Self::Stalled | Self::WorkerCrashed | Self::Busy | Self::SourceUnavailable)
+        matches!(
+            self,
+            Self::Stalled | Self::WorkerCrashed | Self::Busy | Self::SourceUnavailable
+        )
     }
 }
 
@@ -261,7 +273,10 @@ pub struct NoMedia;
 impl NoMedia {
     fn refuse<T: Send + 'static>() -> BoxFuture<'static, Result<T, MediaError>> {
         Box::pin(async {
-            Err(MediaError::new(MediaErrorCode::Busy, "this node does no media work"))
+            Err(MediaError::new(
+                MediaErrorCode::Busy,
+                "this node does no media work",
+            ))
         })
     }
 }
@@ -291,7 +306,12 @@ impl MediaEngine for NoMedia {
         Self::refuse()
     }
 
-    fn frame<'a>(&'a self, _: &'a Path, _: f64, _: u32) -> BoxFuture<'a, Result<Bytes, MediaError>> {
+    fn frame<'a>(
+        &'a self,
+        _: &'a Path,
+        _: f64,
+        _: u32,
+    ) -> BoxFuture<'a, Result<Bytes, MediaError>> {
         Self::refuse()
     }
 }

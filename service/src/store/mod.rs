@@ -10,8 +10,20 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::media::MediaError;
-use crate::model::{Clip, ClipId, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
+use crate::model::{
+    Clip, ClipId, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video, VideoId,
+};
 
+mod blobs;
+#[cfg(test)]
+mod conformance;
+mod memory;
+mod sqlite;
+mod tables;
+
+pub use blobs::{LocalBlobs, MemoryBlobs, valid_key};
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +67,9 @@ pub struct TaskLease {
     pub task: Task,
     /// When the lease ends unless renewed.
     pub until: Timestamp,
+    /// Earlier leases that ended without a verdict on the task: ran out, or were given back with a strike. A task
+    /// with many of these takes down whatever touches it.
+    pub strikes: u32,
 }
 
 /// What finishing a task did.
@@ -124,12 +139,14 @@ pub trait JobStore: Send + Sync + 'static {
         until: Timestamp,
         progress: f64,
     ) -> BoxFuture<'a, StoreResult<bool>>;
-    /// Gives a lease back so that the task can be leased again after `retry_at`; fenced by epoch.
+    /// Gives a lease back so that the task can be leased again after `retry_at`; fenced by epoch. `strike` says that
+    /// the task was tried and may itself be the reason; a lease given back untried counts nothing.
     fn release<'a>(
         &'a self,
         task: &'a TaskId,
         epoch: u32,
         retry_at: Timestamp,
+        strike: bool,
     ) -> BoxFuture<'a, StoreResult<bool>>;
     /// Records a result, adds `next` tasks and completes the job when none is left; one transaction, fenced by epoch.
     fn finish<'a>(
@@ -163,7 +180,12 @@ pub trait Blobs: Send + Sync + 'static {
     /// Size in bytes.
     fn size<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<u64>>;
     /// Reads `length` bytes from `offset` (fewer at the end).
-    fn read<'a>(&'a self, key: &'a str, offset: u64, length: u64) -> BoxFuture<'a, StoreResult<Bytes>>;
+    fn read<'a>(
+        &'a self,
+        key: &'a str,
+        offset: u64,
+        length: u64,
+    ) -> BoxFuture<'a, StoreResult<Bytes>>;
     /// A new temporary file path on the same medium, so that [`Self::adopt`] is a rename. Removed with the guard.
     fn scratch(&self) -> StoreResult<tempfile::TempDir>;
     /// Removes a blob; removing one that is not there is no error.
