@@ -219,7 +219,7 @@ where
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signal(shutdown.clone())?;
-        let env = world::open(&config, name, needs, args.observer(), shutdown)?;
+        let env = world::open(&config, name, needs, args.observer(), shutdown).await?;
         if args.notices != Some(true) && std::io::stdout().is_terminal() {
             let address = config.listen.map(|a| a.to_string());
             let address = address.as_deref().unwrap_or("its default address");

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::media::MediaConfig;
 use crate::registry::RegistryConfig;
 use crate::units::HumanDuration;
 use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
@@ -21,6 +22,9 @@ pub const ENV_PREFIX: &str = "CLIP_";
 
 /// Variables with the prefix that are not keys: the command line reads them.
 const OTHER_VARIABLES: [&str; 4] = ["CLIP_CONFIG", "CLIP_LOG", "CLIP_LOG_FORMAT", "CLIP_NOTICES"];
+
+/// Variables that mark processes a test harness started; they mean nothing here.
+const HARNESS_PREFIX: &str = "CLIP_HARNESS_";
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +57,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The registry.
     pub registry: RegistryConfig,
+    /// Worker processes and what they may use up.
+    pub media: MediaConfig,
     /// Jobs and their tasks.
     pub jobs: JobsConfig,
     /// What clients may ask for.
@@ -77,6 +83,7 @@ impl Default for Config {
             retry: upstream.retry,
             timeouts: upstream.timeouts,
             registry: RegistryConfig::default(),
+            media: MediaConfig::default(),
             jobs: JobsConfig::default(),
             limits: LimitsConfig::default(),
             drain: DrainConfig::default(),
@@ -288,6 +295,8 @@ impl Config {
         );
         check(self.node.as_deref() == Some(""), "node: must not be empty");
         check(self.data.as_os_str().is_empty(), "data: must not be empty");
+        check(self.media.workers == 0, "media.workers: must be at least 1");
+        check(self.media.frame_workers == 0, "media.frame_workers: must be at least 1");
         check(self.processors == 0, "processors: `serve` needs at least 1");
         check(
             self.jobs.lease.get().as_millis() < 500,
@@ -359,6 +368,7 @@ impl Config {
         for (name, text) in sorted {
             if let Some(key) = name.strip_prefix(ENV_PREFIX)
                 && !OTHER_VARIABLES.contains(&name.as_str())
+                && !name.starts_with(HARNESS_PREFIX)
             {
                 let key = key.to_ascii_lowercase().replace("__", ".");
                 values.add_text(&key, &text, &name, &mut errors);
@@ -454,7 +464,12 @@ impl Values {
     /// Adds a value that is known as text only, reading it as its default's type.
     fn add_text(&mut self, key: &str, text: &str, source: &str, errors: &mut Vec<String>) {
         let value = match self.default_of(key) {
-            None | Some(Value::String(_) | Value::Null) => Value::String(text.to_owned()),
+            None | Some(Value::String(_)) => Value::String(text.to_owned()),
+            // Optional: a text, or a list written as JSON.
+            Some(Value::Null) => match serde_json::from_str(text) {
+                Ok(list @ Value::Array(_)) => list,
+                _ => Value::String(text.to_owned()),
+            },
             Some(_) => {
                 serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
             }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::env::{Env, Exec, SharedRng, WallClock};
 use crate::error::RoleError;
+use crate::media::worker::WorkerPool;
 use crate::media::{MediaEngine, NoMedia};
 use crate::net::TcpNet;
 use crate::observe::Notices;
@@ -51,11 +53,14 @@ impl Needs {
     };
 }
 
-/// Opens the world for a role. `name` is the node's name unless the configuration has one. Must run inside a runtime.
+/// How long the first workers may take to start.
+const WARM_UP: Duration = Duration::from_secs(20);
+
+/// Opens the world for a role. `name` is the node's name unless the configuration has one.
 ///
 /// # Errors
 /// The data folder cannot be used, or worker processes cannot be started.
-pub fn open(
+pub async fn open(
     config: &Config,
     name: &str,
     needs: Needs,
@@ -81,7 +86,19 @@ pub fn open(
     } else {
         Arc::new(MemoryBlobs::default())
     };
-    let media: Arc<dyn MediaEngine> = Arc::new(NoMedia);
+    let media: Arc<dyn MediaEngine> = if needs.media {
+        let failed = |e: &dyn std::fmt::Display| {
+            RoleError::Failed(format!("cannot start worker processes: {e}"))
+        };
+        let pool = WorkerPool::new(config.media.clone()).map_err(|e| failed(&e))?;
+        match tokio::time::timeout(WARM_UP, pool.warm()).await {
+            Ok(warmed) => warmed.map_err(|e| failed(&e))?,
+            Err(_) => return Err(failed(&format!("none answered within {WARM_UP:?}"))),
+        }
+        Arc::new(pool)
+    } else {
+        Arc::new(NoMedia)
+    };
     Ok(Env {
         node: Arc::from(config.node.as_deref().unwrap_or(name)),
         net: Arc::new(TcpNet::new(config.routes.clone())),

@@ -157,9 +157,13 @@ impl Fields {
         let default = SelectOptions::default();
         let shortest = self.length("min_clip_length");
         let longest = self.length("max_clip_length");
-        // A bound given alone moves the other one's default, never a value that was asked for.
-        let max_length = longest.unwrap_or_else(|| default.max_length.max(shortest.unwrap_or(0.0)));
-        let min_length = shortest.unwrap_or_else(|| default.min_length.min(max_length));
+        // A bound given alone moves the other one's default out of its way, with room between them, and never a value
+        // that was asked for.
+        let max_length = longest.unwrap_or_else(|| {
+            default.max_length.max(2.0 * shortest.unwrap_or(0.0)).min(*LENGTH.end())
+        });
+        let min_length = shortest
+            .unwrap_or_else(|| default.min_length.min(max_length / 2.0).max(*LENGTH.start()));
         if min_length > max_length {
             self.code = Some("invalid_length_range");
             self.wrong(
@@ -359,9 +363,11 @@ mod tests {
     fn one_bound_moves_the_others_default() {
         let read = |value| process_video(body(value)).unwrap().1.select;
         let short = read(json!({ "video_id": "video_1", "max_clip_length": 8 }));
-        assert_eq!((short.min_length, short.max_length), (8.0, 8.0));
+        assert_eq!((short.min_length, short.max_length), (4.0, 8.0));
         let long = read(json!({ "video_id": "video_1", "min_clip_length": 90 }));
-        assert_eq!((long.min_length, long.max_length), (90.0, 90.0));
+        assert_eq!((long.min_length, long.max_length), (90.0, 180.0));
+        let least = read(json!({ "video_id": "video_1", "max_clip_length": 3 }));
+        assert_eq!((least.min_length, least.max_length), (3.0, 3.0));
     }
 
     #[test]
