@@ -43,4 +43,6 @@ pub mod processor;
 
 pub mod serve;
 
+pub mod clip_cmd;
+
 pub mod cli;
