@@ -8,6 +8,7 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,14 +16,18 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::clip_cmd::{ClipArgs, clip};
 use crate::config::Config;
 use crate::error::{RoleError, RoleResult};
+use crate::media::MediaConfig;
+use crate::media::worker::WorkerPool;
 use crate::observe::{Notices, StdoutObserver};
 use crate::telemetry::{LogFormat, log_to_stderr};
 use crate::world::{self, Needs};
 
 const EXAMPLES: &str = "\
 Examples:
+  clip-service clip talk.mp4                  clips of one file, in talk-clips/
   clip-service serve                          everything in one process, on http://127.0.0.1:8080
   curl -F file=@talk.mp4 http://127.0.0.1:8080/api/v1/upload
                                               upload a video; the answer names the job
@@ -63,6 +68,8 @@ enum Command {
     Processor(RoleArgs),
     /// Run the registry: knows which processors are alive
     Registry(RoleArgs),
+    /// Make clips of one video file, without a server
+    Clip(ClipArgs),
     /// Print the configuration as it would be used, as TOML
     Config {
         #[command(flatten)]
@@ -183,6 +190,11 @@ fn dispatch(command: Command) -> Result<ExitCode, RoleError> {
                 ended.map_err(|e| RoleError::Failed(e.to_string()))
             },
         ),
+        Command::Clip(args) => runtime()?.block_on(async {
+            let pool = WorkerPool::new(MediaConfig::default());
+            let pool = pool.map_err(|e| RoleError::Failed(e.to_string()))?;
+            Ok(clip(args, Arc::new(pool)).await)
+        }),
         Command::Config { args, schema } => {
             let failed = |e: &dyn std::fmt::Display| RoleError::Failed(e.to_string());
             let text = if schema {
@@ -195,6 +207,13 @@ fn dispatch(command: Command) -> Result<ExitCode, RoleError> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, RoleError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| RoleError::Failed(format!("cannot start the runtime: {e}")))
 }
 
 /// After the role has returned, how long blocking calls may still take.
@@ -212,10 +231,7 @@ where
     let config = args.config()?;
     log_to_stderr(args.log_format, &args.log)
         .map_err(|e| RoleError::Config(crate::config::ConfigErrors(vec![e])))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| RoleError::Failed(format!("cannot start the runtime: {e}")))?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signal(shutdown.clone())?;

@@ -45,4 +45,6 @@ pub mod serve;
 
 pub mod world;
 
+pub mod clip_cmd;
+
 pub mod cli;
