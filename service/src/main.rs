@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else: this program is also its own worker process.
     if let Some(code) = clip_service::media::worker::answer_worker_verb() {
         return code;
     }
-    ExitCode::SUCCESS
+    clip_service::cli::main()
 }

@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_is_sent_in_pieces_and_its_early_end_is_an_error() {
-        let blobs = Arc::new(crate::store::MemoryBlobs::new().unwrap());
+        let blobs = Arc::new(crate::store::MemoryBlobs::default());
         let bytes: Vec<u8> = (0..600_000_u32).map(|n| n as u8).collect();
         blobs.put("a", bytes.clone().into()).await.unwrap();
         let body = part_of(blobs.clone(), "a".to_owned(), 5, 599_998);

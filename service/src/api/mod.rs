@@ -28,9 +28,11 @@ mod ranges;
 mod request;
 pub mod stack;
 mod upload;
+mod upstreams;
 mod v1;
 
 pub use media::upstream_problem;
+pub(crate) use request::{hex, query};
 
 use problem::Problem;
 

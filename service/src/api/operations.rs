@@ -21,7 +21,8 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 
 /// `GET /ready`: whether new work is welcome.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
-    if api.draining.is_cancelled() {
+    // Said before new requests are refused, so that whoever asks can go elsewhere first.
+    if api.draining.is_cancelled() || api.env.shutdown.is_cancelled() {
         return Err(Problem::draining());
     }
     if !api.queue.has_seen_processors(&api.upstream) {

@@ -17,15 +17,15 @@ const METADATA_BYTES: usize = 500;
 
 /// Options common to every way of submitting a video.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub(super) struct Options {
     /// Which clips.
-    pub select: SelectOptions,
+    pub(super) select: SelectOptions,
     /// Framing.
-    pub aspect_ratio: AspectRatio,
+    pub(super) aspect_ratio: AspectRatio,
     /// Tallest output, pixels; `None` keeps the source's.
-    pub max_height: Option<u32>,
+    pub(super) max_height: Option<u32>,
     /// Echoed back.
-    pub metadata: IndexMap<String, String>,
+    pub(super) metadata: IndexMap<String, String>,
 }
 
 /// Reads one request's fields and gathers what is wrong with them.
@@ -157,9 +157,13 @@ impl Fields {
         let default = SelectOptions::default();
         let shortest = self.length("min_clip_length");
         let longest = self.length("max_clip_length");
-        // A bound given alone moves the other one's default, never a value that was asked for.
-        let max_length = longest.unwrap_or_else(|| default.max_length.max(shortest.unwrap_or(0.0)));
-        let min_length = shortest.unwrap_or_else(|| default.min_length.min(max_length));
+        // A bound given alone moves the other one's default out of its way, with room between them, and never a value
+        // that was asked for.
+        let max_length = longest.unwrap_or_else(|| {
+            default.max_length.max(2.0 * shortest.unwrap_or(0.0)).min(*LENGTH.end())
+        });
+        let min_length = shortest
+            .unwrap_or_else(|| default.min_length.min(max_length / 2.0).max(*LENGTH.start()));
         if min_length > max_length {
             self.code = Some("invalid_length_range");
             self.wrong(
@@ -277,7 +281,7 @@ const OPTIONS: [&str; 6] = [
 ///
 /// # Errors
 /// Every wrong field.
-pub fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Problem> {
+pub(super) fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Problem> {
     let mut fields = Fields::new(body, false);
     let mut video = None;
     for name in ["youtube_url", "video_url"] {
@@ -323,7 +327,7 @@ pub fn process_video(body: Map<String, Value>) -> Result<(VideoId, Options), Pro
 ///
 /// # Errors
 /// Every wrong field.
-pub fn upload_fields(form: Map<String, Value>) -> Result<(Options, bool), Problem> {
+pub(super) fn upload_fields(form: Map<String, Value>) -> Result<(Options, bool), Problem> {
     let mut fields = Fields::new(form, true);
     let process = fields.choice(
         "process",
@@ -359,9 +363,11 @@ mod tests {
     fn one_bound_moves_the_others_default() {
         let read = |value| process_video(body(value)).unwrap().1.select;
         let short = read(json!({ "video_id": "video_1", "max_clip_length": 8 }));
-        assert_eq!((short.min_length, short.max_length), (8.0, 8.0));
+        assert_eq!((short.min_length, short.max_length), (4.0, 8.0));
         let long = read(json!({ "video_id": "video_1", "min_clip_length": 90 }));
-        assert_eq!((long.min_length, long.max_length), (90.0, 90.0));
+        assert_eq!((long.min_length, long.max_length), (90.0, 180.0));
+        let least = read(json!({ "video_id": "video_1", "max_clip_length": 3 }));
+        assert_eq!((least.min_length, least.max_length), (3.0, 3.0));
     }
 
     #[test]

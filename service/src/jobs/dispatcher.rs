@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::media::{Analysis, MediaError, MediaErrorCode, RenderSpec};
 use crate::model::{ClipId, Job, JobStatus, Task, TaskId, TaskKind, TaskResult};
 use crate::observe::Subject;
+use crate::registry::Status;
 use crate::store::{Finished, StoreError, StoreResult, TaskLease};
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::{Call, Timeouts, TryError, Upstream, UpstreamError};
@@ -82,7 +83,6 @@ impl Dispatcher {
     /// Works until `stop`; then takes no more tasks, waits up to `limit` for those in flight and gives the rest back.
     pub async fn run(self, stop: CancellationToken, limit: Duration) {
         let this = Arc::new(self);
-        let _cut_on_drop = this.cut.clone().drop_guard();
         let mut running = FuturesUnordered::new();
         let mut stats = tokio::time::interval(STATS_EVERY);
         stats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,7 +95,7 @@ impl Dispatcher {
                 running.push(
                     this.env
                         .exec
-                        .spawn(async move { task.see_through(lease).await }),
+                        .scoped(async move { task.see_through(lease).await }),
                 );
             }
             this.queue.running(running.len());
@@ -126,7 +126,11 @@ impl Dispatcher {
     }
 
     fn capacity(&self) -> usize {
-        self.config.per_processor * self.upstream.usable()
+        let usable = self.upstream.snapshot().into_iter().filter(|instance| {
+            instance.breaker != "open"
+                && matches!(instance.status, Status::Passing | Status::Warning)
+        });
+        self.config.per_processor * usable.count()
     }
 
     async fn count(&self) {

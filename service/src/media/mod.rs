@@ -10,6 +10,7 @@ mod loudness;
 pub mod model;
 mod select;
 mod signals;
+pub mod synth;
 pub mod worker;
 
 use std::fmt;

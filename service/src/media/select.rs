@@ -382,10 +382,12 @@ impl Scorer {
             let times = self.curves.motion[i].exp_m1() / usual;
             if times >= 1.5 {
                 let at = clock(i as f64 * BIN);
-                reasons.push((
-                    times.min(10.0) / 8.0,
-                    format!("{times:.1} times the usual motion at {at}"),
-                ));
+                let text = if times > 10.0 {
+                    format!("far more motion than is usual in this video at {at}")
+                } else {
+                    format!("{times:.1} times the usual motion at {at}")
+                };
+                reasons.push((times.min(10.0) / 8.0, text));
             }
         }
         if values[3] >= 0.8

@@ -239,23 +239,22 @@ fn sweep(scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Blobs in memory, for tests and simulations. [`Blobs::local`] writes a copy into a temporary folder.
-#[derive(Debug)]
+/// Blobs in memory, for tests and simulations. [`Blobs::local`] writes a copy into a temporary folder, which is made
+/// when it is first needed.
+#[derive(Debug, Default)]
 pub struct MemoryBlobs {
     blobs: Mutex<BTreeMap<String, Bytes>>,
-    folder: tempfile::TempDir,
+    folder: Mutex<Option<tempfile::TempDir>>,
 }
 
 impl MemoryBlobs {
-    /// An empty store.
-    ///
-    /// # Errors
-    /// No temporary folder can be made.
-    pub fn new() -> StoreResult<Self> {
-        Ok(Self {
-            blobs: Mutex::new(BTreeMap::new()),
-            folder: tempfile::tempdir()?,
-        })
+    fn folder(&self) -> StoreResult<PathBuf> {
+        let mut folder = self.folder.lock();
+        let made = match folder.take() {
+            Some(made) => made,
+            None => tempfile::tempdir()?,
+        };
+        Ok(folder.insert(made).path().to_owned())
     }
 
     fn get(&self, key: &str) -> StoreResult<Bytes> {
@@ -275,7 +274,7 @@ impl MemoryBlobs {
     }
 
     fn copy_out(&self, key: &str) -> StoreResult<PathBuf> {
-        let place = self.folder.path().join(key);
+        let place = self.folder()?.join(key);
         let bytes = self.get(key)?;
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
@@ -320,7 +319,7 @@ impl Blobs for MemoryBlobs {
     }
 
     fn scratch(&self) -> StoreResult<tempfile::TempDir> {
-        Ok(tempfile::tempdir_in(self.folder.path())?)
+        Ok(tempfile::tempdir_in(self.folder()?)?)
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {
@@ -390,7 +389,7 @@ mod tests {
     async fn both_conform() {
         let folder = tempfile::tempdir().unwrap();
         conforms(&LocalBlobs::open(folder.path()).unwrap()).await;
-        conforms(&MemoryBlobs::new().unwrap()).await;
+        conforms(&MemoryBlobs::default()).await;
     }
 
     #[test]

@@ -93,14 +93,6 @@ pub(crate) fn linear(
     let broken = encode_failed("filters");
     let mut graph = filter::Graph::new();
     raw::single_threaded(&mut graph);
-    let find = |name: &str| {
-        filter::find(name).ok_or_else(|| {
-            MediaError::new(
-                MediaErrorCode::EncodeFailed,
-                format!("this FFmpeg has no filter `{name}`"),
-            )
-        })
-    };
     graph.add(&find(source)?, "in", args).map_err(&broken)?;
     graph.add(&find(sink)?, "out", "").map_err(&broken)?;
     graph
@@ -110,4 +102,27 @@ pub(crate) fn linear(
         .map_err(&broken)?;
     graph.validate().map_err(&broken)?;
     Ok(graph)
+}
+
+/// A graph whose filters begin with a source of their own, and end in a sink called `out`.
+pub(crate) fn sources_only(sink: &str, filters: &str) -> Result<filter::Graph, MediaError> {
+    let broken = encode_failed("sources");
+    let mut graph = filter::Graph::new();
+    raw::single_threaded(&mut graph);
+    graph.add(&find(sink)?, "out", "").map_err(&broken)?;
+    graph
+        .input("out", 0)
+        .and_then(|parser| parser.parse(filters))
+        .map_err(&broken)?;
+    graph.validate().map_err(&broken)?;
+    Ok(graph)
+}
+
+fn find(name: &str) -> Result<filter::Filter, MediaError> {
+    filter::find(name).ok_or_else(|| {
+        MediaError::new(
+            MediaErrorCode::EncodeFailed,
+            format!("this FFmpeg has no filter `{name}`"),
+        )
+    })
 }
