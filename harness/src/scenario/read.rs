@@ -31,17 +31,6 @@ pub struct Placed<T> {
     pub sound: bool,
 }
 
-impl<T> Placed<T> {
-    /// A default that stands nowhere in the file.
-    pub(crate) fn implied(value: T) -> Self {
-        Self {
-            value,
-            span: Span::default(),
-            sound: true,
-        }
-    }
-}
-
 impl<T> Deref for Placed<T> {
     type Target = T;
 
