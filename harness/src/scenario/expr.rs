@@ -17,6 +17,11 @@ use std::time::Duration;
 use clip_service::units::HumanDuration;
 use serde::{Deserialize, Serialize};
 
+mod parse;
+
+pub use parse::{ExprError, METRICS};
+pub(crate) use parse::{percent, stand_in};
+
 /// An expectation with the text it was written as.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
@@ -128,4 +133,58 @@ pub enum BreakerChange {
     Opened,
     /// To closed.
     Closed,
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measure(measure) => measure.fmt(f),
+            Self::Breaker {
+                instance,
+                change,
+                within,
+            } => {
+                let change = match change {
+                    BreakerChange::Opened => "opened",
+                    BreakerChange::Closed => "closed",
+                };
+                write!(f, "breaker({instance}) {change} within {within}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} {} {}", self.load, self.metric, self.cmp, self.limit)?;
+        match self.over {
+            Some(window) => write!(f, " over {window}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("success"),
+            Self::Quantile(share) => write!(f, "p{}", hundredfold(*share)),
+            Self::Max => f.write_str("max"),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ratio(share) => write!(f, "{}%", hundredfold(*share)),
+            Self::Time(time) => HumanDuration(*time).fmt(f),
+            Self::TimesSteady(factor) => write!(f, "{factor}x steady"),
+        }
+    }
+}
+
+/// A share in percent, without the noise that the multiplication adds to its last digits.
+fn hundredfold(share: f64) -> f64 {
+    (share * 100.0 * 1e9).round() / 1e9
 }

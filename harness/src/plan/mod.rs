@@ -2,6 +2,14 @@
 //!
 //! Pure data and pure functions. A plan is stored with every record, so that a run can be judged and repeated later.
 
+mod build;
+mod load;
+mod preset;
+mod system;
+mod target;
+pub mod timeline;
+
+use std::path::Path;
 use std::time::Duration;
 
 use clip_service::units::HumanDuration;
@@ -9,6 +17,98 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::expr::Expectation;
+use crate::scenario::{self, Diagnostics, Scenario};
+
+pub use crate::scenario::model::{Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
+
+/// What the command line may say about a plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PlanOptions {
+    /// Instead of the scenario's seed.
+    pub seed: Option<u64>,
+    /// Instead of the scenario's values, by name.
+    pub vars: Vec<(String, String)>,
+    /// Multiplies every rate and every count of users.
+    pub rate_scale: Option<f64>,
+    /// Instead of the scenario's runtime.
+    pub runtime: Option<RuntimeKind>,
+}
+
+/// A plan with what its author should know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// The plan.
+    pub plan: Plan,
+    /// Keeps nothing from running.
+    pub warnings: Diagnostics,
+}
+
+impl Plan {
+    /// Resolves a scenario: expands presets, draws what is random, fills in defaults, and refuses what cannot be.
+    ///
+    /// # Errors
+    /// Every problem that comes to light.
+    pub fn new(scenario: &Scenario, options: &PlanOptions) -> Result<Self, Diagnostics> {
+        let reading = if options.vars.is_empty() {
+            scenario::Reading {
+                scenario: Some(scenario.clone()),
+                problems: Diagnostics::new(scenario.source.clone()),
+            }
+        } else {
+            Scenario::read(&scenario.source, scenario.from_file, &options.vars)
+        };
+        finish(reading, options).map(|prepared| prepared.plan)
+    }
+
+    /// Reads a file and resolves it; problems of both are found together.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn prepare(path: &Path, options: &PlanOptions) -> Result<Prepared, Diagnostics> {
+        let source = scenario::open(path)?;
+        finish(Scenario::read(&source, true, &options.vars), options)
+    }
+
+    /// As [`Plan::prepare`], for text that comes from elsewhere.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn prepare_text(
+        name: &str,
+        text: &str,
+        options: &PlanOptions,
+    ) -> Result<Prepared, Diagnostics> {
+        let source = std::sync::Arc::new(scenario::Source::new(name, text));
+        finish(Scenario::read(&source, false, &options.vars), options)
+    }
+
+    /// What the machine must offer for it.
+    #[must_use]
+    pub fn needs(&self) -> Vec<&'static str> {
+        match self.system.runtime {
+            RuntimeKind::Embedded => Vec::new(),
+            RuntimeKind::Process => vec!["own child processes"],
+        }
+    }
+}
+
+fn finish(reading: scenario::Reading, options: &PlanOptions) -> Result<Prepared, Diagnostics> {
+    let mut problems = reading.problems;
+    let Some(scenario) = reading.scenario else {
+        return Err(problems);
+    };
+    let (plan, found) = build::build(&scenario, options);
+    problems.extend(found);
+    if problems.has_errors() {
+        problems.extend(scenario.warnings);
+        return Err(problems);
+    }
+    problems.extend(scenario.warnings);
+    Ok(Prepared {
+        plan,
+        warnings: problems,
+    })
+}
 
 /// A resolved scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,16 +141,6 @@ pub struct Plan {
     pub formats: Vec<Format>,
     /// Expected length of the run: load, faults as far as known, without start-up and drain.
     pub estimate: HumanDuration,
-}
-
-/// Where nodes run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RuntimeKind {
-    /// Tasks of this process.
-    Embedded,
-    /// Child processes.
-    Process,
 }
 
 /// What is started.
@@ -174,19 +264,6 @@ pub enum LoadModel {
     },
 }
 
-/// How arrivals are spaced.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Shape {
-    /// Evenly.
-    #[default]
-    Even,
-    /// At random, as independent users do.
-    Poisson,
-}
-
 /// Rate over a stretch of time: a straight line from `from` to `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
@@ -267,18 +344,6 @@ pub enum StartPlan {
     },
 }
 
-/// A moment in the life of a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Moment {
-    /// Injected.
-    Start,
-    /// Undone, the undo proved.
-    End,
-    /// First full steady window after its end has begun and held.
-    Recovered,
-}
-
 /// What a fault hits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -339,21 +404,6 @@ pub struct LatencySpec {
     pub way: Way,
 }
 
-/// Direction on a link, named from the caller's side.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Way {
-    /// Answers: from the node back to the caller.
-    #[default]
-    Downstream,
-    /// Requests: from the caller to the node.
-    Upstream,
-    /// Both.
-    Both,
-}
-
 /// What must hold.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ExpectPlan {
@@ -376,20 +426,6 @@ pub struct EndPlan {
     pub ledger: Vec<LedgerCheck>,
     /// How the state of accepted work is read; the service preset fills it in.
     pub read: Option<LedgerRead>,
-}
-
-/// What must be true of accepted work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LedgerCheck {
-    /// Nothing accepted is unknown to the system.
-    NoLost,
-    /// Nothing was done twice: one id per accepted request, no two results of one rank.
-    NoDuplicate,
-    /// Everything is in a terminal state, and none failed.
-    AllTerminal,
-    /// Every result can be decoded.
-    AllPlayable,
 }
 
 /// How the state of accepted work is read back.
@@ -420,20 +456,6 @@ pub struct ResultsRead {
     pub rank: String,
 }
 
-/// Report files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// `report.html`.
-    Html,
-    /// `report.json`.
-    Json,
-    /// `junit.xml`.
-    Junit,
-    /// `summary.md`.
-    Markdown,
-}
-
 impl LoadPlan {
     /// How long work arrives, from the start of load.
     #[must_use]
@@ -445,4 +467,25 @@ impl LoadPlan {
             LoadModel::Users { stay, .. } => stay.get(),
         }
     }
+}
+
+impl LoadPlan {
+    /// How long it takes until its rate stops rising for the first time.
+    #[must_use]
+    pub fn rise(&self) -> Duration {
+        match &self.model {
+            LoadModel::Arrivals { stages, .. } => stages
+                .iter()
+                .take_while(|stage| stage.to > stage.from)
+                .map(|stage| stage.length.get())
+                .sum(),
+            LoadModel::Users { ramp_up, .. } => ramp_up.get(),
+        }
+    }
+}
+
+/// The name of an edge.
+#[must_use]
+pub fn link_name(from: &str, to: &str) -> String {
+    format!("{from}->{to}")
 }

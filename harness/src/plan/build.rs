@@ -1,0 +1,312 @@
+//! From a scenario to a plan. Pure but for the one seed that is drawn when none is given.
+
+use clip_service::env::SharedRng;
+use clip_service::units::HumanDuration;
+
+use super::timeline::Timeline;
+use super::{
+    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, Plan, PlanOptions,
+    ResultsRead, RuntimeKind, StartPlan, SteadyPlan, SystemPlan, Way, load, preset, system, target,
+};
+use crate::scenario::Scenario;
+use crate::scenario::diagnostic::{Diagnostic, nearest};
+use crate::scenario::expr::{Expectation, Expr};
+use crate::scenario::model::{Document, Fault, Inject, ReadBack};
+use crate::scenario::read::Placed;
+use crate::scenario::value::Words as _;
+
+const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
+const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
+
+/// Builds a plan as well as the scenario allows, with every problem found on the way.
+pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Diagnostic>) {
+    let document = &scenario.document;
+    let mut problems = Vec::new();
+    let runtime = options.runtime.unwrap_or_else(|| {
+        let given = document.system.runtime.as_ref();
+        given.map_or(RuntimeKind::Process, |runtime| runtime.value)
+    });
+    let seed = options
+        .seed
+        .or(document.seed.as_ref().map(|seed| seed.value))
+        .unwrap_or_else(draw_seed);
+    let scale = options.rate_scale.unwrap_or(1.0);
+    let fixtures = load::fixtures(&document.load);
+    if let Some(fixture) = fixtures.first()
+        && document.system.service.is_none()
+    {
+        problems.push(
+            Diagnostic::general(format!("`$(fixture.{fixture})` needs the clip service to upload it to"))
+                .help("add `service: {}` under `system:`, or leave the fixture out"),
+        );
+    }
+    let system = system::expand(&document.system, runtime, fixtures, &mut problems);
+    let rng = SharedRng::seeded(seed);
+    let faults = document
+        .faults
+        .iter()
+        .map(|fault| plan_fault(fault, &system, &rng, &mut problems))
+        .collect();
+    check_breakers(document, &system, &mut problems);
+    let end = plan_end(document, &mut problems);
+    let mut plan = Plan {
+        name: document.name.value.0.clone(),
+        about: document.about.as_ref().map(|about| about.value.clone()),
+        tags: document.tags.iter().map(|tag| tag.value.0.clone()).collect(),
+        file: match scenario.from_file {
+            true => scenario.source.name.clone(),
+            false => String::new(),
+        },
+        seed,
+        limit: document.limit.as_ref().map_or(DEFAULT_LIMIT, |limit| limit.value),
+        system,
+        load: load::resolve(&document.load, scale),
+        steady: document.steady.as_ref().map(|steady| SteadyPlan {
+            window: steady.window.value,
+            hold: expectations(&steady.hold),
+        }),
+        faults,
+        expect: ExpectPlan {
+            end,
+            ..document.expect.as_ref().map_or_else(ExpectPlan::default, |expect| ExpectPlan {
+                always: expectations(&expect.always),
+                during: expect
+                    .during
+                    .iter()
+                    .map(|(fault, each)| (fault.value.clone(), expectations(each)))
+                    .collect(),
+                recover: expect.recover.as_ref().map(|recover| recover.within.value),
+                end: EndPlan::default(),
+            })
+        },
+        abort: expectations(&document.abort),
+        formats: formats(document),
+        estimate: HumanDuration::default(),
+    };
+    let timeline = Timeline::estimate(&plan);
+    plan.estimate = HumanDuration(timeline.end());
+    check_times(document, &plan, &timeline, &mut problems);
+    (plan, problems)
+}
+
+/// Short enough to be typed again.
+fn draw_seed() -> u64 {
+    SharedRng::entropy().next_u64() % 1_000_000
+}
+
+fn expectations(each: &[Placed<Expectation>]) -> Vec<Expectation> {
+    each.iter().map(|placed| placed.value.clone()).collect()
+}
+
+fn formats(document: &Document) -> Vec<Format> {
+    let mut formats: Vec<Format> = Vec::new();
+    for format in document.report.iter().flat_map(|report| &report.formats) {
+        if !formats.contains(&format.value) {
+            formats.push(format.value);
+        }
+    }
+    if formats.is_empty() {
+        formats.extend(Format::ALL.iter().map(|(.., format)| *format));
+    }
+    formats
+}
+
+fn plan_fault(
+    fault: &Fault,
+    system: &SystemPlan,
+    rng: &SharedRng,
+    problems: &mut Vec<Diagnostic>,
+) -> FaultPlan {
+    let kind = fault.inject.value.kind();
+    if fault.inject.sound && !kind.runtimes.contains(&system.runtime) {
+        let runtime = runtime_word(system.runtime);
+        let able: Vec<_> = kind.runtimes.iter().map(|able| format!("`{}`", runtime_word(*able))).collect();
+        problems.push(
+            Diagnostic::error(
+                fault.inject.span,
+                format!("`{}` is not possible in the {runtime} runtime", kind.name),
+            )
+            .help(format!("use runtime {}", able.join(" or "))),
+        );
+    }
+    let name = &fault.name.value.0;
+    let targets = if fault.target.sound && !system.nodes.is_empty() {
+        let rng = rng.fork(&format!("fault/{name}"));
+        let targets = match fault.inject.sound {
+            true => target::resolve(&fault.target.value, kind, system, &rng),
+            // What it would do is not known; a name that is nowhere is wrong all the same.
+            false => target::resolve_either(&fault.target.value, system, &rng),
+        };
+        targets.unwrap_or_else(|why| {
+            problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
+            Vec::new()
+        })
+    } else {
+        Vec::new()
+    };
+    FaultPlan {
+        name: name.clone(),
+        start: match (&fault.at, &fault.after) {
+            (_, Some(after)) => StartPlan::After {
+                fault: after.value.fault.clone(),
+                moment: after.value.moment,
+                offset: after.value.offset,
+            },
+            (at, None) => StartPlan::At(at.as_ref().map(|at| at.value).unwrap_or_default()),
+        },
+        length: fault.r#for.value,
+        targets,
+        inject: match &fault.inject.value {
+            Inject::Kill => FaultSpec::Kill,
+            Inject::Pause => FaultSpec::Pause,
+            Inject::Down => FaultSpec::Down,
+            Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
+                add: latency.add.value,
+                jitter: latency.jitter.as_ref().map(|jitter| jitter.value).unwrap_or_default(),
+                share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
+                way: latency.way.as_ref().map_or(Way::default(), |way| way.value),
+            }),
+        },
+    }
+}
+
+fn runtime_word(runtime: RuntimeKind) -> &'static str {
+    RuntimeKind::ALL
+        .iter()
+        .find(|(.., kind)| *kind == runtime)
+        .map_or("", |(word, ..)| word)
+}
+
+/// A breaker guards an instance of the system.
+fn check_breakers(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
+    if system.nodes.is_empty() {
+        return;
+    }
+    let names: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let written = document.expect.iter().flat_map(|expect| {
+        let during = expect.during.iter().flat_map(|(_, each)| each);
+        expect.always.iter().chain(during)
+    });
+    for expectation in written.filter(|expectation| expectation.sound) {
+        if let Expr::Breaker { instance, .. } = &expectation.value.expr
+            && !names.contains(&instance.as_str())
+        {
+            problems.push(
+                Diagnostic::error(expectation.span, format!("the system has no node `{instance}`"))
+                    .help(match nearest(instance, names.iter().copied()) {
+                        Some(meant) => format!("did you mean `{meant}`?"),
+                        None => format!("it has {}", target::some_of(&names)),
+                    }),
+            );
+        }
+    }
+}
+
+fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
+    let end = document.expect.as_ref().and_then(|expect| expect.end.as_ref());
+    let submits = document
+        .load
+        .iter()
+        .any(|(_, load)| load.steps.iter().any(|step| step.ledger.is_some()));
+    let read = match end.and_then(|end| end.read.as_ref()) {
+        Some(read) => Some(read_back(read)),
+        None if document.system.service.is_some() => Some(preset::ledger_read()),
+        None => None,
+    };
+    if let Some(end) = end
+        && !end.ledger.is_empty()
+        && read.is_none()
+    {
+        problems.push(
+            Diagnostic::error(end.span, "how is the state of accepted work read back?")
+                .help("add `read: { get: /jobs/{id}, state: $.state, done: [done], failed: [failed] }`"),
+        );
+    }
+    EndPlan {
+        settle: match end.and_then(|end| end.settle.as_ref()) {
+            Some(settle) => settle.value,
+            None if submits => DEFAULT_SETTLE,
+            None => HumanDuration::default(),
+        },
+        ledger: end
+            .map(|end| end.ledger.iter().map(|check| check.value).collect())
+            .unwrap_or_default(),
+        read,
+    }
+}
+
+fn read_back(read: &ReadBack) -> LedgerRead {
+    let words = |words: &[Placed<String>]| words.iter().map(|word| word.value.clone()).collect();
+    LedgerRead {
+        get: read.get.value.clone(),
+        state: read.state.value.clone(),
+        done: words(&read.done),
+        failed: words(&read.failed),
+        results: read.results.as_ref().map(|results| ResultsRead {
+            get: results.get.value.clone(),
+            items: results.items.value.clone(),
+            url: results.url.value.clone(),
+            rank: results.rank.value.clone(),
+        }),
+    }
+}
+
+/// Faults must fit into the load, and the whole into its limit.
+fn check_times(
+    document: &Document,
+    plan: &Plan,
+    timeline: &Timeline,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let load_end = HumanDuration(timeline.load_end);
+    if load_end.get().is_zero() {
+        return;
+    }
+    let window = plan.steady.as_ref().map(|steady| steady.window.get());
+    let recover = plan.expect.recover.is_some();
+    for (fault, (start, end)) in document.faults.iter().zip(&timeline.faults) {
+        let name = &fault.name.value.0;
+        if !fault.name.sound || !fault.r#for.sound {
+            continue;
+        }
+        if *start >= load_end.get() {
+            problems.push(
+                Diagnostic::error(
+                    fault.name.span,
+                    format!("`{name}` begins after the load has ended"),
+                )
+                .help(format!(
+                    "it begins at {} at the earliest; the load ends at {load_end}",
+                    HumanDuration(*start)
+                )),
+            );
+        } else if let Some(window) = window
+            && recover
+            && *end + window > load_end.get()
+        {
+            problems.push(
+                Diagnostic::warning(
+                    fault.name.span,
+                    format!("`{name}` may not be seen to recover"),
+                )
+                .help(format!(
+                    "it ends at {} at the earliest, a steady window takes {}, the load ends at {load_end}",
+                    HumanDuration(*end),
+                    HumanDuration(window)
+                )),
+            );
+        }
+    }
+    if let Some(limit) = &document.limit
+        && limit.sound
+        && limit.value < plan.estimate
+    {
+        problems.push(
+            Diagnostic::error(limit.span, format!("the run takes longer than {}", limit.value))
+                .help(format!(
+                    "load and faults take {}; start-up and drain come on top",
+                    plan.estimate
+                )),
+        );
+    }
+}

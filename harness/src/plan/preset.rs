@@ -1,0 +1,76 @@
+//! The clip service as a preset: its nodes, the links between them, and how its accepted work is read back.
+
+use clip_service::units::HumanDuration;
+
+use super::{
+    LedgerRead, LinkPlan, NodePlan, NodeStart, ReadyPlan, ResultsRead, ServiceRole, link_name,
+};
+
+/// Name the load generator has on links.
+pub(super) const CLIENT: &str = "client";
+
+/// Nodes in the order they are started; the registry is ready before anything that asks it.
+pub(super) fn nodes(
+    gateways: usize,
+    processors: usize,
+    config: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<NodePlan> {
+    let node = |role, name: String, wave| NodePlan {
+        name,
+        wave,
+        start: NodeStart::Service {
+            role,
+            config: config.clone(),
+        },
+        ready: ReadyPlan {
+            path: "/ready".to_owned(),
+            status: 200,
+            within: HumanDuration::secs(20),
+        },
+    };
+    let mut nodes = vec![node(ServiceRole::Registry, "registry-1".to_owned(), 0)];
+    nodes.extend(names("processor", processors).map(|name| node(ServiceRole::Processor, name, 1)));
+    nodes.extend(names("gateway", gateways).map(|name| node(ServiceRole::Gateway, name, 1)));
+    nodes
+}
+
+/// Every edge: in from the client, to each processor, and to the registry.
+pub(super) fn links(gateways: usize, processors: usize) -> Vec<LinkPlan> {
+    let link = |from: &str, to: &str| LinkPlan {
+        name: link_name(from, to),
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    let mut links = Vec::new();
+    for gateway in names("gateway", gateways) {
+        links.push(link(CLIENT, &gateway));
+        links.extend(names("processor", processors).map(|processor| link(&gateway, &processor)));
+        links.push(link(&gateway, "registry-1"));
+    }
+    links.extend(names("processor", processors).map(|processor| link(&processor, "registry-1")));
+    links
+}
+
+/// Where load enters.
+pub(super) const ENTRY: &str = "gateway-1";
+
+/// How the state of a job is read.
+pub(super) fn ledger_read() -> LedgerRead {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    LedgerRead {
+        get: "/api/v1/jobs/{id}".to_owned(),
+        state: "$.status".to_owned(),
+        done: words(&["completed", "completed_with_warnings"]),
+        failed: words(&["failed", "cancelled"]),
+        results: Some(ResultsRead {
+            get: "/api/v1/jobs/{id}/clips".to_owned(),
+            items: "$.clips".to_owned(),
+            url: "$.download_url".to_owned(),
+            rank: "$.rank".to_owned(),
+        }),
+    }
+}
+
+fn names(role: &str, count: usize) -> impl Iterator<Item = String> {
+    (1..=count).map(move |number| format!("{role}-{number}"))
+}

@@ -1,0 +1,341 @@
+//! The system of a plan: the preset and any other programs, with the links between them.
+
+use clip_service::units::HumanDuration;
+use indexmap::IndexMap;
+
+use super::target::some_of;
+use super::{
+    LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset,
+};
+use crate::scenario::diagnostic::{Diagnostic, nearest};
+use crate::scenario::model::{Program, System};
+use crate::scenario::read::{Entries, Placed};
+use crate::scenario::template::{Call, Part, Template};
+use crate::scenario::value::{Count, TemplateText};
+
+/// More nodes than this on one machine is a typing error.
+const MOST_NODES: usize = 100;
+
+/// Expands the system. Problems are added; the result is as good as it can be then.
+pub(super) fn expand(
+    system: &System,
+    runtime: RuntimeKind,
+    fixtures: Vec<String>,
+    problems: &mut Vec<Diagnostic>,
+) -> SystemPlan {
+    let mut nodes = Vec::new();
+    let mut links = Vec::new();
+    let mut entry = None;
+    if let Some(service) = &system.service {
+        let count = |given: &Option<Placed<Count>>, problems: &mut Vec<Diagnostic>| match given {
+            Some(count) if count.value.get() > MOST_NODES => {
+                problems.push(
+                    Diagnostic::error(count.span, format!("{} is too many", count.value.get()))
+                        .help(format!("at most {MOST_NODES} of a role")),
+                );
+                MOST_NODES
+            }
+            Some(count) => count.value.get(),
+            None => 1,
+        };
+        let gateways = count(&service.gateways, problems);
+        let processors = count(&service.processors, problems);
+        let config = match service.config.as_ref().and_then(|config| config.node.as_ref()) {
+            Some(node) => match node.to_json() {
+                serde_json::Value::Object(config) => config,
+                _ => serde_json::Map::new(),
+            },
+            None => serde_json::Map::new(),
+        };
+        nodes.extend(preset::nodes(gateways, processors, &config));
+        links.extend(preset::links(gateways, processors));
+        entry = Some(preset::ENTRY.to_owned());
+    }
+    let programs = Programs::new(&system.nodes);
+    for (name, program) in system.nodes.iter() {
+        if runtime == RuntimeKind::Embedded {
+            problems.push(
+                Diagnostic::error(name.span, "a program cannot run in the embedded runtime")
+                    .help("use `runtime: process`"),
+            );
+        }
+        if nodes.iter().any(|node: &NodePlan| node.name == name.value) {
+            problems.push(
+                Diagnostic::error(name.span, format!("the service has a node `{}`", name.value))
+                    .help("give the program another name"),
+            );
+            continue;
+        }
+        nodes.extend(programs.expand(name, program, problems));
+    }
+    let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    for (edge, _) in system.links.iter() {
+        links.extend(programs.edges(edge, &known, problems));
+    }
+    let entry = entry_node(system, entry, &programs, &known, problems);
+    let entry_link = link_name(preset::CLIENT, &entry);
+    if !links.iter().any(|link| link.name == entry_link) {
+        links.insert(
+            0,
+            LinkPlan {
+                name: entry_link.clone(),
+                from: preset::CLIENT.to_owned(),
+                to: entry,
+            },
+        );
+    }
+    for node in &mut nodes {
+        if let NodeStart::Run { env, .. } = &mut node.start {
+            resolve_env(&node.name, env, &links, system, problems);
+        }
+    }
+    SystemPlan {
+        runtime,
+        nodes,
+        links,
+        entry: entry_link,
+        fixtures,
+    }
+}
+
+fn entry_node(
+    system: &System,
+    preset: Option<String>,
+    programs: &Programs<'_>,
+    known: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> String {
+    if let Some(entry) = &system.entry {
+        let replicas = programs.replicas(&entry.value);
+        let name = replicas.first().unwrap_or(&entry.value);
+        if known.contains(name) {
+            return name.clone();
+        }
+        if entry.sound {
+            problems.push(unknown_node(entry, known));
+        }
+        return String::new();
+    }
+    if let Some(entry) = preset {
+        return entry;
+    }
+    match known {
+        [] => {
+            problems.push(
+                Diagnostic::error(system.span, "the system has no nodes")
+                    .help("add `service: {}` for the clip service, or programs under `nodes:`"),
+            );
+            String::new()
+        }
+        _ if system.nodes.0.len() == 1 => known[0].clone(),
+        _ => {
+            problems.push(
+                Diagnostic::error(system.span, "which node does the load enter through?")
+                    .help("add `entry: NODE`"),
+            );
+            known[0].clone()
+        }
+    }
+}
+
+fn unknown_node(name: &Placed<String>, known: &[String]) -> Diagnostic {
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    Diagnostic::error(name.span, format!("the system has no node `{}`", name.value)).help(
+        match nearest(&name.value, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("it has {}", some_of(&known)),
+        },
+    )
+}
+
+/// Programs by name, with the names of their replicas.
+struct Programs<'s> {
+    by_name: IndexMap<&'s str, (&'s Program, Vec<String>)>,
+}
+
+impl<'s> Programs<'s> {
+    fn new(programs: &'s Entries<Program>) -> Self {
+        let by_name = programs
+            .iter()
+            .map(|(name, program)| {
+                let names = match &program.replicas {
+                    None => vec![name.value.clone()],
+                    Some(count) => (1..=count.value.get().min(MOST_NODES))
+                        .map(|number| format!("{}-{number}", name.value))
+                        .collect(),
+                };
+                (name.value.as_str(), (program, names))
+            })
+            .collect();
+        Self { by_name }
+    }
+
+    /// The nodes a name stands for: a program's replicas; nothing for other names.
+    fn replicas(&self, name: &str) -> &[String] {
+        self.by_name
+            .get(name)
+            .map_or(&[], |(_, names)| names.as_slice())
+    }
+
+    fn expand(
+        &self,
+        name: &Placed<String>,
+        program: &Program,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Vec<NodePlan> {
+        if program.run.is_empty() {
+            problems.push(
+                Diagnostic::error(name.span, format!("`{}` has no command", name.value))
+                    .help("add run: [program, argument]"),
+            );
+        }
+        let wave = self.wave(&name.value, &mut Vec::new()).unwrap_or_else(|| {
+            problems.push(
+                Diagnostic::error(name.span, format!("`{}` waits for itself", name.value))
+                    .help("take one `after` out of the circle"),
+            );
+            0
+        });
+        for before in &program.after {
+            if before.sound && !self.by_name.contains_key(before.value.as_str()) {
+                let known: Vec<_> = self.by_name.keys().map(|name| (*name).to_owned()).collect();
+                problems.push(unknown_node(before, &known));
+            }
+        }
+        let ready = match &program.ready {
+            Some(ready) => ReadyPlan {
+                path: ready.get.value.clone(),
+                status: ready.status.as_ref().map_or(200, |status| status.value.0),
+                within: ready
+                    .within
+                    .as_ref()
+                    .map_or(HumanDuration::secs(20), |within| within.value),
+            },
+            None => ReadyPlan {
+                path: "/".to_owned(),
+                status: 200,
+                within: HumanDuration::secs(20),
+            },
+        };
+        let start = NodeStart::Run {
+            command: program.run.iter().map(|word| word.value.clone()).collect(),
+            env: program
+                .env
+                .iter()
+                .map(|(key, value)| (key.value.clone(), value.value.0.clone()))
+                .collect(),
+        };
+        self.replicas(&name.value)
+            .iter()
+            .map(|name| NodePlan {
+                name: name.clone(),
+                wave,
+                start: start.clone(),
+                ready: ready.clone(),
+            })
+            .collect()
+    }
+
+    /// How many programs deep its waiting goes; `None` in a circle.
+    fn wave(&self, name: &str, path: &mut Vec<String>) -> Option<u32> {
+        if path.iter().any(|earlier| earlier == name) {
+            return None;
+        }
+        let Some((program, _)) = self.by_name.get(name) else {
+            return Some(0);
+        };
+        path.push(name.to_owned());
+        let mut wave = 0;
+        for before in &program.after {
+            wave = wave.max(self.wave(&before.value, path)? + 1);
+        }
+        path.pop();
+        Some(wave)
+    }
+
+    /// The links an edge stands for: one for each pair of replicas.
+    fn edges(
+        &self,
+        edge: &Placed<String>,
+        known: &[String],
+        problems: &mut Vec<Diagnostic>,
+    ) -> Vec<LinkPlan> {
+        let Some((from, to)) = edge.value.split_once("->") else {
+            problems.push(
+                Diagnostic::error(edge.span, format!("`{}` is not an edge", edge.value))
+                    .help("write FROM->TO: {}"),
+            );
+            return Vec::new();
+        };
+        let mut side = |name: &str, may_be_client: bool| -> Vec<String> {
+            let name = name.trim();
+            let replicas = self.replicas(name);
+            if !replicas.is_empty() {
+                return replicas.to_vec();
+            }
+            if known.iter().any(|node| node == name) || (may_be_client && name == preset::CLIENT) {
+                return vec![name.to_owned()];
+            }
+            problems.push(unknown_node(
+                &Placed {
+                    value: name.to_owned(),
+                    span: edge.span,
+                    sound: true,
+                },
+                known,
+            ));
+            Vec::new()
+        };
+        let (from, to) = (side(from, true), side(to, false));
+        from.iter()
+            .flat_map(|from| to.iter().map(move |to| (from, to)))
+            .map(|(from, to)| LinkPlan {
+                name: link_name(from, to),
+                from: from.clone(),
+                to: to.clone(),
+            })
+            .collect()
+    }
+}
+
+/// Turns `$(link.NODE)` into the full name of the link from this node to that one.
+fn resolve_env(
+    node: &str,
+    env: &mut IndexMap<String, String>,
+    links: &[LinkPlan],
+    system: &System,
+    problems: &mut Vec<Diagnostic>,
+) {
+    for (key, value) in env {
+        let Ok(mut template) = Template::parse(value) else {
+            continue;
+        };
+        for part in &mut template.0 {
+            let Part::Call(Call::Link(to)) = part else {
+                continue;
+            };
+            let full = link_name(node, to);
+            if links.iter().any(|link| link.name == full) {
+                *to = full;
+            } else if !links.iter().any(|link| link.name == *to) {
+                let span = env_span(system, node, key).unwrap_or(system.span);
+                problems.push(
+                    Diagnostic::error(span, format!("there is no link from {node} to `{to}`"))
+                        .help(format!("add `{full}: {{}}` under `links:`")),
+                );
+            }
+        }
+        *value = template.to_string();
+    }
+}
+
+fn env_span(system: &System, node: &str, key: &str) -> Option<crate::scenario::Span> {
+    let (_, program) = system.nodes.iter().find(|(name, _)| {
+        node == name.value
+            || node
+                .strip_prefix(&name.value)
+                .is_some_and(|rest| rest.starts_with('-'))
+    })?;
+    let value: &Placed<TemplateText> = program.env.get(key)?;
+    Some(value.span)
+}

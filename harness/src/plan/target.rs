@@ -1,0 +1,158 @@
+//! What a fault hits: names and selectors, resolved against the system.
+//!
+//! ```text
+//! target   := [ "one of" ] pattern | "any"
+//! pattern  := node name or link name, in which `*` stands for any characters
+//! ```
+
+use clip_service::env::SharedRng;
+
+use super::{SystemPlan, TargetPlan};
+use crate::scenario::diagnostic::nearest;
+use crate::scenario::kinds::{Aim, FaultKind, KINDS};
+
+/// Why a target cannot be hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unhittable {
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+/// Resolves a target. What is random about it is drawn from `rng`.
+pub(super) fn resolve(
+    text: &str,
+    kind: &FaultKind,
+    system: &SystemPlan,
+    rng: &SharedRng,
+) -> Result<Vec<TargetPlan>, Unhittable> {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (pattern, one) = match text.strip_prefix("one of ") {
+        Some(pattern) => (pattern, true),
+        None if text == "any" => ("*", true),
+        None => (text.as_str(), false),
+    };
+    let nodes: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let links: Vec<_> = system.links.iter().map(|link| link.name.as_str()).collect();
+    let (wanted, others) = match kind.aim {
+        Aim::Node => (&nodes, &links),
+        Aim::Link => (&links, &nodes),
+    };
+    let hit: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|name| matches(pattern, name))
+        .collect();
+    if hit.is_empty() {
+        return Err(unhittable(pattern, kind, wanted, others));
+    }
+    let hit = match one {
+        true => vec![hit[rng.below(hit.len())]],
+        false => hit,
+    };
+    Ok(hit
+        .into_iter()
+        .map(|name| match kind.aim {
+            Aim::Node => TargetPlan::Node(name.to_owned()),
+            Aim::Link => TargetPlan::Link(name.to_owned()),
+        })
+        .collect())
+}
+
+/// Resolves a target of a fault whose kind is not known: either a node or a link will do.
+pub(super) fn resolve_either(
+    text: &str,
+    system: &SystemPlan,
+    rng: &SharedRng,
+) -> Result<Vec<TargetPlan>, Unhittable> {
+    let mut last = Ok(Vec::new());
+    for aim in [Aim::Link, Aim::Node] {
+        if let Some(kind) = KINDS.iter().find(|kind| kind.aim == aim) {
+            last = resolve(text, kind, system, rng);
+            if last.is_ok() {
+                break;
+            }
+        }
+    }
+    last
+}
+
+fn unhittable(
+    pattern: &str,
+    kind: &FaultKind,
+    wanted: &[&str],
+    others: &[&str],
+) -> Unhittable {
+    let aim = kind.aim.word();
+    if let Some(other) = others.iter().find(|name| matches(pattern, name)) {
+        let (is, example) = match kind.aim {
+            Aim::Node => ("link", wanted.first()),
+            Aim::Link => ("node", wanted.iter().find(|link| link.ends_with(&format!("->{other}")))),
+        };
+        return Unhittable {
+            message: format!("`{}` needs a {aim}, and `{pattern}` is a {is}", kind.name),
+            help: match example {
+                Some(example) => format!("for example {example}"),
+                None => format!("the system has no {aim} that fits"),
+            },
+        };
+    }
+    Unhittable {
+        message: format!("the system has no {aim} `{pattern}`"),
+        help: match nearest(pattern, wanted.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("it has {}", some_of(wanted)),
+        },
+    }
+}
+
+/// A few of many names.
+pub(super) fn some_of(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for (pattern, name, fits) in [
+            ("processor-1", "processor-1", true),
+            ("processor-1", "processor-11", false),
+            ("processor-*", "processor-11", true),
+            ("*", "anything", true),
+            ("*->processor-1", "gateway-1->processor-1", true),
+            ("gateway-*->processor-*", "gateway-1->registry-1", false),
+            ("a*a", "a", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

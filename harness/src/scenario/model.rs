@@ -1,0 +1,684 @@
+//! The words of the format: one struct per mapping of a scenario file, each field a key.
+//!
+//! The same definition reads the file ([`super::read`]) and describes it in the JSON Schema, so the two cannot differ.
+//! What the values mean together is checked in [`super::check`]; what is made of them is [`crate::plan`]'s business.
+
+use clip_service::units::HumanDuration;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::Diagnostic;
+use super::expr::Expectation;
+use super::kinds;
+use super::node::{Node, Value};
+use super::read::{Entries, Placed, Reader, Scalar, mapping};
+use super::source::Span;
+use super::value::{
+    Count, DurationRange, Name, Percent, Rate, RateRange, TemplateText, unknown_word,
+};
+
+mapping! {
+    /// A scenario: the system, what is asked of it, what goes wrong, and what must hold.
+    Document {
+        /// Version of the format: 1.
+        version: Placed<u64>,
+        /// Name of the scenario; also the name of its report folder.
+        name: Placed<Name>,
+        /// One sentence on what it shows.
+        about: Option<Placed<String>>,
+        /// For choosing scenarios with --tag.
+        tags: Vec<Placed<Name>>,
+        /// Seed of everything random. Omitted: drawn, printed and stored.
+        seed: Option<Placed<u64>>,
+        /// Bound on the whole run, start-up and drain included. Default 10m.
+        limit: Option<Placed<HumanDuration>>,
+        /// Values used as $(name) elsewhere in the file; --var name=value overrides one.
+        vars: Entries<Placed<Json>>,
+        /// What is started.
+        system: System,
+        /// What is asked of it, by name.
+        load: Entries<Load>,
+        /// What must hold before the first fault; the baseline; what "recovered" means.
+        steady: Option<Steady>,
+        /// What goes wrong.
+        faults: Vec<Fault>,
+        /// What must hold.
+        expect: Option<Expect>,
+        /// When any of these turns true, the run stops, undoes everything and ends as aborted.
+        abort: Vec<Placed<Expectation>>,
+        /// What is written.
+        report: Option<Report>,
+    }
+}
+
+mapping! {
+    /// What is started.
+    System {
+        /// Where it runs. Default: process.
+        runtime: Option<Placed<RuntimeKind>>,
+        /// The clip service: expands to its nodes and links.
+        service: Option<Service>,
+        /// Any other programs, by name.
+        nodes: Entries<Program>,
+        /// Edges between nodes: `web->db: {}`. The service brings its own.
+        links: Entries<LinkSettings>,
+        /// Node that load enters through. Default: gateway-1, or the only program.
+        entry: Option<Placed<String>>,
+    }
+}
+
+mapping! {
+    /// The clip service.
+    Service {
+        /// How many gateways. Default 1.
+        gateways: Option<Placed<Count>>,
+        /// How many processors. Default 1.
+        processors: Option<Placed<Count>>,
+        /// Keys of the service's configuration that shall differ from its defaults.
+        config: Option<Placed<Settings>>,
+    }
+}
+
+mapping! {
+    /// A program. It must listen on the port in the environment variable PORT.
+    Program {
+        /// Program and arguments.
+        run: Vec<Placed<String>>,
+        /// Additional environment. $(link.NODE) is the address of the link from here to NODE.
+        env: Entries<Placed<TemplateText>>,
+        /// When it counts as ready. Default: GET / answers 200 within 20s.
+        ready: Option<Ready>,
+        /// How many of it; they are named NAME-1, NAME-2, …
+        replicas: Option<Placed<Count>>,
+        /// Programs that must be ready before it is started.
+        after: Vec<Placed<String>>,
+    }
+}
+
+mapping! {
+    /// When a node counts as ready.
+    Ready {
+        /// GET this path.
+        get: Placed<String>,
+        /// Until it answers this status. Default 200.
+        status: Option<Placed<Status>>,
+        /// Within this time. Default 20s.
+        within: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of a link. There are none yet.
+    LinkSettings {}
+}
+
+mapping! {
+    /// One load: either arrivals or users.
+    Load {
+        /// Open: work arrives whether or not the system keeps up.
+        arrivals: Option<Arrivals>,
+        /// Closed: so many users, each thinking between rounds.
+        users: Option<Users>,
+        /// A request not answered by then has failed. Default 5s.
+        timeout: Option<Placed<HumanDuration>>,
+        /// Requests, done in order.
+        steps: Vec<Step>,
+    }
+}
+
+mapping! {
+    /// Open arrivals: a constant rate for a time, or stages.
+    Arrivals {
+        /// How arrivals are spaced. Default: even.
+        shape: Option<Placed<Shape>>,
+        /// Constant rate.
+        rate: Option<Placed<Rate>>,
+        /// For how long.
+        r#for: Option<Placed<HumanDuration>>,
+        /// Rate over time, instead of rate and for.
+        stages: Vec<StageText>,
+        /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout. Default 1000.
+        max_in_flight: Option<Placed<Count>>,
+    }
+}
+
+mapping! {
+    /// A stretch of time: ramp with over, or hold.
+    StageText {
+        /// From one rate to another: 0/s..100/s.
+        ramp: Option<Placed<RateRange>>,
+        /// How long the ramp takes.
+        over: Option<Placed<HumanDuration>>,
+        /// Stay at the rate reached, or at rate.
+        hold: Option<Placed<HumanDuration>>,
+        /// Rate to hold.
+        rate: Option<Placed<Rate>>,
+    }
+}
+
+mapping! {
+    /// Closed users.
+    Users {
+        /// How many.
+        count: Placed<Count>,
+        /// Pause between rounds: 1s..3s. Default: none.
+        think: Option<Placed<DurationRange>>,
+        /// Time over which they start. Default: at once.
+        ramp_up: Option<Placed<HumanDuration>>,
+        /// Time over which they leave. Has no effect yet: they leave together.
+        ramp_down: Option<Placed<HumanDuration>>,
+        /// How long they stay, ramp-up included. Default: as long as the longest other load.
+        r#for: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// One request: exactly one of get, post, put, patch, delete, head.
+    Step {
+        /// GET this path.
+        get: Option<Placed<TemplateText>>,
+        /// POST to this path.
+        post: Option<Placed<TemplateText>>,
+        /// PUT to this path.
+        put: Option<Placed<TemplateText>>,
+        /// PATCH this path.
+        patch: Option<Placed<TemplateText>>,
+        /// DELETE this path.
+        delete: Option<Placed<TemplateText>>,
+        /// HEAD of this path.
+        head: Option<Placed<TemplateText>>,
+        /// Header values.
+        headers: Entries<Placed<TemplateText>>,
+        /// JSON body.
+        json: Option<Placed<Json>>,
+        /// What counts as ok. Default: any 2xx.
+        expect: Option<StepExpectation>,
+        /// Names for values of the answer, by JSON path: { job: $.job_id }. Later steps use them as $(job).
+        capture: Entries<Placed<String>>,
+        /// Enters the first capture in the ledger of accepted work when the step is ok.
+        ledger: Option<Placed<LedgerWord>>,
+    }
+}
+
+mapping! {
+    /// What counts as ok.
+    StepExpectation {
+        /// Status code, or a list of them. Default: any 2xx.
+        status: Option<Placed<Statuses>>,
+        /// Content type, parameters left aside.
+        r#type: Option<Placed<String>>,
+    }
+}
+
+mapping! {
+    /// What must hold before the first fault.
+    Steady {
+        /// For so long.
+        window: Placed<HumanDuration>,
+        /// All of these.
+        hold: Vec<Placed<Expectation>>,
+    }
+}
+
+mapping! {
+    /// One fault: at or after says when, inject says what.
+    Fault {
+        /// Name.
+        name: Placed<Name>,
+        /// Time since the start of load; later if the steady state is not reached by then.
+        at: Option<Placed<HumanDuration>>,
+        /// Counted from a moment of another fault: crash.recovered + 3s; moments are start, end, recovered.
+        after: Option<Placed<After>>,
+        /// How long it lasts.
+        r#for: Placed<HumanDuration>,
+        /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any).
+        target: Placed<String>,
+        /// What it does: a word, or a word with settings.
+        inject: Placed<Inject>,
+    }
+}
+
+mapping! {
+    /// Settings of latency.
+    Latency {
+        /// Added to each chunk of bytes.
+        add: Placed<HumanDuration>,
+        /// Varied by up to this much, either way. Default: not.
+        jitter: Option<Placed<HumanDuration>>,
+        /// Share of connections hit. Default 100%.
+        share: Option<Placed<Percent>>,
+        /// Which way the held bytes flow, from the caller's side. Default: downstream.
+        way: Option<Placed<Way>>,
+    }
+}
+
+mapping! {
+    /// What must hold.
+    Expect {
+        /// Over the whole of the load.
+        always: Vec<Placed<Expectation>>,
+        /// While a fault lasts, by fault name.
+        during: Entries<Vec<Placed<Expectation>>>,
+        /// Every fault is recovered from.
+        recover: Option<Recover>,
+        /// When load has ended.
+        end: Option<End>,
+    }
+}
+
+mapping! {
+    /// Every fault is recovered from.
+    Recover {
+        /// Within this time of its end.
+        within: Placed<HumanDuration>,
+    }
+}
+
+mapping! {
+    /// When load has ended.
+    End {
+        /// Accepted work has this long to finish. Default 30s.
+        settle: Option<Placed<HumanDuration>>,
+        /// What must be true of the accepted work then.
+        ledger: Vec<Placed<LedgerCheck>>,
+        /// How its state is read back. The clip service brings its own.
+        read: Option<ReadBack>,
+    }
+}
+
+mapping! {
+    /// How the state of accepted work is read back.
+    ReadBack {
+        /// GET this path; {id} is the captured id. It answers 404 for what is unknown.
+        get: Placed<String>,
+        /// JSON path of the state.
+        state: Placed<String>,
+        /// States of success.
+        done: Vec<Placed<String>>,
+        /// States of failure.
+        failed: Vec<Placed<String>>,
+        /// How results are listed.
+        results: Option<ReadResults>,
+    }
+}
+
+mapping! {
+    /// How results of accepted work are listed.
+    ReadResults {
+        /// GET this path; {id} is the captured id.
+        get: Placed<String>,
+        /// JSON path of the array.
+        items: Placed<String>,
+        /// JSON path, within an item, of where to download it.
+        url: Placed<String>,
+        /// JSON path, within an item, of what tells it from its siblings.
+        rank: Placed<String>,
+    }
+}
+
+mapping! {
+    /// What is written.
+    Report {
+        /// Report files. Default: all.
+        formats: Vec<Placed<Format>>,
+        /// Comparison with an earlier run. Has no effect yet.
+        baseline: Option<Baseline>,
+    }
+}
+
+mapping! {
+    /// Comparison with an earlier run.
+    Baseline {
+        /// How much worse each measure may be.
+        worse: Entries<Placed<Percent>>,
+    }
+}
+
+/// Where nodes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Tasks of this process.
+    Embedded,
+    /// Child processes.
+    Process,
+}
+
+/// How arrivals are spaced.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Evenly.
+    #[default]
+    Even,
+    /// At random, as independent users do.
+    Poisson,
+}
+
+/// A moment in the life of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// Injected.
+    Start,
+    /// Undone, the undo proved.
+    End,
+    /// First full steady window after its end has begun and held.
+    Recovered,
+}
+
+/// Direction on a link, named from the caller's side.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Answers: from the node back to the caller.
+    #[default]
+    Downstream,
+    /// Requests: from the caller to the node.
+    Upstream,
+    /// Both.
+    Both,
+}
+
+/// What must be true of accepted work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerCheck {
+    /// Nothing accepted is unknown to the system.
+    NoLost,
+    /// Nothing was done twice: one id per accepted request, no two results of one rank.
+    NoDuplicate,
+    /// Everything is in a terminal state, and none failed.
+    AllTerminal,
+    /// Every result can be decoded.
+    AllPlayable,
+}
+
+/// Report files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `report.html`.
+    Html,
+    /// `report.json`.
+    Json,
+    /// `junit.xml`.
+    Junit,
+    /// `summary.md`.
+    Markdown,
+}
+
+
+/// The word that enters work in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerWord {
+    /// The first capture is the id of accepted work.
+    Accepted,
+}
+
+/// A JSON value; its texts may be templates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json(pub serde_json::Value);
+
+impl Scalar for Json {
+    const NAME: &'static str = "Json";
+
+    fn read(node: &Node, _: &mut Reader) -> Option<Self> {
+        Some(Self(node.to_json()))
+    }
+
+    fn stand_in() -> Self {
+        Self(serde_json::Value::Null)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "Any value." })
+    }
+}
+
+/// A mapping whose keys are another program's business; kept with its places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub(crate) node: Option<Node>,
+}
+
+impl Scalar for Settings {
+    const NAME: &'static str = "Settings";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        cx.mapping(node)?;
+        Some(Self {
+            node: Some(node.clone()),
+        })
+    }
+
+    fn stand_in() -> Self {
+        Self { node: None }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        super::config::editor_schema()
+    }
+}
+
+/// An HTTP status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status(pub u16);
+
+impl Scalar for Status {
+    const NAME: &'static str = "Status";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let written = cx.plain(node, "a status code")?;
+        match written.trim().parse() {
+            Ok(status @ 100..=599) => Some(Self(status)),
+            _ => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{written}` is not a status code"))
+                        .help("write a number from 100 to 599"),
+                );
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self(200)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 100, "maximum": 599 })
+    }
+}
+
+/// One status code or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statuses(pub Vec<u16>);
+
+impl Scalar for Statuses {
+    const NAME: &'static str = "Statuses";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let each = match &node.value {
+            Value::List(items) => items.iter().collect(),
+            _ => vec![node],
+        };
+        let read: Vec<_> = each
+            .into_iter()
+            .map(|item| Status::read(item, cx))
+            .collect();
+        read.into_iter()
+            .map(|status| status.map(|status| status.0))
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    fn stand_in() -> Self {
+        Self(Vec::new())
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = Status::schema(generator);
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// `crash.recovered + 3s`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// The other fault.
+    pub fault: String,
+    /// Which moment of it.
+    pub moment: Moment,
+    /// How long after that.
+    pub offset: HumanDuration,
+}
+
+/// Moments of a fault, with their meaning.
+pub const MOMENTS: &[(&str, &str, Moment)] = &[
+    ("start", "it is in place", Moment::Start),
+    ("end", "it is undone, and the undo is proved", Moment::End),
+    (
+        "recovered",
+        "the steady state has held for a whole window since its end",
+        Moment::Recovered,
+    ),
+];
+
+impl Scalar for After {
+    const NAME: &'static str = "After";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a moment of another fault")?;
+        let (moment_text, offset_text) = match text.split_once('+') {
+            Some((moment, offset)) => (moment.trim(), Some(offset.trim())),
+            None => (text.trim(), None),
+        };
+        let Some((fault, moment)) = moment_text.split_once('.') else {
+            cx.report(
+                Diagnostic::error(node.span, format!("`{text}` is not a moment of a fault"))
+                    .help("write FAULT.recovered + 3s; moments are start, end, recovered"),
+            );
+            return None;
+        };
+        let Some((.., moment)) = MOMENTS.iter().find(|(word, ..)| *word == moment) else {
+            let words: Vec<_> = MOMENTS.iter().map(|(word, ..)| *word).collect();
+            cx.report(unknown_word(moment, "a moment", &words, node.span));
+            return None;
+        };
+        let offset = match offset_text.map(str::parse::<HumanDuration>) {
+            None => HumanDuration::default(),
+            Some(Ok(offset)) => offset,
+            Some(Err(_)) => {
+                let shown = offset_text.unwrap_or_default();
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{shown}` is not a duration"))
+                        .help("write a number and a unit: 300ms, 15s, 2m"),
+                );
+                return None;
+            }
+        };
+        Some(Self {
+            fault: fault.to_owned(),
+            moment: *moment,
+            offset,
+        })
+    }
+
+    fn stand_in() -> Self {
+        Self {
+            fault: String::new(),
+            moment: Moment::Start,
+            offset: HumanDuration::default(),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A moment of another fault and a time after it: crash.recovered + 3s.",
+            "pattern": r"^\s*[A-Za-z0-9_-]+\.(start|end|recovered)\s*(\+.*)?$|\$\(",
+        })
+    }
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inject {
+    /// SIGKILL; undone by starting the node again.
+    Kill,
+    /// SIGSTOP; undone by SIGCONT.
+    Pause,
+    /// Bytes on a link are held back.
+    Latency(Latency),
+    /// A link refuses connections and cuts those it has.
+    Down,
+}
+
+impl Scalar for Inject {
+    const NAME: &'static str = "Inject";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        kinds::read(node, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::Down
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        kinds::schema(generator)
+    }
+}
+
+impl Step {
+    /// Every way to write the request, with its method.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(&'static str, &Placed<TemplateText>)> {
+        [
+            ("GET", &self.get),
+            ("POST", &self.post),
+            ("PUT", &self.put),
+            ("PATCH", &self.patch),
+            ("DELETE", &self.delete),
+            ("HEAD", &self.head),
+        ]
+        .into_iter()
+        .filter_map(|(method, path)| path.as_ref().map(|path| (method, path)))
+        .collect()
+    }
+
+    /// The request: method and path.
+    #[must_use]
+    pub fn request(&self) -> Option<(&'static str, &Placed<TemplateText>)> {
+        self.requests().into_iter().next()
+    }
+
+    /// Visits every text that may hold `$(…)`.
+    pub(crate) fn templates(&self, mut visit: impl FnMut(&str, Span)) {
+        for (_, path) in self.requests() {
+            visit(&path.value.0, path.span);
+        }
+        for (_, value) in self.headers.iter() {
+            visit(&value.value.0, value.span);
+        }
+        if let Some(json) = &self.json {
+            texts(&json.value.0, &mut |text| visit(text, json.span));
+        }
+    }
+}
+
+fn texts(value: &serde_json::Value, visit: &mut dyn FnMut(&str)) {
+    match value {
+        serde_json::Value::String(text) => visit(text),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
+        serde_json::Value::Object(entries) => {
+            entries.values().for_each(|value| texts(value, visit));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,436 @@
+//! Walks the tree and gathers problems: the machinery by which [`super::model`] is read.
+//!
+//! Reading never stops. A value that cannot be understood is reported and replaced by a stand-in that is not *sound*,
+//! so that the rest of the file is still looked at; checks between values leave unsound ones alone.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::diagnostic::{Diagnostic, nearest};
+use super::node::{Key, Node, Value};
+use super::source::{Source, Span};
+
+/// Gathers problems while a tree is read.
+pub(crate) struct Reader {
+    pub(crate) source: Arc<Source>,
+    pub(crate) problems: Vec<Diagnostic>,
+    /// Names of the scenario's variables, for suggestions.
+    pub(crate) vars: Vec<String>,
+}
+
+/// A value with its place in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed<T> {
+    /// The value; a stand-in when it could not be read.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+    /// Whether it was understood.
+    pub sound: bool,
+}
+
+impl<T> Placed<T> {
+    /// A default that stands nowhere in the file.
+    pub(crate) fn implied(value: T) -> Self {
+        Self {
+            value,
+            span: Span::default(),
+            sound: true,
+        }
+    }
+}
+
+impl<T> Deref for Placed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A value that is written as one scalar.
+pub(crate) trait Scalar: Sized {
+    /// Name in the JSON Schema.
+    const NAME: &'static str;
+    /// Reads it; problems go to the reader.
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self>;
+    /// Stands in for what could not be read.
+    fn stand_in() -> Self;
+    /// Its JSON Schema.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// Anything that can be read.
+pub(crate) trait Read: Sized {
+    /// Reads it; problems go to the reader.
+    fn read(node: &Node, cx: &mut Reader) -> Self;
+    /// Stands in for what could not be read.
+    fn stand_in() -> Self;
+    /// What an absent key means; `None` when it must be there.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl<T: Scalar> Read for Placed<T> {
+    fn read(node: &Node, cx: &mut Reader) -> Self {
+        let value = T::read(node, cx);
+        Self {
+            sound: value.is_some(),
+            value: value.unwrap_or_else(T::stand_in),
+            span: node.span,
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self {
+            value: T::stand_in(),
+            span: Span::default(),
+            sound: false,
+        }
+    }
+}
+
+impl<T: Scalar> JsonSchema for Placed<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::NAME.into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+impl<T: Read> Read for Option<T> {
+    fn read(node: &Node, cx: &mut Reader) -> Self {
+        match node.value {
+            Value::Null => None,
+            _ => Some(T::read(node, cx)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        None
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(node: &Node, cx: &mut Reader) -> Self {
+        match &node.value {
+            Value::List(items) => items.iter().map(|item| T::read(item, cx)).collect(),
+            Value::Null => Vec::new(),
+            _ => {
+                cx.wrong_kind(node, "a list", Some("write it in brackets: [ … ]"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Vec::new()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+/// A mapping whose keys are names the author chose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entries<T>(pub Vec<(Placed<String>, T)>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Entries<T> {
+    /// The entries in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = (&Placed<String>, &T)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The value of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&T> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.value == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Read> Read for Entries<T> {
+    fn read(node: &Node, cx: &mut Reader) -> Self {
+        let Some(entries) = cx.mapping(node) else {
+            return Self::default();
+        };
+        let entries = cx.unique(entries);
+        Self(
+            entries
+                .into_iter()
+                .map(|(key, value)| {
+                    let name = Placed {
+                        value: key.name.clone(),
+                        span: key.span,
+                        sound: true,
+                    };
+                    (name, T::read(value, cx))
+                })
+                .collect(),
+        )
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::default())
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Entries<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Named{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "additionalProperties": generator.subschema_for::<T>(),
+        })
+    }
+}
+
+impl Reader {
+    /// Reports.
+    pub(crate) fn report(&mut self, problem: Diagnostic) {
+        self.problems.push(problem);
+    }
+
+    /// Reports a value of the wrong kind.
+    pub(crate) fn wrong_kind(&mut self, node: &Node, expected: &str, help: Option<&str>) {
+        let problem = Diagnostic::error(
+            node.span,
+            format!("expected {expected}, found {}", node.kind()),
+        );
+        self.report(match help {
+            Some(help) => problem.help(help),
+            None => problem,
+        });
+    }
+
+    /// The entries of a mapping.
+    pub(crate) fn mapping<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
+        match &node.value {
+            Value::Map(entries) => Some(entries),
+            Value::Null => Some(&[]),
+            _ => {
+                self.wrong_kind(node, "a mapping", Some("write `key: value` pairs"));
+                None
+            }
+        }
+    }
+
+    /// Entries without those whose key came before; they are reported.
+    pub(crate) fn unique<'n>(&mut self, entries: &'n [(Key, Node)]) -> Vec<(&'n Key, &'n Node)> {
+        let mut kept: Vec<(&Key, &Node)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            match kept.iter().find(|(earlier, _)| earlier.name == key.name) {
+                Some((earlier, _)) => {
+                    let (line, _) = self.source.line_column(earlier.span.start);
+                    self.report(
+                        Diagnostic::error(key.span, format!("`{}` is there twice", key.name))
+                            .help(format!("it is already on line {line}; keep one")),
+                    );
+                }
+                None => kept.push((key, value)),
+            }
+        }
+        kept
+    }
+
+    /// The entries of a mapping with a closed set of keys. A misspelt key is reported and read as the one it was
+    /// meant for.
+    pub(crate) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        keys: &'static [&'static str],
+    ) -> Fields<'n> {
+        let Some(entries) = self.mapping(node) else {
+            return Fields {
+                entries: Vec::new(),
+                span: node.span,
+                sound: false,
+            };
+        };
+        let entries = self.unique(entries);
+        let mut known: Vec<(&'static str, Span, &'n Node)> = Vec::new();
+        let mut unknown = Vec::new();
+        for (key, value) in entries {
+            match keys.iter().find(|known| **known == key.name) {
+                Some(name) => known.push((name, key.span, value)),
+                None => unknown.push((key, value)),
+            }
+        }
+        for (key, value) in unknown {
+            let problem = Diagnostic::error(key.span, format!("unknown key `{}`", key.name));
+            self.report(match nearest(&key.name, keys.iter().copied()) {
+                Some(meant) => {
+                    if !known.iter().any(|(name, ..)| *name == meant)
+                        && let Some(name) = keys.iter().find(|known| **known == meant)
+                    {
+                        known.push((name, key.span, value));
+                    }
+                    problem.help(format!("did you mean `{meant}`?"))
+                }
+                None => problem.help(format!("known here: {}", keys.join(", "))),
+            });
+        }
+        Fields {
+            entries: known,
+            span: node.span,
+            sound: true,
+        }
+    }
+
+    /// A text without anything left to fill in.
+    pub(crate) fn plain(&mut self, node: &Node, what: &str) -> Option<String> {
+        let text = match &node.value {
+            Value::Text(text) => text.clone(),
+            // What was written counts: `1.0` shall stay `1.0`.
+            Value::Number(_) | Value::Bool(_) => {
+                let written = self.source.slice(node.span);
+                if written.is_empty() || written.contains("$(") {
+                    node.to_json().to_string()
+                } else {
+                    written.to_owned()
+                }
+            }
+            _ => {
+                self.wrong_kind(node, what, None);
+                return None;
+            }
+        };
+        if let Some(open) = text.find("$(") {
+            let name = text[open + 2..].split(')').next().unwrap_or_default().trim();
+            let problem = Diagnostic::error(node.span, format!("unknown variable `{name}`"));
+            let help = match nearest(name, self.vars.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `$({meant})`?"),
+                None => "define it under `vars:`".to_owned(),
+            };
+            self.report(problem.help(help));
+            return None;
+        }
+        Some(text)
+    }
+}
+
+/// The entries of a mapping with a closed set of keys.
+pub(crate) struct Fields<'n> {
+    entries: Vec<(&'static str, Span, &'n Node)>,
+    span: Span,
+    sound: bool,
+}
+
+impl<'n> Fields<'n> {
+    /// The node of a key.
+    pub(crate) fn node(&self, key: &str) -> Option<&'n Node> {
+        self.entries
+            .iter()
+            .find(|(name, ..)| *name == key)
+            .map(|(.., node)| *node)
+    }
+
+    /// Where the mapping stands.
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Reads the value of a key.
+    pub(crate) fn take<T: Read>(&self, key: &str, cx: &mut Reader) -> T {
+        if let Some(node) = self.node(key) {
+            return T::read(node, cx);
+        }
+        T::absent().unwrap_or_else(|| {
+            if self.sound {
+                cx.report(
+                    Diagnostic::error(self.span, format!("`{key}` is missing"))
+                        .help(format!("add `{key}:` here")),
+                );
+            }
+            T::stand_in()
+        })
+    }
+}
+
+/// A struct that is read from a mapping: each field is a key, and there are no others. An `Option` or a list may be
+/// absent, everything else must be there. Raw identifiers (`r#for`) stand for their plain key.
+macro_rules! mapping {
+    ($(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, schemars::JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        pub struct $name {
+            $( $(#[$field_meta])* pub $field: $type, )*
+            /// Where it stands.
+            #[schemars(skip)]
+            pub span: $crate::scenario::source::Span,
+        }
+
+        impl $name {
+            /// The keys it takes.
+            pub const KEYS: &'static [&'static str] =
+                &[$( $crate::scenario::read::plain_key(stringify!($field)) ),*];
+        }
+
+        impl $crate::scenario::read::Read for $name {
+            fn read(
+                node: &$crate::scenario::node::Node,
+                cx: &mut $crate::scenario::read::Reader,
+            ) -> Self {
+                let fields = cx.fields(node, Self::KEYS);
+                Self {
+                    $( $field: fields.take(
+                        $crate::scenario::read::plain_key(stringify!($field)), cx), )*
+                    span: fields.span(),
+                }
+            }
+
+            fn stand_in() -> Self {
+                Self {
+                    $( $field: <$type as $crate::scenario::read::Read>::absent()
+                        .unwrap_or_else(<$type as $crate::scenario::read::Read>::stand_in), )*
+                    span: $crate::scenario::source::Span::default(),
+                }
+            }
+        }
+    };
+}
+pub(crate) use mapping;
+
+/// `r#for` is the key `for`.
+pub(crate) const fn plain_key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}

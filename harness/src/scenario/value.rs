@@ -1,0 +1,537 @@
+//! Values that are written as one scalar: names, durations, rates, percentages, ranges, closed sets of words.
+
+use clip_service::units::HumanDuration;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::diagnostic::{Diagnostic, nearest};
+use super::expr::{self, Expectation};
+use super::model::{Format, LedgerCheck, LedgerWord, RuntimeKind, Shape, Way};
+use super::node::{Node, Value};
+use super::read::{Reader, Scalar};
+use super::source::Span;
+
+const DURATION: &str = r"(\d+(\.\d+)?(ns|us|ms|s|m|h)\s*)+";
+const RATE: &str = r"\d+(\.\d+)?\s*/\s*(s|m|h)";
+const DURATION_HELP: &str = "write a number and a unit: 300ms, 15s, 2m";
+const RATE_HELP: &str = "write a number per unit of time: 100/s, 30/m";
+
+/// A text of the given form, or one that a variable fills in.
+fn text_schema(description: &str, pattern: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": description,
+        "pattern": format!(r"^\s*{pattern}\s*$|\$\("),
+    })
+}
+
+/// A whole number, or a variable.
+fn number_schema(description: &str, minimum: u64) -> Schema {
+    json_schema!({
+        "description": description,
+        "anyOf": [
+            { "type": "integer", "minimum": minimum },
+            { "type": "string", "pattern": r"\$\(" },
+        ],
+    })
+}
+
+impl Scalar for String {
+    const NAME: &'static str = "Text";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        cx.plain(node, "text")
+    }
+
+    fn stand_in() -> Self {
+        String::new()
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"], "description": "Text." })
+    }
+}
+
+/// A name: letters, digits, `-` and `_`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(pub String);
+
+impl Scalar for Name {
+    const NAME: &'static str = "Name";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a name")?;
+        check_name(&text, node.span, cx).then_some(Self(text))
+    }
+
+    fn stand_in() -> Self {
+        Self(String::new())
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema(
+            "Letters, digits, - and _.",
+            "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+        )
+    }
+}
+
+/// Reports a name that could not stand in expressions, file names and host names.
+pub(crate) fn check_name(text: &str, span: Span, cx: &mut Reader) -> bool {
+    let sound = text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if !sound {
+        cx.report(
+            Diagnostic::error(span, format!("`{text}` is not a name"))
+                .help("use up to 64 letters, digits, - and _, beginning with a letter or digit"),
+        );
+    }
+    sound
+}
+
+/// A template: text in which `$(…)` is filled in while the scenario runs. Checked where it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateText(pub String);
+
+impl Scalar for TemplateText {
+    const NAME: &'static str = "Template";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        match &node.value {
+            Value::Text(text) => Some(Self(text.clone())),
+            Value::Number(_) | Value::Bool(_) => cx.plain(node, "text").map(Self),
+            _ => {
+                cx.wrong_kind(node, "text", None);
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self(String::new())
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "number", "boolean"],
+            "description": "Text; $(uuid), $(random 0..59), $(fixture.talk), variables and captures are filled in.",
+        })
+    }
+}
+
+impl Scalar for u64 {
+    const NAME: &'static str = "Number";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        whole(node, cx, 0)
+    }
+
+    fn stand_in() -> Self {
+        0
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        number_schema("A whole number.", 0)
+    }
+}
+
+/// A count of things: at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub usize);
+
+impl Count {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Scalar for Count {
+    const NAME: &'static str = "Count";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let number = whole(node, cx, 1)?;
+        match usize::try_from(number) {
+            Ok(count) if count <= 1_000_000 => Some(Self(count)),
+            _ => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("{number} is too many"))
+                        .help("at most 1000000"),
+                );
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self(1)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        number_schema("A whole number, at least 1.", 1)
+    }
+}
+
+fn whole(node: &Node, cx: &mut Reader, least: u64) -> Option<u64> {
+    let number = match &node.value {
+        Value::Number(number) => number.as_u64(),
+        Value::Text(_) => cx.plain(node, "a whole number")?.trim().parse().ok(),
+        _ => {
+            cx.wrong_kind(node, "a whole number", None);
+            return None;
+        }
+    };
+    match number.filter(|number| *number >= least) {
+        Some(number) => Some(number),
+        None => {
+            let written = cx.plain(node, "a whole number")?;
+            cx.report(
+                Diagnostic::error(
+                    node.span,
+                    format!("`{written}` is not a whole number of at least {least}"),
+                )
+                .help("write it in digits, without a unit"),
+            );
+            None
+        }
+    }
+}
+
+impl Scalar for HumanDuration {
+    const NAME: &'static str = "Duration";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a duration")?;
+        duration(&text, node.span, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema("A number and a unit: 300ms, 15s, 2m, 1h30m.", DURATION)
+    }
+}
+
+fn duration(text: &str, span: Span, cx: &mut Reader) -> Option<HumanDuration> {
+    text.parse().ok().or_else(|| {
+        cx.report(
+            Diagnostic::error(span, format!("`{text}` is not a duration")).help(DURATION_HELP),
+        );
+        None
+    })
+}
+
+/// Shortest and longest: `1s..3s`; a single duration is both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationRange(pub HumanDuration, pub HumanDuration);
+
+impl Scalar for DurationRange {
+    const NAME: &'static str = "DurationRange";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a range of durations")?;
+        let (low, high) = text.split_once("..").unwrap_or((&text, &text));
+        let (low, high) = (
+            duration(low.trim(), node.span, cx)?,
+            duration(high.trim(), node.span, cx)?,
+        );
+        if low > high {
+            cx.report(
+                Diagnostic::error(node.span, format!("`{text}` runs backwards"))
+                    .help(format!("write {high}..{low}")),
+            );
+            return None;
+        }
+        Some(Self(low, high))
+    }
+
+    fn stand_in() -> Self {
+        Self(HumanDuration::default(), HumanDuration::default())
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema(
+            "Shortest and longest: 1s..3s.",
+            &format!(r"{DURATION}(\.\.\s*{DURATION})?"),
+        )
+    }
+}
+
+/// Arrivals per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate(pub f64);
+
+/// More than this is beyond any generator on one machine.
+const HIGHEST_RATE: f64 = 1_000_000.0;
+
+fn rate(text: &str, span: Span, cx: &mut Reader) -> Option<f64> {
+    let parsed = text.split_once('/').and_then(|(number, unit)| {
+        let number = number.trim();
+        // `inf` and `nan` are numbers to the standard library, not to people.
+        let digits = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let per = match unit.trim() {
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let number: f64 = number.parse().ok().filter(|_| digits)?;
+        (number <= HIGHEST_RATE).then_some(number / per)
+    });
+    if parsed.is_none() {
+        cx.report(Diagnostic::error(span, format!("`{text}` is not a rate")).help(RATE_HELP));
+    }
+    parsed
+}
+
+impl Scalar for Rate {
+    const NAME: &'static str = "Rate";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a rate")?;
+        rate(text.trim(), node.span, cx).map(Self)
+    }
+
+    fn stand_in() -> Self {
+        Self(1.0)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema("A number per unit of time: 100/s, 30/m.", RATE)
+    }
+}
+
+/// From one rate to another: `0/s..100/s`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateRange(pub f64, pub f64);
+
+impl Scalar for RateRange {
+    const NAME: &'static str = "RateRange";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a range of rates")?;
+        let Some((from, to)) = text.split_once("..") else {
+            cx.report(
+                Diagnostic::error(node.span, format!("`{text}` is not a range of rates"))
+                    .help("write where it begins and ends: 0/s..100/s"),
+            );
+            return None;
+        };
+        let (from, to) = (
+            rate(from.trim(), node.span, cx),
+            rate(to.trim(), node.span, cx),
+        );
+        Some(Self(from?, to?))
+    }
+
+    fn stand_in() -> Self {
+        Self(1.0, 1.0)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema(
+            "Where it begins and ends: 0/s..100/s.",
+            &format!(r"{RATE}\s*\.\.\s*{RATE}"),
+        )
+    }
+}
+
+/// A share, 0 to 1, written in percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percent(pub f64);
+
+impl Scalar for Percent {
+    const NAME: &'static str = "Percent";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a percentage")?;
+        let share = expr::percent(text.trim());
+        if share.is_none() {
+            cx.report(
+                Diagnostic::error(node.span, format!("`{text}` is not a percentage"))
+                    .help("write a number from 0 to 100 and a percent sign: 99.9%"),
+            );
+        }
+        share.map(Self)
+    }
+
+    fn stand_in() -> Self {
+        Self(1.0)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema("0% to 100%.", r"\d+(\.\d+)?\s*%")
+    }
+}
+
+impl Scalar for Expectation {
+    const NAME: &'static str = "Expectation";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "an expectation")?;
+        match Expectation::parse(&text) {
+            Ok(expectation) => Some(expectation),
+            Err(error) => {
+                let span = inside(node, &text, error.column, error.length, cx);
+                let problem = Diagnostic::error(span, error.message);
+                cx.report(problem.help(error.help));
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        expr::stand_in()
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "LOAD.success >= 99.9%, LOAD.p99 <= 250ms, LOAD.p99 <= 2x steady, … over 5s, \
+                            breaker(INSTANCE) opened within 2s",
+            "examples": ["frames.success >= 99.9%", "frames.p99 <= 2x steady", "breaker(processor-2) opened within 2s"],
+        })
+    }
+}
+
+/// The place of a stretch of a scalar's text, where the text stands in the file as it is; the whole scalar otherwise.
+pub(crate) fn inside(node: &Node, text: &str, column: usize, length: usize, cx: &Reader) -> Span {
+    let written = cx.source.slice(node.span);
+    let Some(offset) = written.find(text).filter(|_| !text.is_empty()) else {
+        return node.span;
+    };
+    let byte_of = |column: usize| {
+        text.char_indices()
+            .nth(column)
+            .map_or(text.len(), |(byte, _)| byte)
+    };
+    let start = node.span.start + offset;
+    Span::new(start + byte_of(column)..start + byte_of(column + length))
+}
+
+/// A closed set of words, each with what it means.
+pub(crate) trait Words: Copy + 'static {
+    /// What one is called in messages.
+    const WHAT: &'static str;
+    /// All of them.
+    const ALL: &'static [(&'static str, &'static str, Self)];
+}
+
+/// Reads one of a closed set of words.
+fn word<T: Words>(node: &Node, cx: &mut Reader) -> Option<T> {
+    let text = cx.plain(node, T::WHAT)?;
+    if let Some((.., value)) = T::ALL.iter().find(|(word, ..)| *word == text) {
+        return Some(*value);
+    }
+    let words: Vec<_> = T::ALL.iter().map(|(word, ..)| *word).collect();
+    cx.report(unknown_word(&text, T::WHAT, &words, node.span));
+    None
+}
+
+/// Reports a word that is none of those known.
+pub(crate) fn unknown_word(text: &str, what: &str, words: &[&str], span: Span) -> Diagnostic {
+    let what = what.trim_start_matches("a ").trim_start_matches("an ");
+    Diagnostic::error(span, format!("unknown {what} `{text}`")).help(
+        match nearest(text, words.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("one of {}", words.join(", ")),
+        },
+    )
+}
+
+macro_rules! words {
+    ($type:ty, $name:literal, $what:literal, [ $(($word:literal, $help:literal, $value:expr)),* $(,)? ]) => {
+        impl Words for $type {
+            const WHAT: &'static str = $what;
+            const ALL: &'static [(&'static str, &'static str, Self)] = &[$(($word, $help, $value)),*];
+        }
+
+        impl Scalar for $type {
+            const NAME: &'static str = $name;
+
+            fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+                word(node, cx)
+            }
+
+            fn stand_in() -> Self {
+                Self::ALL[0].2
+            }
+
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                let each: Vec<_> = Self::ALL
+                    .iter()
+                    .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
+                    .collect();
+                json_schema!({ "oneOf": each })
+            }
+        }
+    };
+}
+
+words!(Shape, "Shape", "a shape", [
+    ("even", "Evenly spaced.", Shape::Even),
+    ("poisson", "At random, as independent users arrive.", Shape::Poisson),
+]);
+words!(Way, "Way", "a way", [
+    ("downstream", "Answers: from the node back to the caller.", Way::Downstream),
+    ("upstream", "Requests: from the caller to the node.", Way::Upstream),
+    ("both", "Both.", Way::Both),
+]);
+words!(Format, "Format", "a report format", [
+    ("html", "report.html: one self-contained page with charts.", Format::Html),
+    ("json", "report.json: the verdict for programs.", Format::Json),
+    ("junit", "junit.xml: for CI.", Format::Junit),
+    ("markdown", "summary.md: for pull requests and job summaries.", Format::Markdown),
+]);
+words!(LedgerCheck, "LedgerCheck", "a ledger check", [
+    ("no_lost", "Nothing that was accepted is unknown to the system.", LedgerCheck::NoLost),
+    ("no_duplicate", "Nothing was done twice.", LedgerCheck::NoDuplicate),
+    ("all_terminal", "Everything accepted has finished, and none of it failed.", LedgerCheck::AllTerminal),
+    ("all_playable", "Every result can be decoded.", LedgerCheck::AllPlayable),
+]);
+
+words!(LedgerWord, "LedgerWord", "a ledger word", [
+    ("accepted", "The first capture is accepted work.", LedgerWord::Accepted),
+]);
+
+impl Words for RuntimeKind {
+    const WHAT: &'static str = "a runtime";
+    const ALL: &'static [(&'static str, &'static str, Self)] = &[
+        ("embedded", "Tasks of the harness's own process.", RuntimeKind::Embedded),
+        ("process", "Child processes.", RuntimeKind::Process),
+    ];
+}
+
+impl Scalar for RuntimeKind {
+    const NAME: &'static str = "Runtime";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        if let Value::Text(text) = &node.value
+            && matches!(text.as_str(), "container" | "external" | "simulated")
+        {
+            cx.report(
+                Diagnostic::error(node.span, format!("runtime `{text}` is not supported yet"))
+                    .help("use `process` or `embedded`"),
+            );
+            return None;
+        }
+        word(node, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::Process
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        let each: Vec<_> = Self::ALL
+            .iter()
+            .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
+            .collect();
+        json_schema!({ "oneOf": each })
+    }
+}

@@ -1,0 +1,3 @@
+//! Integration tests of the harness, one binary for all of them.
+
+mod scenario;
