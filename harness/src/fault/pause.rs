@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::{Active, FaultError, Injected, Undone, World, seconds};
+use crate::runtime::RuntimeError;
 
 #[derive(Debug)]
 struct Paused {
@@ -28,7 +29,11 @@ impl Active for Paused {
         Box::pin(async move {
             let begun = Instant::now();
             let resumed = world.system.node(&self.node)?.resume().await?;
-            world.system.wait_ready(&self.node, world.hurry).await?;
+            let answers = match world.system.wait_ready(&self.node, world.hurry).await {
+                Ok(()) => format!("ready after {}", seconds(begun.elapsed())),
+                Err(RuntimeError::Cancelled) => "not waited for: the run is stopping".to_owned(),
+                Err(error) => return Err(error.into()),
+            };
             Ok(Undone {
                 proof: Some(
                     self.evidence
@@ -36,7 +41,7 @@ impl Active for Paused {
                         .map_or(self.evidence.as_str(), |(_, how)| how)
                         .to_owned(),
                 ),
-                undo: format!("{resumed}, ready after {}", seconds(begun.elapsed())),
+                undo: format!("{resumed}, {answers}"),
             })
         })
     }

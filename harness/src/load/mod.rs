@@ -329,6 +329,33 @@ impl Hands {
     }
 }
 
+/// How far the records of a load are complete.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    outstanding: Arc<Outstanding>,
+    end: Instant,
+}
+
+impl Progress {
+    /// Nothing that was due before this is missing from what has been sent to the watchers.
+    #[must_use]
+    pub fn horizon(&self) -> Instant {
+        self.outstanding.horizon(Instant::now()).min(self.end)
+    }
+
+    /// When no more work arrives.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// Whether everything there will ever be has been recorded.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        Instant::now() >= self.end && self.outstanding.count() == 0
+    }
+}
+
 /// A load that is being asked.
 pub struct Running {
     load: Load,
@@ -362,10 +389,13 @@ impl Running {
         self.origin + self.load.length
     }
 
-    /// Nothing that was due before this is missing from what has been sent to the watchers.
+    /// How far the records are complete, for as long as anybody wants to know.
     #[must_use]
-    pub fn horizon(&self) -> Instant {
-        self.load.outstanding.horizon(Instant::now())
+    pub fn progress(&self) -> Progress {
+        Progress {
+            outstanding: self.load.outstanding.clone(),
+            end: self.end(),
+        }
     }
 
     /// Waits for the end of the load and for every answer, or stops at once when cancelled; then reports the

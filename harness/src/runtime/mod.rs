@@ -274,15 +274,25 @@ impl System {
         }
     }
 
-    /// Stops every node, later waves first; what could not be stopped.
-    pub async fn stop(&self) -> Vec<String> {
+    /// Stops every node, later waves first; what could not be stopped. `hurry` cuts short the time they have to end by
+    /// themselves.
+    pub async fn stop(&self, hurry: &CancellationToken) -> Vec<String> {
         let mut waves: BTreeMap<u32, Vec<&Arc<dyn Node>>> = BTreeMap::new();
         for (plan, node) in self.nodes.values() {
             waves.entry(plan.wave).or_default().push(node);
         }
         let mut left = Vec::new();
         for nodes in waves.into_values().rev() {
-            let stops = nodes.iter().map(|node| node.stop(STOP_GRACE));
+            let stops = nodes.iter().map(|node| async move {
+                tokio::select! {
+                    biased;
+                    stopped = node.stop(STOP_GRACE) => stopped,
+                    () = hurry.cancelled() => {
+                        node.abandon();
+                        node.stop(Duration::ZERO).await
+                    }
+                }
+            });
             for stopped in join_all(stops).await {
                 if let Err(error) = stopped {
                     left.push(error.to_string());

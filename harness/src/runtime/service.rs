@@ -113,3 +113,19 @@ pub(super) fn body(
         reason: "roles are not linked in yet".to_owned(),
     })
 }
+
+/// Makes the media fixtures of these names and uploads them; their ids by name.
+pub(crate) async fn prepare_fixtures(
+    names: &[String],
+    entry: std::net::SocketAddr,
+) -> Result<std::collections::BTreeMap<String, String>, String> {
+    if let Some(name) = names.first() {
+        return Err(format!("fixture {name} cannot be uploaded to {entry} yet"));
+    }
+    Ok(std::collections::BTreeMap::new())
+}
+
+/// Decodes a result to its end.
+pub(crate) async fn decodes(file: &std::path::Path) -> Result<(), String> {
+    Err(format!("{} cannot be decoded yet", file.display()))
+}
