@@ -160,10 +160,17 @@ impl Fields {
         // A bound given alone moves the other one's default out of its way, with room between them, and never a value
         // that was asked for.
         let max_length = longest.unwrap_or_else(|| {
-            default.max_length.max(2.0 * shortest.unwrap_or(0.0)).min(*LENGTH.end())
+            default
+                .max_length
+                .max(2.0 * shortest.unwrap_or(0.0))
+                .min(*LENGTH.end())
         });
-        let min_length = shortest
-            .unwrap_or_else(|| default.min_length.min(max_length / 2.0).max(*LENGTH.start()));
+        let min_length = shortest.unwrap_or_else(|| {
+            default
+                .min_length
+                .min(max_length / 2.0)
+                .max(*LENGTH.start())
+        });
         if min_length > max_length {
             self.code = Some("invalid_length_range");
             self.wrong(
