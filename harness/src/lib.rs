@@ -17,6 +17,8 @@ pub mod event;
 
 pub mod series;
 
+pub mod journal;
+
 pub mod runtime;
 
 pub mod link;

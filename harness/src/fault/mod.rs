@@ -1,1 +1,132 @@
-//! Not written yet.
+//! What goes wrong: one file per kind. Injecting returns the undo, a value that must be used; undoing proves itself and
+//! says whether the fault ever bit.
+//!
+//! Adding a kind: a variant of [`FaultSpec`], a row in the scenario's table of kinds, a file here with its settings, its
+//! proof and its test, and a line in [`inject`].
+
+mod down;
+mod kill;
+mod latency;
+mod pause;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::link::{LinkError, Links};
+use crate::plan::{FaultSpec, TargetPlan};
+use crate::runtime::{RuntimeError, System};
+
+/// Why a fault could not be injected or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// A node did not do what it was told.
+    #[error(transparent)]
+    Node(#[from] RuntimeError),
+    /// A link did not do what it was told.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The kind does not go with the target.
+    #[error("`{kind}` needs a {needs}, and {target} is none")]
+    Target {
+        /// Word for the kind.
+        kind: &'static str,
+        /// `node` or `link`.
+        needs: &'static str,
+        /// What it was aimed at.
+        target: String,
+    },
+}
+
+/// What faults act on.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    /// Nodes.
+    pub system: &'a System,
+    /// Edges.
+    pub links: &'a Links,
+    /// Cuts short what an undo waits for; the undo itself is done all the same.
+    pub hurry: &'a CancellationToken,
+}
+
+/// What is known when a fault has been undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// Evidence that it bit; `None` when it touched nothing.
+    pub proof: Option<String>,
+    /// Evidence that it is gone.
+    pub undo: String,
+}
+
+/// A fault that is in place.
+pub trait Active: Send + Sync + fmt::Debug {
+    /// Takes it away and proves that it is gone.
+    fn revert<'a>(
+        self: Box<Self>,
+        world: World<'a>,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>>;
+}
+
+/// A fault that is in place, with the words for it.
+#[must_use = "an injected fault must be reverted"]
+#[derive(Debug)]
+pub struct Injected {
+    /// What was done, with evidence.
+    pub detail: String,
+    active: Box<dyn Active>,
+}
+
+impl Injected {
+    /// Takes it away and proves that it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be taken away, or is still there.
+    pub async fn revert(self, world: World<'_>) -> Result<Undone, FaultError> {
+        self.active.revert(world).await
+    }
+}
+
+/// Does to the target what the spec says.
+///
+/// # Errors
+/// When it cannot be done, or its effect is not there.
+pub async fn inject(
+    spec: &FaultSpec,
+    target: &TargetPlan,
+    world: World<'_>,
+) -> Result<Injected, FaultError> {
+    match spec {
+        FaultSpec::Kill => kill::inject(target_node(spec, target)?, world).await,
+        FaultSpec::Pause => pause::inject(target_node(spec, target)?, world).await,
+        FaultSpec::Latency(latency) => latency::inject(latency, target_link(spec, target)?, world),
+        FaultSpec::Down => down::inject(target_link(spec, target)?, world).await,
+    }
+}
+
+fn target_node<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, FaultError> {
+    match target {
+        TargetPlan::Node(name) => Ok(name),
+        TargetPlan::Link(name) => Err(FaultError::Target {
+            kind: spec.word(),
+            needs: "node",
+            target: name.clone(),
+        }),
+    }
+}
+
+fn target_link<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, FaultError> {
+    match target {
+        TargetPlan::Link(name) => Ok(name),
+        TargetPlan::Node(name) => Err(FaultError::Target {
+            kind: spec.word(),
+            needs: "link",
+            target: name.clone(),
+        }),
+    }
+}
+
+/// A length of time for people.
+fn seconds(time: std::time::Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

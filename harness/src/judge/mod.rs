@@ -1,1 +1,394 @@
-//! Not written yet.
+//! Was it good enough: a record in, a verdict out. Pure: no clock, no files, the same answer every time.
+//!
+//! Every expectation of the plan becomes a [`Row`], in every scope that it is written for. **No data is never a pass**:
+//! what cannot be answered is inconclusive, what a fault did not touch was not exercised, and a run whose load generator
+//! fell behind says nothing about the system. The worst row wins.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Offset, RunOutcome};
+use crate::plan::LedgerCheck;
+use crate::record::{Record, Timeline};
+use crate::scenario::expr::BreakerChange;
+use crate::series::{Counts, Observation};
+
+pub mod exit;
+mod faults;
+mod headline;
+mod ledger;
+mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
+mod validity;
+
+pub use exit::Exit;
+pub use headline::{Availability, Headline, SecondState, seconds};
+
+/// What came of one question, or of all. Ordered: the worst of many is their maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The data says yes.
+    Pass,
+    /// The data does not say.
+    Inconclusive,
+    /// The data says no, or what should have been tried was not.
+    Fail,
+}
+
+/// The word that is shown, finer than the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// It holds.
+    Pass,
+    /// Too few requests to say.
+    NotEnoughSamples,
+    /// The data does not say, for another reason.
+    Inconclusive,
+    /// The fault it is about never touched anything.
+    NotExercised,
+    /// It does not hold.
+    Fail,
+}
+
+impl Word {
+    /// The status that goes with it.
+    #[must_use]
+    pub fn status(self) -> Status {
+        match self {
+            Self::Pass => Status::Pass,
+            Self::NotEnoughSamples | Self::Inconclusive => Status::Inconclusive,
+            Self::NotExercised | Self::Fail => Status::Fail,
+        }
+    }
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::NotEnoughSamples => "not enough samples",
+            Self::Inconclusive => "inconclusive",
+            Self::NotExercised => "not exercised",
+            Self::Fail => "fail",
+        })
+    }
+}
+
+/// When something must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Before the first fault.
+    Steady,
+    /// Over the whole of the load.
+    Always,
+    /// While a fault is in place.
+    During(String),
+    /// After a fault.
+    Recover(String),
+    /// When load has ended.
+    End,
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Steady => f.write_str("before the first fault"),
+            Self::Always => f.write_str("always"),
+            Self::During(fault) => write!(f, "during {fault}"),
+            Self::Recover(fault) => write!(f, "after {fault}"),
+            Self::End => f.write_str("at the end"),
+        }
+    }
+}
+
+/// One expectation in one scope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// When it must hold.
+    pub scope: Scope,
+    /// What must hold, in the author's words.
+    pub text: String,
+    /// What came of it.
+    pub word: Word,
+    /// What was found.
+    pub finding: Finding,
+}
+
+impl Row {
+    /// What came of it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.word.status()
+    }
+}
+
+/// What was found about an expectation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// A number.
+    Measure(Observation),
+    /// A change of state of a breaker.
+    Breaker {
+        /// Which way.
+        change: BreakerChange,
+        /// Allowed time.
+        within: Duration,
+        /// Time it took; `None` for never.
+        after: Option<Duration>,
+        /// Gateway that reports it.
+        source: Option<String>,
+        /// Why the breaker changed.
+        reason: Option<String>,
+    },
+    /// How long the system took to be steady again.
+    Recovery {
+        /// Allowed time.
+        within: Duration,
+        /// What happened.
+        recovered: Recovered,
+    },
+    /// Accepted work, counted.
+    Ledger(LedgerFinding),
+    /// There was nothing to look at.
+    Nothing {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// When the first full steady window after a fault began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovered {
+    /// So long after the end of the fault.
+    After(Duration),
+    /// Not before load ended.
+    Never,
+    /// The data does not say.
+    Unknown(String),
+}
+
+/// What a ledger check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerFinding {
+    /// Which check.
+    pub check: LedgerCheck,
+    /// Definitely accepted.
+    pub accepted: u64,
+    /// Of the accepted, those that break the rule.
+    pub bad: u64,
+    /// Of the accepted, those that could not be looked at.
+    pub unverified: u64,
+    /// Results (clips) that were looked at, where the check is about results.
+    pub results: Option<u64>,
+    /// Some of the bad and unverified ones: id and what is wrong.
+    pub examples: Vec<(String, String)>,
+}
+
+/// One fault, as it turned out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultRow {
+    /// Its name.
+    pub fault: String,
+    /// `kill`, `latency`, …
+    pub kind: String,
+    /// What it was to hit.
+    pub targets: Vec<String>,
+    /// When it was in place; `None` when it never was.
+    pub injected: Option<Offset>,
+    /// When it was proved to be gone.
+    pub reverted: Option<Offset>,
+    /// What was done, by target.
+    pub details: Vec<String>,
+    /// Evidence that it bit, by target that has some.
+    pub proofs: Vec<String>,
+    /// Evidence that it is gone, by target that has some.
+    pub undos: Vec<String>,
+    /// What went wrong with injecting or undoing.
+    pub errors: Vec<String>,
+    /// Whether it touched anything.
+    pub exercised: bool,
+    /// Injection to the first request that did not end as expected; `None` when there was none.
+    pub first_impact: Option<Duration>,
+    /// Injection to the first change of a breaker or of the registry about a target.
+    pub detected: Option<Duration>,
+    /// What that change was.
+    pub detected_by: Option<String>,
+    /// Until steady again.
+    pub recovered: Recovered,
+    /// Requests begun from injection to recovery that did not end as expected.
+    pub hurt: u64,
+    /// Requests begun up to one timeout before injection that did not end as expected: under way when it struck.
+    pub carried_in: u64,
+    /// Requests begun from injection to undo.
+    pub counts: Counts,
+}
+
+/// Whether the run says anything about the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// Why it does not; empty when it does.
+    pub problems: Vec<String>,
+    /// 99th percentile of how late requests were sent.
+    pub lag_p99: Option<Duration>,
+    /// Allowed lateness.
+    pub lag_limit: Duration,
+}
+
+/// How it ended, in one word for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conclusion {
+    /// Everything expected holds.
+    Pass,
+    /// Something expected does not hold.
+    Fail,
+    /// A fault touched nothing.
+    NotExercised,
+    /// The data does not say.
+    Inconclusive,
+    /// The run says nothing about the system.
+    Invalid,
+    /// A stop condition became true.
+    Aborted,
+    /// Someone stopped it.
+    Interrupted,
+    /// The system did not start.
+    NotReady,
+    /// Something was left behind.
+    UndoFailed,
+}
+
+impl std::fmt::Display for Conclusion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::NotExercised => "NOT EXERCISED",
+            Self::Inconclusive => "INCONCLUSIVE",
+            Self::Invalid => "INVALID",
+            Self::Aborted => "ABORTED",
+            Self::Interrupted => "INTERRUPTED",
+            Self::NotReady => "NOT READY",
+            Self::UndoFailed => "UNDO FAILED",
+        })
+    }
+}
+
+/// What is to be said of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// In one word.
+    pub conclusion: Conclusion,
+    /// Why, where the rows do not say it.
+    pub reason: Option<String>,
+    /// Every expectation, in the order of the plan.
+    pub rows: Vec<Row>,
+    /// Every fault.
+    pub faults: Vec<FaultRow>,
+    /// The few numbers to begin with.
+    pub headline: Headline,
+    /// Whether the run says anything.
+    pub validity: Validity,
+}
+
+impl Verdict {
+    /// Pass, inconclusive or fail.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.conclusion {
+            Conclusion::Pass => Status::Pass,
+            Conclusion::Inconclusive | Conclusion::Invalid | Conclusion::Interrupted => {
+                Status::Inconclusive
+            }
+            _ => Status::Fail,
+        }
+    }
+
+    /// What a program that ran this ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::of(self.conclusion)
+    }
+}
+
+/// Judges a record.
+#[must_use]
+pub fn judge(record: &Record) -> Verdict {
+    let timeline = Timeline::of(record);
+    let rows = rows::rows(record, &timeline);
+    let faults = faults::faults(record, &timeline);
+    let headline = headline::headline(record, &timeline, &faults);
+    let validity = validity::validity(record);
+    let (conclusion, reason) = conclude(record, &rows, &faults, &validity);
+    Verdict {
+        conclusion,
+        reason,
+        rows,
+        faults,
+        headline,
+        validity,
+    }
+}
+
+/// How the run ended comes first, then whether it says anything, then what it says.
+fn conclude(
+    record: &Record,
+    rows: &[Row],
+    faults: &[FaultRow],
+    validity: &Validity,
+) -> (Conclusion, Option<String>) {
+    let timeline = Timeline::of(record);
+    let undo_error = timeline.faults.iter().flat_map(|fault| &fault.targets);
+    let undo_error = undo_error
+        .filter(|target| target.reverted.is_none())
+        .find_map(|target| {
+            Some(format!(
+                "{}: {}",
+                target.target,
+                target.undo_error.as_ref()?
+            ))
+        });
+    match &record.outcome {
+        // Leftovers matter to whoever uses the machine next, whatever else happened.
+        RunOutcome::UndoFailed { leftovers } => {
+            return (Conclusion::UndoFailed, Some(leftovers.join("; ")));
+        }
+        _ if undo_error.is_some() => return (Conclusion::UndoFailed, undo_error),
+        RunOutcome::Interrupted => return (Conclusion::Interrupted, None),
+        RunOutcome::NotReady { reason } => return (Conclusion::NotReady, Some(reason.clone())),
+        RunOutcome::Aborted { reason } => return (Conclusion::Aborted, Some(reason.clone())),
+        RunOutcome::Broken { reason } => return (Conclusion::Invalid, Some(reason.clone())),
+        RunOutcome::Completed => {}
+    }
+    if !validity.problems.is_empty() {
+        return (Conclusion::Invalid, Some(validity.problems.join("; ")));
+    }
+    let worst = rows.iter().map(|row| row.word).max();
+    let untouched = faults.iter().find(|fault| !fault.exercised);
+    match (worst, untouched) {
+        (Some(Word::Fail), _) => (Conclusion::Fail, None),
+        (_, Some(fault)) => (
+            Conclusion::NotExercised,
+            Some(format!("{} touched nothing", fault.fault)),
+        ),
+        (Some(Word::NotExercised), None) => (Conclusion::NotExercised, None),
+        (Some(Word::Inconclusive | Word::NotEnoughSamples), None) => {
+            (Conclusion::Inconclusive, None)
+        }
+        (Some(Word::Pass), None) => (Conclusion::Pass, None),
+        (None, None) => (
+            Conclusion::Inconclusive,
+            Some("the scenario expects nothing".to_owned()),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,260 @@
-//! Not written yet.
+//! Every edge of a system runs through a [`Link`]: a TCP proxy whose address never changes, whatever happens to the node
+//! behind it. All network faults live here.
+//!
+//! A link knows no protocol above TCP and no node: where it leads is a `watch` channel that whoever starts the node
+//! feeds. It tells the truth about connections: an end of stream passes as a half-close, a reset passes as a reset, a
+//! refused dial resets the caller at once. Every control call is bounded in time.
+
+mod proxy;
+mod toxic;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clip_service::env::SharedRng;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::plan::{LatencySpec, LinkPlan};
+use toxic::{Held, Toxics};
+
+/// Longest time that a control call may take before it is reported as failed.
+const CONTROL_BOUND: Duration = Duration::from_secs(3);
+
+/// Where a link leads: the node's present address, `None` while it has none.
+pub type Upstream = watch::Receiver<Option<SocketAddr>>;
+
+/// Why a link did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Its listening socket could not be opened.
+    #[error("link {name} cannot listen: {source}")]
+    Listen {
+        /// The link.
+        name: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It did not confirm a change in time.
+    #[error("link {name} did not go {wanted} within {within:?}")]
+    Stuck {
+        /// The link.
+        name: String,
+        /// `down` or `up`.
+        wanted: &'static str,
+        /// How long it had.
+        within: Duration,
+    },
+    /// There is no link of this name.
+    #[error("there is no link `{0}`")]
+    Unknown(String),
+}
+
+/// What has passed through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes from the caller to the node.
+    pub bytes_up: u64,
+    /// Bytes from the node to the caller.
+    pub bytes_down: u64,
+    /// Dials that failed, each of which reset its caller.
+    pub dials_failed: u64,
+    /// Live connections cut by the link going down.
+    pub cut: u64,
+}
+
+/// What a latency fault has held back since it was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeldTally {
+    /// Chunks held.
+    pub chunks: u64,
+    /// Shortest hold seen.
+    pub shortest: Duration,
+    /// Longest hold seen.
+    pub longest: Duration,
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) upstream: Upstream,
+    pub(crate) toxics: watch::Sender<Toxics>,
+    /// Whether the listening socket is open.
+    pub(crate) listening: watch::Sender<bool>,
+    /// Raised by one to cut every live connection.
+    pub(crate) cuts: watch::Sender<u64>,
+    pub(crate) rng: SharedRng,
+    pub(crate) tally: Mutex<Tally>,
+    pub(crate) held: Mutex<Held>,
+    pub(crate) last_activity: Mutex<Option<Instant>>,
+}
+
+/// One edge: a TCP proxy with a stable address. Dropping it closes its socket and every connection through it.
+pub struct Link {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("name", &self.inner.name)
+            .field("address", &self.address)
+            .field("tally", &self.tally())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.inner.cuts.send_modify(|epoch| *epoch += 1);
+    }
+}
+
+impl Link {
+    /// Opens a link on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// When no socket can be opened.
+    pub fn open(name: &str, upstream: Upstream, rng: &SharedRng) -> Result<Self, LinkError> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let failed = |source| LinkError::Listen {
+            name: name.to_owned(),
+            source,
+        };
+        let socket = proxy::reserve(any).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let listener = socket.listen(proxy::BACKLOG).map_err(failed)?;
+        let inner = Arc::new(Inner {
+            name: name.to_owned(),
+            upstream,
+            toxics: watch::Sender::new(Toxics::default()),
+            listening: watch::Sender::new(true),
+            cuts: watch::Sender::new(0),
+            rng: rng.fork(&format!("link/{name}")),
+            tally: Mutex::new(Tally::default()),
+            held: Mutex::new(Held::default()),
+            last_activity: Mutex::new(None),
+        });
+        let task = tokio::spawn(proxy::serve(inner.clone(), listener, address));
+        Ok(Self {
+            inner,
+            address,
+            task,
+        })
+    }
+
+    /// Its name (`gateway-1->processor-2`).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Where callers connect to; the same for the whole run.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What has passed so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        *self.inner.tally.lock()
+    }
+
+    /// What the present (or last) latency fault has held.
+    #[must_use]
+    pub fn held(&self) -> HeldTally {
+        self.inner.held.lock().tally()
+    }
+
+    /// Time since bytes last passed; `None` if none ever did.
+    #[must_use]
+    pub fn idle(&self) -> Option<Duration> {
+        self.inner.last_activity.lock().map(|at| at.elapsed())
+    }
+
+    /// Sets the latency fault, or takes it away. Acts on live connections at once; taking it away lets everything held
+    /// go, in order.
+    pub fn set_latency(&self, latency: Option<LatencySpec>) {
+        if latency.is_some() {
+            *self.inner.held.lock() = Held::default();
+        }
+        self.inner
+            .toxics
+            .send_modify(|toxics| toxics.latency = latency);
+    }
+
+    /// Closes the listening socket and resets every live connection (`down`), or opens it again on the same port.
+    ///
+    /// # Errors
+    /// When the proxy does not confirm in time.
+    pub async fn set_down(&self, down: bool) -> Result<(), LinkError> {
+        let mut listening = self.inner.listening.subscribe();
+        self.inner.toxics.send_modify(|toxics| toxics.down = down);
+        let confirmed = listening.wait_for(|listening| *listening != down);
+        match tokio::time::timeout(CONTROL_BOUND, confirmed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(LinkError::Stuck {
+                name: self.inner.name.clone(),
+                wanted: if down { "down" } else { "up" },
+                within: CONTROL_BOUND,
+            }),
+        }
+    }
+}
+
+/// All links of a system, by name.
+#[derive(Debug, Default)]
+pub struct Links(BTreeMap<String, Arc<Link>>);
+
+impl Links {
+    /// Opens every link of the plan; `upstream` tells where the node of a name is.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened.
+    pub fn open(
+        plans: &[LinkPlan],
+        rng: &SharedRng,
+        mut upstream: impl FnMut(&str) -> Upstream,
+    ) -> Result<Self, LinkError> {
+        let mut links = BTreeMap::new();
+        for plan in plans {
+            let link = Link::open(&plan.name, upstream(&plan.to), rng)?;
+            links.insert(plan.name.clone(), Arc::new(link));
+        }
+        Ok(Self(links))
+    }
+
+    /// The link of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, name: &str) -> Result<&Arc<Link>, LinkError> {
+        self.0
+            .get(name)
+            .ok_or_else(|| LinkError::Unknown(name.to_owned()))
+    }
+
+    /// Every link's address by its name.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
+        self.0
+            .iter()
+            .map(|(name, link)| (name.clone(), link.address()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

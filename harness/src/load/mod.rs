@@ -1,1 +1,457 @@
-//! Not written yet.
+//! What is asked of the system: open arrivals that come whether or not it keeps up, and closed users that think.
+//!
+//! Every request is a sample with its intended start. What could not be sent is a sample as well; nothing is dropped.
+//! [`goose`] lends the hands, [`pacing`] says when, [`session`] does the asking. Nothing here judges.
+
+mod goose;
+pub mod jsonpath;
+mod outstanding;
+mod pacer;
+pub mod pacing;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_channel::Receiver;
+use clip_service::env::SharedRng;
+use futures_util::future::BoxFuture;
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{EventKind, LedgerEntry};
+use crate::plan::{LoadModel, LoadPlan, Plan};
+use crate::runtime::emit::Emitter;
+pub use goose::AttackError;
+use goose::{Attack, Crew};
+use outstanding::Outstanding;
+use pacer::{Arrival, Lane, Stop};
+use pacing::Schedule;
+pub use session::Facts;
+use session::Shared;
+
+/// Between everything being ready to go and the first intended start.
+const RUN_UP: Duration = Duration::from_millis(50);
+/// Longest turn without work: goose tells its users to go only between turns.
+const TURN: Duration = Duration::from_millis(200);
+/// On top of the longest that a request can take, before an unfinished drain is reported.
+const DRAIN_SLACK: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A load that is set up and not started.
+pub struct Load {
+    loads: Vec<Arc<Shared>>,
+    length: Duration,
+    emitter: Emitter,
+    rng: SharedRng,
+    outstanding: Arc<Outstanding>,
+    ledger: Arc<Mutex<Vec<LedgerEntry>>>,
+    cancel: CancellationToken,
+    entry: SocketAddr,
+}
+
+impl std::fmt::Debug for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Load")
+            .field("entry", &self.entry)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which part of the load a user carries out.
+enum Hand {
+    /// Takes arrivals of an open load.
+    Worker {
+        load: usize,
+        arrivals: Receiver<Arrival>,
+    },
+    /// User `number` of a closed load.
+    User(User),
+}
+
+struct User {
+    load: usize,
+    number: usize,
+    starts: Duration,
+    stay: Duration,
+    think: (Duration, Duration),
+    rounds: AtomicU64,
+}
+
+/// All users, and what they share.
+struct Hands {
+    hands: Vec<Hand>,
+    loads: Vec<Arc<Shared>>,
+    origin: watch::Receiver<Option<Instant>>,
+    outstanding: Arc<Outstanding>,
+    cancel: CancellationToken,
+    lag: Arc<Mutex<Lag>>,
+}
+
+/// Health of the generator.
+struct Lag {
+    micros: Histogram<u64>,
+    unsent: u64,
+}
+
+impl Lag {
+    fn record(&mut self, lag: Duration) {
+        self.micros
+            .saturating_record(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+}
+
+impl Load {
+    /// The load of a plan, aimed at the link it enters through.
+    #[must_use]
+    pub fn new(
+        plan: &Plan,
+        run_id: &str,
+        entry: SocketAddr,
+        facts: Facts,
+        emitter: &Emitter,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let rng = SharedRng::seeded(plan.seed).fork("load");
+        let ledger = Arc::new(Mutex::new(Vec::new()));
+        let facts = Arc::new(facts);
+        let client = crate::runtime::ready::client();
+        let loads = plan
+            .load
+            .iter()
+            .enumerate()
+            .map(|(index, load)| {
+                Arc::new(Shared {
+                    index,
+                    plan: load.clone(),
+                    base: format!("http://{entry}"),
+                    client: client.clone(),
+                    facts: facts.clone(),
+                    rng: rng.fork(&load.name),
+                    emitter: emitter.clone(),
+                    ledger: ledger.clone(),
+                    cancel: cancel.clone(),
+                    tag: run_id.to_owned(),
+                })
+            })
+            .collect();
+        let length = plan.load.iter().map(LoadPlan::length).max();
+        Self {
+            loads,
+            length: length.unwrap_or_default(),
+            emitter: emitter.clone(),
+            rng,
+            outstanding: Arc::new(Outstanding::default()),
+            ledger,
+            cancel: cancel.clone(),
+            entry,
+        }
+    }
+
+    /// Begins to ask. Returns when the first intended start is set.
+    ///
+    /// # Errors
+    /// When the load generator cannot be set up.
+    pub async fn start(self) -> Result<Running, AttackError> {
+        let mut hands = Vec::new();
+        let mut lanes = Vec::new();
+        for (index, load) in self.loads.iter().enumerate() {
+            self.man(index, &load.plan, &mut hands, &mut lanes);
+        }
+        let lag = Arc::new(Mutex::new(Lag {
+            // Three digits from a microsecond up; it grows by itself.
+            micros: Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed")),
+            unsent: 0,
+        }));
+        let (origin_tx, origin) = watch::channel(None);
+        let users = hands.len();
+        let crew = Arc::new(Hands {
+            hands,
+            loads: self.loads.clone(),
+            origin,
+            outstanding: self.outstanding.clone(),
+            cancel: self.cancel.clone(),
+            lag: lag.clone(),
+        });
+        let attack = if users == 0 {
+            None
+        } else {
+            Some(Attack::launch(&format!("http://{}", self.entry), users, crew).await?)
+        };
+        let origin = Instant::now() + RUN_UP;
+        origin_tx.send_replace(Some(origin));
+        let stop = Arc::new(Stop::default());
+        let pacer = self.pace(origin, lanes, &stop, &lag);
+        tokio::time::sleep_until(origin).await;
+        let began = self.emitter.event(EventKind::LoadStarted);
+        Ok(Running {
+            load: self,
+            attack,
+            origin,
+            began,
+            stop,
+            pacer,
+            lag,
+        })
+    }
+
+    /// Users for one load, and its arrivals.
+    fn man(&self, index: usize, plan: &LoadPlan, hands: &mut Vec<Hand>, lanes: &mut Vec<Lane>) {
+        match &plan.model {
+            LoadModel::Arrivals {
+                shape,
+                stages,
+                max_in_flight,
+            } => {
+                let rng = self.rng.fork(&format!("{}/arrivals", plan.name));
+                let schedule = Schedule::new(stages, *shape, rng);
+                // More users than arrivals would only stand about.
+                let users = schedule.clone().take(*max_in_flight).count();
+                let (to, arrivals) = async_channel::unbounded();
+                hands.extend((0..users).map(|_| Hand::Worker {
+                    load: index,
+                    arrivals: arrivals.clone(),
+                }));
+                lanes.push(Lane {
+                    load: index,
+                    schedule: schedule.peekable(),
+                    to,
+                });
+            }
+            LoadModel::Users {
+                count,
+                think,
+                ramp_up,
+                stay,
+            } => hands.extend((0..*count).map(|number| {
+                Hand::User(User {
+                    load: index,
+                    number,
+                    starts: ramp_up.get().mul_f64(number as f64 / *count as f64),
+                    stay: stay.get(),
+                    think: (think.0.get(), think.1.get()),
+                    rounds: AtomicU64::new(0),
+                })
+            })),
+        }
+    }
+
+    fn pace(
+        &self,
+        origin: Instant,
+        lanes: Vec<Lane>,
+        stop: &Arc<Stop>,
+        lag: &Arc<Mutex<Lag>>,
+    ) -> tokio::task::JoinHandle<()> {
+        let loads = self.loads.clone();
+        let outstanding = self.outstanding.clone();
+        let (stop, lag) = (stop.clone(), lag.clone());
+        tokio::task::spawn_blocking(move || {
+            pacer::run(origin, lanes, &outstanding, &stop, |load, due| {
+                loads[load].unsent(due, due);
+                lag.lock().unsent += 1;
+            });
+        })
+    }
+}
+
+impl Crew for Hands {
+    fn turn(&self, slot: usize) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match &self.hands[slot] {
+                Hand::Worker { load, arrivals } => {
+                    let free_since = Instant::now();
+                    match tokio::time::timeout(TURN, arrivals.recv()).await {
+                        Ok(Ok(arrival)) => {
+                            self.work(&self.loads[*load], arrival, free_since).await;
+                            true
+                        }
+                        // Nothing came, or nothing will.
+                        Ok(Err(_)) | Err(_) => false,
+                    }
+                }
+                Hand::User(user) => self.round(&self.loads[user.load], user).await,
+            }
+        })
+    }
+}
+
+impl Hands {
+    async fn work(&self, load: &Shared, arrival: Arrival, free_since: Instant) {
+        let Arrival { number, due } = arrival;
+        let waited = due.elapsed();
+        if self.cancel.is_cancelled() || waited > load.plan.timeout.get() {
+            load.unsent(due, due + load.plan.timeout.get());
+            self.lag.lock().unsent += 1;
+        } else {
+            let sent = load.run(number, due).await;
+            // Waiting for a free place is the system's doing; what comes after it is the generator's.
+            let lag = sent.saturating_duration_since(due.max(free_since));
+            self.lag.lock().record(lag);
+        }
+        self.outstanding.end(due, load.index, number);
+    }
+
+    /// One round of a closed user and the pause after it; false when there is no round to do.
+    async fn round(&self, load: &Shared, user: &User) -> bool {
+        let Some(origin) = *self.origin.borrow() else {
+            return false;
+        };
+        let (begin, end) = (origin + user.starts, origin + user.stay);
+        let now = Instant::now();
+        if now >= end || self.cancel.is_cancelled() {
+            return false;
+        }
+        if now < begin {
+            tokio::time::sleep_until(begin.min(now + TURN)).await;
+            return true;
+        }
+        let round = user.rounds.fetch_add(1, Ordering::SeqCst);
+        let number = ((user.number as u64) << 32) | round;
+        self.outstanding.begin(now, load.index, number);
+        load.run(number, now).await;
+        self.outstanding.end(now, load.index, number);
+        let (least, most) = user.think;
+        let share = load.rng.fork(&format!("think/{number}")).unit();
+        let pause = least + most.saturating_sub(least).mul_f64(share);
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            () = tokio::time::sleep_until(end.min(Instant::now() + pause)) => {}
+        }
+        true
+    }
+}
+
+/// How far the records of a load are complete.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    outstanding: Arc<Outstanding>,
+    end: Instant,
+}
+
+impl Progress {
+    /// Nothing that was due before this is missing from what has been sent to the watchers.
+    #[must_use]
+    pub fn horizon(&self) -> Instant {
+        self.outstanding.horizon(Instant::now()).min(self.end)
+    }
+
+    /// When no more work arrives.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// Whether everything there will ever be has been recorded.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        Instant::now() >= self.end && self.outstanding.count() == 0
+    }
+}
+
+/// A load that is being asked.
+pub struct Running {
+    load: Load,
+    attack: Option<Attack>,
+    origin: Instant,
+    began: crate::event::Offset,
+    stop: Arc<Stop>,
+    pacer: tokio::task::JoinHandle<()>,
+    lag: Arc<Mutex<Lag>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("load", &self.load)
+            .field("began", &self.began)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Origin of intended starts.
+    #[must_use]
+    pub fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    /// When no more work arrives.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.origin + self.load.length
+    }
+
+    /// How far the records are complete, for as long as anybody wants to know.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            outstanding: self.load.outstanding.clone(),
+            end: self.end(),
+        }
+    }
+
+    /// Waits for the end of the load and for every answer, or stops at once when cancelled; then reports the
+    /// generator's health. What was submitted.
+    ///
+    /// # Errors
+    /// When the load generator does not end.
+    pub async fn finish(mut self) -> Result<Vec<LedgerEntry>, AttackError> {
+        let cancel = self.load.cancel.clone();
+        let end = self.end();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => self.stop.stop(),
+            () = tokio::time::sleep_until(end) => {}
+        }
+        if let Err(error) = (&mut self.pacer).await {
+            tracing::error!(%error, "pacer");
+        }
+        self.load.emitter.event(EventKind::LoadEnded);
+        self.drain().await;
+        if let Some(mut attack) = self.attack.take() {
+            attack.end().await?;
+        }
+        let lag = self.lag.lock();
+        self.load.emitter.event(EventKind::Generator {
+            lag_p99_us: lag.micros.value_at_quantile(0.99),
+            lag_max_us: lag.micros.max(),
+            unsent: lag.unsent,
+        });
+        drop(lag);
+        Ok(std::mem::take(&mut *self.load.ledger.lock()))
+    }
+
+    async fn drain(&self) {
+        let bounds = self.load.loads.iter().map(|load| load.bound());
+        let bound = bounds.max().unwrap_or_default() + DRAIN_SLACK;
+        let until = Instant::now() + bound;
+        while self.load.outstanding.count() > 0 {
+            if Instant::now() >= until {
+                self.load.emitter.warn(format!(
+                    "{} requests had no end {bound:?} after load ended",
+                    self.load.outstanding.count()
+                ));
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    /// The way out of a panic: no more arrivals.
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! `down`: a link refuses connections and resets those it has. Undone by listening again on the same port; proved by
+//! the connections that were cut, or by traffic that was there until the moment it went down.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::net::TcpStream;
+
+use super::{Active, FaultError, Injected, Undone, World};
+use crate::link::LinkError;
+
+/// Traffic as recent as this counts as cut off by the fault, even where no connection stood open between two requests.
+const RECENT: Duration = Duration::from_secs(1);
+const PROBE_BOUND: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Down {
+    link: String,
+    proof: Option<String>,
+}
+
+pub(super) async fn inject(link: &str, world: World<'_>) -> Result<Injected, FaultError> {
+    let edge = world.links.get(link)?;
+    let before = edge.tally();
+    let idle = edge.idle();
+    edge.set_down(true).await?;
+    if connects(edge.address()).await {
+        return Err(LinkError::Stuck {
+            name: link.to_owned(),
+            wanted: "down",
+            within: PROBE_BOUND,
+        }
+        .into());
+    }
+    let cut = before.open;
+    let proof = match idle {
+        _ if cut > 0 => Some(format!("{cut} connections cut, further ones refused")),
+        Some(idle) if idle <= RECENT => Some(format!(
+            "in use until {} ms before, connections refused",
+            idle.as_millis()
+        )),
+        Some(_) | None => None,
+    };
+    Ok(Injected {
+        detail: format!("{link} down: {cut} connections cut, further ones refused"),
+        active: Box::new(Down {
+            link: link.to_owned(),
+            proof,
+        }),
+    })
+}
+
+impl Active for Down {
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+        Box::pin(async move {
+            let edge = world.links.get(&self.link)?;
+            edge.set_down(false).await?;
+            if !connects(edge.address()).await {
+                return Err(LinkError::Stuck {
+                    name: self.link,
+                    wanted: "up",
+                    within: PROBE_BOUND,
+                }
+                .into());
+            }
+            Ok(Undone {
+                proof: self.proof,
+                undo: "link up, accepts connections".to_owned(),
+            })
+        })
+    }
+}
+
+async fn connects(address: std::net::SocketAddr) -> bool {
+    matches!(
+        tokio::time::timeout(PROBE_BOUND, TcpStream::connect(address)).await,
+        Ok(Ok(_))
+    )
+}

@@ -1,0 +1,46 @@
+//! `kill`: a node's process group gets SIGKILL (its tasks are dropped in the embedded runtime). Undone by starting it
+//! again and waiting until it is ready.
+
+use futures_util::future::BoxFuture;
+
+use super::{Active, FaultError, Injected, Undone, World, seconds};
+use crate::runtime::RuntimeError;
+
+#[derive(Debug)]
+struct Killed {
+    node: String,
+    how: String,
+}
+
+pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, FaultError> {
+    let detail = world.system.node(node)?.kill().await?;
+    // `SIGKILL processor-2 (pid 4711): exited by signal 9`: the part after the colon is the proof.
+    let how = detail
+        .split_once(": ")
+        .map_or(detail.as_str(), |(_, how)| how)
+        .to_owned();
+    Ok(Injected {
+        detail,
+        active: Box::new(Killed {
+            node: node.to_owned(),
+            how,
+        }),
+    })
+}
+
+impl Active for Killed {
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+        Box::pin(async move {
+            let undo = match world.system.start_node(&self.node, world.hurry).await {
+                Ok(took) => format!("restarted, ready after {}", seconds(took)),
+                // The system is stopped next: a node that is not waited for is not left behind.
+                Err(RuntimeError::Cancelled) => "restart cut short: the run is stopping".to_owned(),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(Undone {
+                proof: Some(self.how),
+                undo,
+            })
+        })
+    }
+}

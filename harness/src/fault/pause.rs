@@ -1,0 +1,48 @@
+//! `pause`: a node's process group gets SIGSTOP. It keeps its connections and answers nothing. Undone by SIGCONT and
+//! proved by its answering again.
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{Active, FaultError, Injected, Undone, World, seconds};
+use crate::runtime::RuntimeError;
+
+#[derive(Debug)]
+struct Paused {
+    node: String,
+    evidence: String,
+}
+
+pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, FaultError> {
+    let evidence = world.system.node(node)?.pause().await?;
+    Ok(Injected {
+        detail: evidence.clone(),
+        active: Box::new(Paused {
+            node: node.to_owned(),
+            evidence,
+        }),
+    })
+}
+
+impl Active for Paused {
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let resumed = world.system.node(&self.node)?.resume().await?;
+            let answers = match world.system.wait_ready(&self.node, world.hurry).await {
+                Ok(()) => format!("ready after {}", seconds(begun.elapsed())),
+                Err(RuntimeError::Cancelled) => "not waited for: the run is stopping".to_owned(),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(Undone {
+                proof: Some(
+                    self.evidence
+                        .split_once(": ")
+                        .map_or(self.evidence.as_str(), |(_, how)| how)
+                        .to_owned(),
+                ),
+                undo: format!("{resumed}, {answers}"),
+            })
+        })
+    }
+}

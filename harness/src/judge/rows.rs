@@ -1,0 +1,286 @@
+//! Expectations of the plan held against the record, one row per expectation and scope.
+
+use clip_service::observe::Subject;
+
+use super::{Finding, Recovered, Row, Scope, Word, ledger};
+use crate::event::{EventKind, Offset, RunOutcome};
+use crate::record::timeline::FaultSpan;
+use crate::record::{Record, Timeline};
+use crate::scenario::expr::{BreakerChange, Expectation, Expr};
+use crate::series::{Missing, Observation, SLICE, Window};
+
+pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
+    let expect = &record.plan.expect;
+    let mut rows = Vec::new();
+    rows.extend(steady(record, timeline));
+    for expectation in &expect.always {
+        rows.push(over_load(record, timeline, expectation));
+    }
+    for fault in &timeline.faults {
+        rows.extend(trouble(fault));
+        for expectation in expect.during.get(&fault.name).into_iter().flatten() {
+            rows.push(during(record, timeline, fault, expectation));
+        }
+    }
+    if let Some(within) = expect.recover {
+        for fault in &timeline.faults {
+            rows.push(recovery_row(record, timeline, fault, within.get()));
+        }
+    }
+    rows.extend(ledger::rows(record));
+    rows
+}
+
+/// The steady state is the ground that the rest stands on: a row appears when it gave way.
+fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
+    let plan = record.plan.steady.as_ref()?;
+    let texts: Vec<_> = plan.hold.iter().map(|hold| hold.text.as_str()).collect();
+    let row = |word, reason: String| Row {
+        scope: Scope::Steady,
+        text: format!("steady for {}: {}", plan.window, texts.join(", ")),
+        word,
+        finding: Finding::Nothing { reason },
+    };
+    let Some(window) = timeline.steady else {
+        let completed = record.outcome == RunOutcome::Completed;
+        let word = if completed {
+            Word::Fail
+        } else {
+            Word::Inconclusive
+        };
+        return Some(row(word, "the steady state was not reached".to_owned()));
+    };
+    // Looked at again now that the answers to its last requests are in as well.
+    let broken = record.series.holds(&plan.hold, window, None) != Some(true);
+    broken.then(|| {
+        row(
+            Word::Inconclusive,
+            "the steady window did not hold once all its requests were answered".to_owned(),
+        )
+    })
+}
+
+/// A fault that was not in place, touched nothing or is still there gets a row of its own.
+fn trouble(fault: &FaultSpan) -> Option<Row> {
+    let row = |word, reason: String| {
+        Some(Row {
+            scope: Scope::During(fault.name.clone()),
+            text: format!("{} takes effect and is undone", fault.name),
+            word,
+            finding: Finding::Nothing { reason },
+        })
+    };
+    let error = fault.targets.iter().find_map(|target| {
+        let error = target.inject_error.as_ref()?;
+        Some(format!("not injected into {}: {error}", target.target))
+    });
+    if fault.injected().is_none() {
+        return row(
+            Word::NotExercised,
+            error.unwrap_or_else(|| "it was never injected".to_owned()),
+        );
+    }
+    if fault.reverted().is_none() {
+        let undo = fault
+            .targets
+            .iter()
+            .find_map(|target| target.undo_error.clone());
+        let reason = undo.unwrap_or_else(|| "its undo was not proved".to_owned());
+        return row(Word::Fail, reason);
+    }
+    if !fault.exercised() {
+        return row(
+            Word::NotExercised,
+            "it touched nothing while it was in place".to_owned(),
+        );
+    }
+    error.and_then(|error| row(Word::NotExercised, error))
+}
+
+fn word_of(found: &Observation) -> Word {
+    match (found.holds, &found.missing) {
+        (Some(true), _) => Word::Pass,
+        (Some(false), _) => Word::Fail,
+        (None, Some(Missing::Load(_) | Missing::Limit) | None) => Word::Inconclusive,
+        (None, Some(_)) => Word::NotEnoughSamples,
+    }
+}
+
+fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) -> Row {
+    let (word, finding) = match (&expectation.expr, timeline.load) {
+        (Expr::Measure(measure), Some(load)) => {
+            let found = record.series.evaluate(measure, load, timeline.steady);
+            (word_of(&found), Finding::Measure(found))
+        }
+        (Expr::Measure(_), None) => nothing("no load was driven"),
+        (Expr::Breaker { .. }, _) => {
+            nothing("a breaker is expected to change under a fault, not always")
+        }
+    };
+    Row {
+        scope: Scope::Always,
+        text: expectation.text.clone(),
+        word,
+        finding,
+    }
+}
+
+fn nothing(reason: &str) -> (Word, Finding) {
+    let reason = reason.to_owned();
+    (Word::Inconclusive, Finding::Nothing { reason })
+}
+
+fn during(
+    record: &Record,
+    timeline: &Timeline,
+    fault: &FaultSpan,
+    expectation: &Expectation,
+) -> Row {
+    let (word, finding) = match fault.window(timeline.end) {
+        None => {
+            let reason = "the fault was never injected".to_owned();
+            (Word::NotExercised, Finding::Nothing { reason })
+        }
+        Some(window) => match &expectation.expr {
+            Expr::Measure(measure) => {
+                let found = record.series.evaluate(measure, window, timeline.steady);
+                (word_of(&found), Finding::Measure(found))
+            }
+            Expr::Breaker {
+                instance,
+                change,
+                within,
+            } => breaker(record, fault, window, instance, *change, within.get()),
+        },
+    };
+    // What held while nothing was broken shows nothing.
+    let word = match word {
+        Word::Fail => Word::Fail,
+        _ if !fault.exercised() => Word::NotExercised,
+        word => word,
+    };
+    Row {
+        scope: Scope::During(fault.name.clone()),
+        text: expectation.text.clone(),
+        word,
+        finding,
+    }
+}
+
+/// Opened: a change to open so soon after the injection. Closed: a change to closed so soon after the fault's end, or
+/// before that and still so.
+fn breaker(
+    record: &Record,
+    fault: &FaultSpan,
+    window: Window,
+    instance: &str,
+    change: BreakerChange,
+    within: std::time::Duration,
+) -> (Word, Finding) {
+    let changes = record.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Transition(transition)
+            if transition.subject == Subject::Breaker && transition.name == instance =>
+        {
+            Some((event.at, transition))
+        }
+        _ => None,
+    });
+    let (from, to) = match change {
+        BreakerChange::Opened => (window.from, "open"),
+        BreakerChange::Closed => (window.to, "closed"),
+    };
+    let found = match change {
+        BreakerChange::Opened => changes.clone().find(|(at, t)| *at >= from && t.to == to),
+        BreakerChange::Closed => {
+            let before = changes
+                .clone()
+                .filter(|(at, _)| window.contains(*at))
+                .last()
+                .filter(|(_, transition)| transition.to == to);
+            before.or_else(|| changes.clone().find(|(at, t)| *at >= from && t.to == to))
+        }
+    };
+    let after = found.map(|(at, _)| at.since(from));
+    let word = match after {
+        Some(after) if after <= within => Word::Pass,
+        // A fault that is still in place has no end to count from.
+        None if change == BreakerChange::Closed && fault.reverted().is_none() => Word::Inconclusive,
+        _ => Word::Fail,
+    };
+    let finding = Finding::Breaker {
+        change,
+        within,
+        after,
+        source: found.map(|(_, transition)| transition.source.clone()),
+        reason: found.map(|(_, transition)| transition.reason.clone()),
+    };
+    (word, finding)
+}
+
+fn recovery_row(
+    record: &Record,
+    timeline: &Timeline,
+    fault: &FaultSpan,
+    within: std::time::Duration,
+) -> Row {
+    let recovered = recovered(record, timeline, fault);
+    let word = match &recovered {
+        Recovered::After(after) if *after > within => Word::Fail,
+        Recovered::Never => Word::Fail,
+        _ if !fault.exercised() => Word::NotExercised,
+        Recovered::After(_) => Word::Pass,
+        Recovered::Unknown(_) => Word::Inconclusive,
+    };
+    Row {
+        scope: Scope::Recover(fault.name.clone()),
+        text: format!(
+            "steady again within {}",
+            clip_service::units::HumanDuration(within)
+        ),
+        word,
+        finding: Finding::Recovery { within, recovered },
+    }
+}
+
+/// Time from the end of a fault to the start of the first full steady window after it, found in the requests.
+pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Recovered {
+    let unknown = |why: &str| Recovered::Unknown(why.to_owned());
+    let Some(end) = fault.reverted() else {
+        return unknown("the fault has no proved end");
+    };
+    let (Some(steady), Some(load)) = (&record.plan.steady, timeline.load) else {
+        return unknown("the scenario does not say what steady is");
+    };
+    let length = steady.window.get();
+    // A load that the steady state is about must go on for a whole window more, or there is nothing to look at.
+    let everything = Window::new(Offset(0), load.to);
+    let until = steady
+        .hold
+        .iter()
+        .filter_map(|hold| match &hold.expr {
+            Expr::Measure(measure) => record.series.load(&measure.load),
+            Expr::Breaker { .. } => None,
+        })
+        .map(|load| record.series.last_due(load, everything).unwrap_or_default())
+        .min()
+        .unwrap_or(load.to);
+    if until.since(end) < length {
+        return unknown("load ended less than one steady window after the fault");
+    }
+    let found = record
+        .series
+        .first_holding(&steady.hold, length, end, until, timeline.steady);
+    let denied = || {
+        let mut starts = std::iter::successors(Some(end), |at| Some(at.plus(SLICE)))
+            .take_while(|at| at.plus(length) <= until);
+        starts.any(|at| {
+            let window = Window::starting(at, length);
+            record.series.holds(&steady.hold, window, timeline.steady) == Some(false)
+        })
+    };
+    match found {
+        Some(window) => Recovered::After(window.from.since(end)),
+        None if denied() => Recovered::Never,
+        None => unknown("not enough samples after the fault to say that it was steady"),
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether a run says anything about the system: a load generator that fell behind measured itself.
+
+use std::time::Duration;
+
+use super::Validity;
+use crate::event::{EventKind, Offset};
+use crate::plan::{LoadModel, Plan};
+use crate::record::Record;
+use crate::scenario::expr::{Expr, Limit, Metric};
+use crate::series::Window;
+
+/// Lateness that is always allowed: below it lie the timers of a busy machine.
+const LAG_ALLOWED: Duration = Duration::from_millis(20);
+/// Share of the strictest latency limit that lateness may make up.
+const LAG_SHARE: f64 = 0.10;
+
+pub(super) fn validity(record: &Record) -> Validity {
+    let limit = lag_limit(&record.plan);
+    let lag = record
+        .events
+        .iter()
+        .rev()
+        .find_map(|event| match event.kind {
+            EventKind::Generator { lag_p99_us, .. } => Some(Duration::from_micros(lag_p99_us)),
+            _ => None,
+        });
+    let mut problems = Vec::new();
+    let open = |model: &LoadModel| matches!(model, LoadModel::Arrivals { .. });
+    let arrivals = record.plan.load.iter().any(|load| open(&load.model));
+    match lag {
+        Some(lag) if lag > limit => problems.push(format!(
+            "the load generator fell behind: 99 % of requests were sent at most {:.0} ms late, {:.0} ms are allowed",
+            lag.as_secs_f64() * 1e3,
+            limit.as_secs_f64() * 1e3
+        )),
+        None if arrivals => problems.push("the load generator did not say how late it was".to_owned()),
+        _ => {}
+    }
+    let everything = Window::new(Offset(0), Offset(u64::MAX));
+    for (index, load) in record.plan.load.iter().enumerate() {
+        if record.series.points(index, everything).next().is_none() {
+            problems.push(format!("load `{}` offered no request", load.name));
+        }
+    }
+    Validity {
+        problems,
+        lag_p99: lag,
+        lag_limit: limit,
+    }
+}
+
+/// The larger of a fixed time and a share of the strictest time that the plan sets as a limit.
+fn lag_limit(plan: &Plan) -> Duration {
+    let steady = plan.steady.iter().flat_map(|steady| &steady.hold);
+    let during = plan.expect.during.values().flatten();
+    let strictest = plan
+        .expect
+        .always
+        .iter()
+        .chain(during)
+        .chain(steady)
+        .filter_map(|expectation| match &expectation.expr {
+            Expr::Measure(measure) if matches!(measure.metric, Metric::Quantile(_)) => {
+                match measure.limit {
+                    Limit::Time(time) => Some(time),
+                    _ => None,
+                }
+            }
+            _ => None,
+        })
+        .min();
+    strictest.map_or(LAG_ALLOWED, |limit| {
+        limit.mul_f64(LAG_SHARE).max(LAG_ALLOWED)
+    })
+}

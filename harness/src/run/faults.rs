@@ -1,0 +1,313 @@
+//! The faults of a plan, each from its moment to its recovery. They run side by side; what one waits for of another goes
+//! through [`Moments`].
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::halt::Halt;
+use super::outlook::Outlook;
+use crate::event::{EventKind, Offset, RunOutcome};
+use crate::fault::{self, Injected, World};
+use crate::link::Links;
+use crate::plan::{FaultPlan, Moment, Plan, StartPlan, TargetPlan};
+use crate::runtime::System;
+use crate::runtime::emit::Emitter;
+
+/// Where faults are performed.
+pub(super) struct Stage<'a> {
+    plan: &'a Plan,
+    system: &'a System,
+    links: &'a Links,
+    pub(super) emitter: &'a Emitter,
+    pub(super) halt: &'a Halt,
+    hurry: &'a CancellationToken,
+    moments: BTreeMap<&'a str, Moments>,
+    /// Faults in place, by the order they were injected in.
+    active: Mutex<BTreeMap<u64, InPlace>>,
+    next: Mutex<u64>,
+}
+
+struct InPlace {
+    fault: String,
+    target: TargetPlan,
+    injected: Injected,
+}
+
+/// When a fault passed its moments.
+struct Moments {
+    start: watch::Sender<Option<Passed>>,
+    end: watch::Sender<Option<Passed>>,
+    recovered: watch::Sender<Option<Passed>>,
+}
+
+/// A moment that was reached, or never will be.
+#[derive(Debug, Clone, Copy)]
+enum Passed {
+    At(Instant),
+    Never,
+}
+
+impl Moments {
+    fn new() -> Self {
+        Self {
+            start: watch::Sender::new(None),
+            end: watch::Sender::new(None),
+            recovered: watch::Sender::new(None),
+        }
+    }
+
+    fn of(&self, moment: Moment) -> &watch::Sender<Option<Passed>> {
+        match moment {
+            Moment::Start => &self.start,
+            Moment::End => &self.end,
+            Moment::Recovered => &self.recovered,
+        }
+    }
+
+    /// Whatever has not been reached by now never will be.
+    fn close(&self) {
+        for moment in [Moment::Start, Moment::End, Moment::Recovered] {
+            self.of(moment).send_if_modified(|passed| {
+                let open = passed.is_none();
+                passed.get_or_insert(Passed::Never);
+                open
+            });
+        }
+    }
+
+    fn pass(&self, moment: Moment) {
+        self.of(moment).send_replace(Some(Passed::At(Instant::now())));
+    }
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        system: &'a System,
+        links: &'a Links,
+        emitter: &'a Emitter,
+        halt: &'a Halt,
+        hurry: &'a CancellationToken,
+    ) -> Self {
+        let names = plan.faults.iter().map(|fault| fault.name.as_str());
+        Self {
+            plan,
+            system,
+            links,
+            emitter,
+            halt,
+            hurry,
+            moments: names.map(|name| (name, Moments::new())).collect(),
+            active: Mutex::new(BTreeMap::new()),
+            next: Mutex::new(0),
+        }
+    }
+
+    fn world(&self) -> World<'_> {
+        World {
+            system: self.system,
+            links: self.links,
+            hurry: self.hurry,
+        }
+    }
+
+    /// Every fault of the plan from its moment to its recovery.
+    pub(super) async fn perform(&self, outlook: &Outlook) {
+        let steady = async {
+            if let Err(reason) = outlook.reach_steady(self.halt).await {
+                // Without faults the steady state gates nothing; whether it was good enough is not decided here. An
+                // early end has its own reason, which came first.
+                if self.plan.faults.is_empty() {
+                    self.emitter.warn(reason);
+                } else {
+                    self.halt.because(RunOutcome::Broken { reason });
+                }
+            }
+        };
+        let lives = self.plan.faults.iter().map(|fault| async {
+            self.live(fault, outlook).await;
+            if let Some(moments) = self.moments.get(fault.name.as_str()) {
+                moments.close();
+            }
+        });
+        tokio::join!(steady, join_all(lives));
+    }
+
+    async fn live(&self, fault: &FaultPlan, outlook: &Outlook) {
+        let begun = tokio::select! {
+            biased;
+            () = self.halt.token().cancelled() => return,
+            begun = self.wait_for_start(fault, outlook) => begun,
+        };
+        if let Err(reason) = begun {
+            self.halt.because(RunOutcome::Broken { reason });
+            return;
+        }
+        let injected = self.inject(fault).await;
+        self.pass(fault, Moment::Start);
+        let mut ended = None;
+        if injected {
+            tokio::select! {
+                biased;
+                () = self.halt.token().cancelled() => {}
+                () = tokio::time::sleep(fault.length.get()) => {}
+            }
+        }
+        for number in self.numbers_of(&fault.name) {
+            ended = self.undo(number).await.ok().or(ended);
+        }
+        let Some(ended) = ended.filter(|_| injected) else {
+            return;
+        };
+        self.pass(fault, Moment::End);
+        if let Some(from) = outlook.recovered(ended, self.halt).await {
+            self.emitter.event(EventKind::FaultRecovered {
+                fault: fault.name.clone(),
+                from,
+            });
+            self.pass(fault, Moment::Recovered);
+        }
+    }
+
+    fn pass(&self, fault: &FaultPlan, moment: Moment) {
+        if let Some(moments) = self.moments.get(fault.name.as_str()) {
+            moments.pass(moment);
+        }
+    }
+
+    async fn wait_for_start(&self, fault: &FaultPlan, outlook: &Outlook) -> Result<(), String> {
+        let begins = match &fault.start {
+            StartPlan::At(at) => self.emitter.instant(outlook.began()) + at.get(),
+            StartPlan::After {
+                fault: other,
+                moment,
+                offset,
+            } => {
+                let never = || {
+                    format!(
+                        "{} was never injected: {other} never reached its {}",
+                        fault.name,
+                        word(*moment)
+                    )
+                };
+                let moments = self.moments.get(other.as_str()).ok_or_else(never)?;
+                let mut passed = moments.of(*moment).subscribe();
+                let passed = passed.wait_for(Option::is_some).await.map(|passed| *passed);
+                match passed {
+                    Ok(Some(Passed::At(at))) => at + offset.get(),
+                    Ok(Some(Passed::Never) | None) | Err(_) => return Err(never()),
+                }
+            }
+        };
+        outlook.steady().await;
+        let over = outlook.load_over();
+        if begins.max(Instant::now()) >= over {
+            return Err(format!("{} was never injected: load is over by then", fault.name));
+        }
+        tokio::time::sleep_until(begins).await;
+        Ok(())
+    }
+
+    /// Injects a fault into each of its targets; false when one failed, which ends the run.
+    async fn inject(&self, fault: &FaultPlan) -> bool {
+        for target in &fault.targets {
+            match fault::inject(&fault.inject, target, self.world()).await {
+                Ok(injected) => {
+                    let detail = injected.detail.clone();
+                    let number = {
+                        let mut next = self.next.lock();
+                        *next += 1;
+                        *next
+                    };
+                    self.active.lock().insert(
+                        number,
+                        InPlace {
+                            fault: fault.name.clone(),
+                            target: target.clone(),
+                            injected,
+                        },
+                    );
+                    self.emitter.event(EventKind::FaultInjected {
+                        fault: fault.name.clone(),
+                        target: target.name().to_owned(),
+                        detail,
+                    });
+                }
+                Err(error) => {
+                    self.emitter.event(EventKind::FaultFailed {
+                        fault: fault.name.clone(),
+                        target: target.name().to_owned(),
+                        error: error.to_string(),
+                        undo: false,
+                    });
+                    self.halt.because(RunOutcome::Broken {
+                        reason: format!("{} could not be injected: {error}", fault.name),
+                    });
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn numbers_of(&self, fault: &str) -> Vec<u64> {
+        let active = self.active.lock();
+        let of = active.iter().filter(|(_, place)| place.fault == fault);
+        of.map(|(number, _)| *number).rev().collect()
+    }
+
+    /// Takes one fault away and says so; when that was, or what is left.
+    async fn undo(&self, number: u64) -> Result<Offset, String> {
+        let place = self.active.lock().remove(&number);
+        let Some(place) = place else {
+            return Ok(self.emitter.now());
+        };
+        let target = place.target.name().to_owned();
+        match place.injected.revert(self.world()).await {
+            Ok(undone) => Ok(self.emitter.event(EventKind::FaultReverted {
+                fault: place.fault,
+                target,
+                proof: undone.proof,
+                undo: undone.undo,
+            })),
+            Err(error) => {
+                let left = format!("{} on {target}: {error}", place.fault);
+                self.emitter.event(EventKind::FaultFailed {
+                    fault: place.fault,
+                    target,
+                    error: error.to_string(),
+                    undo: true,
+                });
+                self.halt.because(RunOutcome::UndoFailed {
+                    leftovers: vec![left.clone()],
+                });
+                Err(left)
+            }
+        }
+    }
+
+    /// Takes away whatever is still in place, latest first; what could not be.
+    pub(super) async fn undo_all(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        loop {
+            let last = self.active.lock().last_key_value().map(|(number, _)| *number);
+            let Some(number) = last else {
+                return left;
+            };
+            left.extend(self.undo(number).await.err());
+        }
+    }
+}
+
+fn word(moment: Moment) -> &'static str {
+    match moment {
+        Moment::Start => "start",
+        Moment::End => "end",
+        Moment::Recovered => "recovery",
+    }
+}

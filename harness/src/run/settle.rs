@@ -1,0 +1,240 @@
+//! After load: what became of the work that was accepted. Asked again and again until all of it is terminal, or the
+//! settle time is over.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use reqwest::Client;
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
+use crate::load::jsonpath;
+use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
+use crate::runtime::emit::Emitter;
+use crate::runtime::{ready, service};
+
+const PERIOD: Duration = Duration::from_millis(250);
+const REQUEST_BOUND: Duration = Duration::from_secs(10);
+const DOWNLOAD_BOUND: Duration = Duration::from_secs(60);
+/// Reads at once. The system has just been through something; this is not another load.
+const AT_ONCE: usize = 8;
+
+struct Reader<'a> {
+    client: Client,
+    base: String,
+    read: &'a LedgerRead,
+    decode: bool,
+    scratch: &'a Path,
+}
+
+/// What is known of one id so far.
+enum Known {
+    Terminal(Fate),
+    Not(Fate),
+}
+
+/// Reads the fate of everything accepted. Ends early, with what is known, when the run does.
+pub(super) async fn settle(
+    end: &EndPlan,
+    mut entries: Vec<LedgerEntry>,
+    entry: SocketAddr,
+    emitter: &Emitter,
+    halted: &CancellationToken,
+    scratch: &Path,
+) -> Vec<LedgerEntry> {
+    let Some(read) = &end.read else {
+        return entries;
+    };
+    if halted.is_cancelled() {
+        return entries;
+    }
+    let reader = Reader {
+        client: ready::client(),
+        base: format!("http://{entry}"),
+        read,
+        decode: end.ledger.contains(&LedgerCheck::AllPlayable),
+        scratch,
+    };
+    let began = Instant::now();
+    let until = began + end.settle.get();
+    let mut open: BTreeMap<String, Option<Fate>> = entries
+        .iter()
+        .filter(|entry| entry.accepted == Accepted::Ok)
+        .filter_map(|entry| Some((entry.id.clone()?, None)))
+        .collect();
+    let accepted = u64::try_from(open.len()).unwrap_or(u64::MAX);
+    let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
+    let mut announced = None;
+    while !open.is_empty() {
+        if announced != Some(open.len()) {
+            announced = Some(open.len());
+            emitter.event(EventKind::Settling {
+                open: u64::try_from(open.len()).unwrap_or(u64::MAX),
+                accepted,
+            });
+        }
+        let asked: Vec<String> = open.keys().cloned().collect();
+        let answers = stream::iter(asked)
+            .map(|id| async {
+                let known = reader.fate(&id).await;
+                (id, known)
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>();
+        let answers = tokio::select! {
+            biased;
+            () = halted.cancelled() => break,
+            answers = answers => answers,
+        };
+        for (id, known) in answers {
+            match known {
+                Known::Terminal(fate) => {
+                    open.remove(&id);
+                    fates.insert(id, fate);
+                }
+                Known::Not(fate) => {
+                    open.insert(id, Some(fate));
+                }
+            }
+        }
+        if open.is_empty() || Instant::now() >= until {
+            break;
+        }
+        tokio::time::sleep_until(until.min(Instant::now() + PERIOD)).await;
+    }
+    fates.extend(open.into_iter().filter_map(|(id, fate)| Some((id, fate?))));
+    for entry in &mut entries {
+        if entry.accepted == Accepted::Ok {
+            entry.fate = entry.id.as_ref().and_then(|id| fates.get(id)).cloned();
+        }
+    }
+    emitter.event(EventKind::Settled {
+        took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+    });
+    entries
+}
+
+impl Reader<'_> {
+    async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.base))
+            .timeout(REQUEST_BOUND)
+            .send()
+            .await
+            .map_err(|error| ready::describe(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| ready::describe(&error))?;
+        Ok((status, body.to_vec()))
+    }
+
+    async fn json(&self, path: &str) -> Result<Value, (u16, String)> {
+        match self.get(path).await {
+            Ok((200, body)) => {
+                serde_json::from_slice(&body).map_err(|error| (200, format!("no JSON: {error}")))
+            }
+            Ok((status, _)) => Err((status, format!("GET {path} answered {status}"))),
+            Err(why) => Err((0, format!("GET {path}: {why}"))),
+        }
+    }
+
+    async fn fate(&self, id: &str) -> Known {
+        let value = match self.json(&self.read.get.replace("{id}", id)).await {
+            Ok(value) => value,
+            Err((404, _)) => return Known::Terminal(Fate::Lost),
+            Err((_, reason)) => return Known::Not(Fate::Unreadable { reason }),
+        };
+        let Some(state) = jsonpath::find(&value, &self.read.state).and_then(jsonpath::text) else {
+            return Known::Not(Fate::Unreadable {
+                reason: format!("no {} in the answer", self.read.state),
+            });
+        };
+        if self.read.failed.contains(&state) {
+            let reason = jsonpath::find(&value, "$.error.detail").and_then(jsonpath::text);
+            return Known::Terminal(Fate::Failed {
+                reason: reason.unwrap_or(state),
+            });
+        }
+        if !self.read.done.contains(&state) {
+            return Known::Not(Fate::Open { state });
+        }
+        match &self.read.results {
+            None => Known::Terminal(Fate::Done {
+                results: 0,
+                decoded: None,
+                duplicates: 0,
+                trouble: None,
+            }),
+            Some(results) => match self.results(results, id).await {
+                Ok(fate) => Known::Terminal(fate),
+                Err(reason) => Known::Not(Fate::Unreadable { reason }),
+            },
+        }
+    }
+
+    async fn results(&self, results: &ResultsRead, id: &str) -> Result<Fate, String> {
+        let listed = self
+            .json(&results.get.replace("{id}", id))
+            .await
+            .map_err(|(_, why)| why)?;
+        let items = jsonpath::find(&listed, &results.items)
+            .and_then(Value::as_array)
+            .ok_or_else(|| format!("no {} in the list of results", results.items))?;
+        let mut ranks: BTreeMap<String, u32> = BTreeMap::new();
+        let (mut decoded, mut trouble) = (0, None);
+        for item in items {
+            if let Some(rank) = jsonpath::find(item, &results.rank).and_then(jsonpath::text) {
+                *ranks.entry(rank).or_default() += 1;
+            }
+            if !self.decode {
+                continue;
+            }
+            match self.decodes(results, item).await {
+                Ok(()) => decoded += 1,
+                Err(why) => trouble = trouble.or(Some(why)),
+            }
+        }
+        let repeated = ranks.values().filter(|count| **count > 1).count();
+        Ok(Fate::Done {
+            results: u32::try_from(items.len()).unwrap_or(u32::MAX),
+            decoded: self.decode.then_some(decoded),
+            duplicates: u32::try_from(repeated).unwrap_or(u32::MAX),
+            trouble,
+        })
+    }
+
+    /// Downloads one result and decodes it to its end.
+    async fn decodes(&self, results: &ResultsRead, item: &Value) -> Result<(), String> {
+        let url = jsonpath::find(item, &results.url)
+            .and_then(jsonpath::text)
+            .ok_or_else(|| format!("a result without {}", results.url))?;
+        let check = async {
+            let (status, body) = self.get(&url).await?;
+            if status != 200 {
+                return Err(format!("GET {url} answered {status}"));
+            }
+            let file = tempfile::Builder::new()
+                .prefix("result-")
+                .suffix(".mp4")
+                .tempfile_in(self.scratch)
+                .map_err(|error| error.to_string())?;
+            tokio::fs::write(file.path(), body)
+                .await
+                .map_err(|error| error.to_string())?;
+            service::decodes(file.path()).await
+        };
+        tokio::time::timeout(DOWNLOAD_BOUND, check)
+            .await
+            .map_err(|_| format!("{url} was not decoded within {DOWNLOAD_BOUND:?}"))?
+            .map_err(|why| format!("{url}: {why}"))
+    }
+}

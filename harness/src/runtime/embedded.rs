@@ -1,0 +1,320 @@
+//! Nodes as tasks of this process, each on an own runtime thread: killing one drops everything it has, its listening
+//! sockets and connections included, as the end of a process would.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clip_service::observe::{Notice, Notices};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::emit::Emitter;
+use super::{Node, RuntimeError, Surroundings};
+use crate::event::EventKind;
+
+/// Time that tasks have to be gone in, once their runtime is shut down.
+const EFFECT_WITHIN: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(2);
+
+/// What a node does: runs until `shutdown` is cancelled, says by `notices` where it listens.
+pub type Body =
+    Arc<dyn Fn(Notices, CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// One set of tasks at a time, started again after each end.
+pub struct EmbeddedNode {
+    name: String,
+    body: Body,
+    address: Arc<watch::Sender<Option<SocketAddr>>>,
+    emitter: Emitter,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    incarnation: u32,
+    live: Option<Live>,
+}
+
+struct Live {
+    /// Taken when it is shut down.
+    runtime: Option<Runtime>,
+    shutdown: CancellationToken,
+    expected: Arc<AtomicBool>,
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl fmt::Debug for EmbeddedNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedNode")
+            .field("name", &self.name)
+            .field("address", &*self.address.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reports the end of a node's main task, also when the task is dropped.
+struct Ending {
+    name: String,
+    how: Option<String>,
+    expected: Arc<AtomicBool>,
+    address: Arc<watch::Sender<Option<SocketAddr>>>,
+    emitter: Emitter,
+    ended: watch::Sender<Option<String>>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let how = self
+            .how
+            .take()
+            .unwrap_or_else(|| "its tasks were dropped".to_owned());
+        self.address.send_replace(None);
+        self.emitter.event(EventKind::NodeExited {
+            node: self.name.clone(),
+            how: how.clone(),
+            expected: self.expected.load(Ordering::SeqCst),
+        });
+        self.ended.send_replace(Some(how));
+    }
+}
+
+impl EmbeddedNode {
+    /// A node that is not started yet.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        body: Body,
+        address: Arc<watch::Sender<Option<SocketAddr>>>,
+        around: &Surroundings,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            body,
+            address,
+            emitter: around.emitter.clone(),
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    fn spawn(&self) -> Result<(), RuntimeError> {
+        let failed = |reason: String| RuntimeError::Start {
+            node: self.name.clone(),
+            reason,
+        };
+        let mut state = self.state.lock();
+        if let Some(live) = &mut state.live {
+            if live.ended.borrow().is_none() {
+                return Err(failed("it is running already".to_owned()));
+            }
+            if let Some(runtime) = live.runtime.take() {
+                runtime.shutdown_background();
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(&self.name)
+            .enable_all()
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let (ended_tx, ended) = watch::channel(None);
+        let expected = Arc::new(AtomicBool::new(false));
+        let shutdown = CancellationToken::new();
+        let ending = Ending {
+            name: self.name.clone(),
+            how: None,
+            expected: expected.clone(),
+            address: self.address.clone(),
+            emitter: self.emitter.clone(),
+            ended: ended_tx,
+        };
+        state.incarnation += 1;
+        self.emitter.event(EventKind::NodeStarted {
+            node: self.name.clone(),
+            incarnation: state.incarnation,
+            pid: None,
+        });
+        let role = (self.body)(self.notices(), shutdown.clone());
+        runtime.spawn(async move {
+            // Moved in whole, so that it reports when this task is dropped.
+            let mut ending = ending;
+            // Spawned once more, so that a panic ends as a reason and not as a missing one.
+            let done = tokio::spawn(role).await;
+            ending.how = Some(match done {
+                Ok(Ok(())) => "returned".to_owned(),
+                Ok(Err(error)) => format!("failed: {error}"),
+                Err(panic) => format!("failed: {panic}"),
+            });
+        });
+        state.live = Some(Live {
+            runtime: Some(runtime),
+            shutdown,
+            expected,
+            ended,
+        });
+        Ok(())
+    }
+
+    fn notices(&self) -> Notices {
+        let address = self.address.clone();
+        let emitter = self.emitter.clone();
+        Notices::new(move |notice: Notice| match notice {
+            Notice::Listening { address: said, .. } => match said.parse() {
+                Ok(parsed) => {
+                    address.send_replace(Some(parsed));
+                }
+                Err(_) => emitter.warn(format!("not an address: {said}")),
+            },
+            Notice::Transition(transition) => {
+                emitter.event(EventKind::Transition(transition));
+            }
+        })
+    }
+
+    fn control(&self, reason: &str) -> RuntimeError {
+        RuntimeError::Control {
+            node: self.name.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Drops everything of the present incarnation.
+    fn cut(&self) {
+        let mut state = self.state.lock();
+        if let Some(live) = &mut state.live {
+            live.expected.store(true, Ordering::SeqCst);
+            if let Some(runtime) = live.runtime.take() {
+                runtime.shutdown_background();
+            }
+        }
+    }
+
+    fn ended_receiver(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.state
+            .lock()
+            .live
+            .as_ref()
+            .map(|live| live.ended.clone())
+    }
+
+    async fn wait_ended(&self, bound: Duration) -> bool {
+        let Some(mut ended) = self.ended_receiver() else {
+            return true;
+        };
+        tokio::time::timeout(bound, ended.wait_for(Option::is_some))
+            .await
+            .is_ok()
+    }
+}
+
+/// Waits until nothing accepts connections at `address`.
+async fn refused(address: SocketAddr) -> bool {
+    let until = Instant::now() + EFFECT_WITHIN;
+    while Instant::now() < until {
+        match tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            Ok(Err(_)) => return true,
+            Ok(Ok(_)) | Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+    false
+}
+
+impl Node for EmbeddedNode {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn address(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.address.subscribe()
+    }
+
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn ended(&self) -> Option<String> {
+        self.ended_receiver()
+            .and_then(|ended| ended.borrow().clone())
+    }
+
+    fn start(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(async { self.spawn() })
+    }
+
+    fn kill(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        Box::pin(async {
+            let address = *self.address.borrow();
+            if self.ended_receiver().is_none_or(|ended| ended.borrow().is_some()) {
+                return Err(self.control("cannot be killed: it is not running"));
+            }
+            self.cut();
+            if !self.wait_ended(EFFECT_WITHIN).await {
+                return Err(self.control("its tasks live on after their runtime was shut down"));
+            }
+            let Some(address) = address else {
+                return Ok(format!("killed {}: tasks dropped", self.name));
+            };
+            if !refused(address).await {
+                return Err(self.control("its socket still accepts connections"));
+            }
+            Ok(format!(
+                "killed {}: tasks dropped, {address} refuses connections",
+                self.name
+            ))
+        })
+    }
+
+    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        Box::pin(async {
+            Err(RuntimeError::Unsupported {
+                runtime: "embedded",
+                what: "pause",
+            })
+        })
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        Box::pin(async {
+            Err(RuntimeError::Unsupported {
+                runtime: "embedded",
+                what: "resume",
+            })
+        })
+    }
+
+    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(async move {
+            {
+                let state = self.state.lock();
+                if let Some(live) = &state.live {
+                    live.expected.store(true, Ordering::SeqCst);
+                    live.shutdown.cancel();
+                }
+            }
+            let drained = self.wait_ended(grace).await;
+            self.cut();
+            if !drained && !self.wait_ended(EFFECT_WITHIN).await {
+                return Err(self.control("its tasks cannot be ended"));
+            }
+            Ok(())
+        })
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        match self.ended_receiver() {
+            Some(ended) if ended.borrow().is_none() => vec![format!("tasks of {}", self.name)],
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    fn abandon(&self) {
+        self.cut();
+    }
+}

@@ -1,0 +1,158 @@
+//! What nodes write to their logs: every line into a file of the run, and lines of weight on to the watchers.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::emit::Emitter;
+use crate::event::EventKind;
+
+/// Lines of weight handed on per node and second; the file has them all.
+const PER_SECOND: u32 = 5;
+/// Longest line handed on.
+const LONGEST: usize = 1000;
+
+/// The log of one node.
+#[derive(Debug)]
+pub(crate) struct NodeLog {
+    node: String,
+    file: Option<File>,
+    emitter: Emitter,
+    limit: Limit,
+}
+
+impl NodeLog {
+    /// Opens the node's file in `directory`, appending when it was there before.
+    pub(crate) fn open(node: &str, directory: &Path, emitter: Emitter) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(directory.join(format!("{node}.log")))?;
+        Ok(Self {
+            node: node.to_owned(),
+            file: Some(file),
+            emitter,
+            limit: Limit::default(),
+        })
+    }
+
+    /// Takes one line.
+    pub(crate) fn line(&mut self, line: &str) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = writeln!(file, "{line}")
+        {
+            self.file = None;
+            self.emitter
+                .warn(format!("the log of {} cannot be written: {error}", self.node));
+        }
+        if !weighty(line) {
+            return;
+        }
+        match self.limit.admit(Instant::now()) {
+            Admit::No => {}
+            Admit::Yes { suppressed } => {
+                if suppressed > 0 {
+                    self.forward(format!("{suppressed} more lines are in the log file"));
+                }
+                let cut: String = line.chars().take(LONGEST).collect();
+                self.forward(cut);
+            }
+        }
+    }
+
+    fn forward(&self, line: String) {
+        self.emitter.event(EventKind::NodeLog {
+            node: self.node.clone(),
+            line,
+        });
+    }
+}
+
+/// Whether a line is of level WARN or above. JSON lines say so; other programs' lines are judged by their words.
+fn weighty(line: &str) -> bool {
+    if line.starts_with('{')
+        && let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(line)
+        && let Some(level) = fields.get("level").and_then(|level| level.as_str())
+    {
+        return level.eq_ignore_ascii_case("warn")
+            || level.eq_ignore_ascii_case("warning")
+            || level.eq_ignore_ascii_case("error");
+    }
+    ["WARN", "ERROR", "FATAL", "panicked at"]
+        .iter()
+        .any(|word| line.contains(word))
+}
+
+#[derive(Debug, Default)]
+struct Limit {
+    second: Option<Instant>,
+    used: u32,
+    suppressed: u64,
+}
+
+enum Admit {
+    Yes { suppressed: u64 },
+    No,
+}
+
+impl Limit {
+    fn admit(&mut self, now: Instant) -> Admit {
+        if self
+            .second
+            .is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1))
+        {
+            self.second = Some(now);
+            self.used = 0;
+        }
+        if self.used >= PER_SECOND {
+            self.suppressed += 1;
+            return Admit::No;
+        }
+        self.used += 1;
+        Admit::Yes {
+            suppressed: std::mem::take(&mut self.suppressed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::emit::Message;
+
+    #[test]
+    fn weight_is_read_from_json_and_from_words() {
+        assert!(weighty(r#"{"level":"WARN","fields":{"message":"x"}}"#));
+        assert!(!weighty(r#"{"level":"INFO","fields":{"message":"an ERROR in a message"}}"#));
+        assert!(weighty("thread 'main' panicked at src/main.rs:1:1"));
+        assert!(!weighty("listening"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_limited_and_counted_and_the_file_has_it_all() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (emitter, mut rx) = Emitter::new();
+        let mut log = NodeLog::open("gateway-1", dir.path(), emitter).expect("open");
+        for i in 0..100 {
+            log.line(&format!("WARN {i}"));
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        log.line("WARN last");
+        let mut lines = Vec::new();
+        while let Ok(Message::Event(event)) = rx.try_recv() {
+            if let EventKind::NodeLog { line, .. } = event.kind {
+                lines.push(line);
+            }
+        }
+        assert_eq!(
+            lines,
+            ["WARN 0", "WARN 1", "WARN 2", "WARN 3", "WARN 4", "95 more lines are in the log file", "WARN last"]
+        );
+        let file = std::fs::read_to_string(dir.path().join("gateway-1.log")).expect("file");
+        assert_eq!(file.lines().count(), 101);
+    }
+}

@@ -1,0 +1,75 @@
+//! Readiness is a condition that is polled, never a pause; when it is not met, the error says what was last seen.
+
+use std::time::Duration;
+
+use super::{Node, RuntimeError};
+use crate::plan::ReadyPlan;
+
+const POLL: Duration = Duration::from_millis(25);
+const TRY_BOUND: Duration = Duration::from_secs(1);
+
+/// Waits until the node answers as planned, asking it directly and not through a link.
+pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), RuntimeError> {
+    let client = client();
+    let mut seen = "nothing".to_owned();
+    let poll = async {
+        loop {
+            // Nobody waits for the dead.
+            if let Some(how) = node.ended() {
+                return Err(format!("it had ended: {how}"));
+            }
+            match probe(&client, plan, node).await {
+                Ok(status) if status == plan.status => return Ok(()),
+                Ok(status) => seen = format!("status {status}"),
+                Err(what) => seen = what,
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let within = plan.within.get();
+    let failed = match tokio::time::timeout(within, poll).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(ended)) => ended,
+        Err(_) => seen,
+    };
+    Err(RuntimeError::NotReady {
+        node: node.name().to_owned(),
+        within: plan.within.to_string(),
+        wanted: format!("GET {} to answer {}", plan.path, plan.status),
+        seen: failed,
+    })
+}
+
+async fn probe(client: &reqwest::Client, plan: &ReadyPlan, node: &dyn Node) -> Result<u16, String> {
+    let address = *node.address().borrow();
+    let address = address.ok_or("no address yet")?;
+    client
+        .get(format!("http://{address}{}", plan.path))
+        .timeout(TRY_BOUND)
+        .send()
+        .await
+        .map(|answer| answer.status().as_u16())
+        .map_err(|error| describe(&error))
+}
+
+/// A client that goes where it is told: no proxies of the environment, no redirects.
+pub(crate) fn client() -> reqwest::Client {
+    // The builder fails only where no TLS backend can be set up; the default client then says so itself.
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap_or_default()
+}
+
+/// The innermost cause, which is the part a person can use.
+pub(crate) fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
