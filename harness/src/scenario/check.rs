@@ -36,8 +36,11 @@ fn version(document: &Document, cx: &mut Reader) {
     let version = &document.version;
     if version.sound && version.value != 1 {
         cx.report(
-            Diagnostic::error(version.span, format!("version {} is not known", version.value))
-                .help("this harness reads version 1"),
+            Diagnostic::error(
+                version.span,
+                format!("version {} is not known", version.value),
+            )
+            .help("this harness reads version 1"),
         );
     }
 }
@@ -53,27 +56,44 @@ fn names(document: &Document, cx: &mut Reader) {
         }
     }
     let vars = document.vars.iter().map(|(name, _)| name);
-    for name in loads.chain(nodes).chain(captures.iter().copied()).chain(vars) {
+    for name in loads
+        .chain(nodes)
+        .chain(captures.iter().copied())
+        .chain(vars)
+    {
         check_name(&name.value, name.span, cx);
     }
     for name in document.vars.iter().map(|(name, _)| name).chain(captures) {
         if matches!(name.value.as_str(), "uuid" | "random") {
             cx.report(
-                Diagnostic::error(name.span, format!("`$({})` has a meaning of its own", name.value))
-                    .help("choose another name"),
+                Diagnostic::error(
+                    name.span,
+                    format!("`$({})` has a meaning of its own", name.value),
+                )
+                .help("choose another name"),
             );
         }
     }
-    if let Some((name, _)) = document.load.iter().find(|(name, _)| name.value == "breaker") {
+    if let Some((name, _)) = document
+        .load
+        .iter()
+        .find(|(name, _)| name.value == "breaker")
+    {
         cx.report(
-            Diagnostic::error(name.span, "`breaker` has a meaning of its own in expectations")
-                .help("choose another name"),
+            Diagnostic::error(
+                name.span,
+                "`breaker` has a meaning of its own in expectations",
+            )
+            .help("choose another name"),
         );
     }
 }
 
 fn system(system: &System, cx: &mut Reader) {
-    let settings = system.service.as_ref().and_then(|service| service.config.as_ref());
+    let settings = system
+        .service
+        .as_ref()
+        .and_then(|service| service.config.as_ref());
     if let Some(node) = settings.and_then(|settings| settings.node.as_ref()) {
         config::check(node, cx);
     }
@@ -101,16 +121,25 @@ fn environment(program: &Program, cx: &mut Reader) {
 fn one_load(name: &Placed<String>, load: &Load, document: &Document, cx: &mut Reader) {
     match (&load.arrivals, &load.users) {
         (Some(_), Some(users)) => cx.report(
-            Diagnostic::error(users.span, format!("`{}` has both arrivals and users", name.value))
-                .help("make two loads of them"),
+            Diagnostic::error(
+                users.span,
+                format!("`{}` has both arrivals and users", name.value),
+            )
+            .help("make two loads of them"),
         ),
         (None, None) => cx.report(
-            Diagnostic::error(name.span, format!("`{}` has neither arrivals nor users", name.value))
-                .help("add arrivals: { rate: 10/s, for: 30s }"),
+            Diagnostic::error(
+                name.span,
+                format!("`{}` has neither arrivals nor users", name.value),
+            )
+            .help("add arrivals: { rate: 10/s, for: 30s }"),
         ),
         (Some(open), None) => arrivals(open, cx),
         (None, Some(users)) => {
-            let open_ones = document.load.iter().any(|(_, load)| load.arrivals.is_some());
+            let open_ones = document
+                .load
+                .iter()
+                .any(|(_, load)| load.arrivals.is_some());
             if users.r#for.is_none() && !open_ones {
                 cx.report(
                     Diagnostic::error(users.span, "how long do the users stay?")
@@ -130,7 +159,12 @@ fn one_load(name: &Placed<String>, load: &Load, document: &Document, cx: &mut Re
         }
     }
     if let Some(timeout) = &load.timeout {
-        positive(timeout.value.get().is_zero() && timeout.sound, "a timeout", timeout.span, cx);
+        positive(
+            timeout.value.get().is_zero() && timeout.sound,
+            "a timeout",
+            timeout.span,
+            cx,
+        );
     }
     if load.steps.is_empty() {
         cx.report(
@@ -163,7 +197,20 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
             );
         }
         if let Some(length) = &arrivals.r#for {
-            positive(length.sound && length.value.get().is_zero(), "a load", length.span, cx);
+            positive(
+                length.sound && length.value.get().is_zero(),
+                "a load",
+                length.span,
+                cx,
+            );
+        }
+        if let Some(rate) = &arrivals.rate
+            && rate.sound
+            && rate.value.0 <= 0.0
+        {
+            cx.report(
+                Diagnostic::error(rate.span, "nothing ever arrives").help("write 10/s, 30/m"),
+            );
         }
         return;
     }
@@ -175,21 +222,29 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
     }
     let mut rate_known = arrivals.rate.is_some();
     let mut any = false;
-    let mut sound = true;
+    let mut sound = rate_known
+        || arrivals
+            .stages
+            .first()
+            .is_some_and(|first| first.hold.is_none());
     for stage in &arrivals.stages {
         one_stage(stage, rate_known, cx);
         rate_known = true;
         let rates = [
-            stage.ramp.as_ref().map(|ramp| ramp.value.0.max(ramp.value.1)),
+            stage
+                .ramp
+                .as_ref()
+                .map(|ramp| ramp.value.0.max(ramp.value.1)),
             stage.rate.as_ref().map(|rate| rate.value.0),
             arrivals.rate.as_ref().map(|rate| rate.value.0),
         ];
         any |= rates.into_iter().flatten().any(|rate| rate > 0.0);
         sound &= stage.ramp.as_ref().is_none_or(|ramp| ramp.sound);
+        sound &= stage.rate.as_ref().is_none_or(|rate| rate.sound);
     }
     if !any && sound {
         cx.report(
-            Diagnostic::error(arrivals.span, "no stage ever has a rate above zero")
+            Diagnostic::error(arrivals.span, "nothing ever arrives")
                 .help("write { ramp: 0/s..100/s, over: 5s }"),
         );
     }
@@ -198,15 +253,28 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
 fn one_stage(stage: &StageText, rate_known: bool, cx: &mut Reader) {
     let problem = match (&stage.ramp, &stage.over, &stage.hold, &stage.rate) {
         (Some(_), Some(over), None, None) => {
-            positive(over.sound && over.value.get().is_zero(), "a ramp", over.span, cx);
+            positive(
+                over.sound && over.value.get().is_zero(),
+                "a ramp",
+                over.span,
+                cx,
+            );
             return;
         }
         (None, None, Some(hold), rate) => {
-            positive(hold.sound && hold.value.get().is_zero(), "a stage", hold.span, cx);
+            positive(
+                hold.sound && hold.value.get().is_zero(),
+                "a stage",
+                hold.span,
+                cx,
+            );
             if rate.is_some() || rate_known {
                 return;
             }
-            ("at which rate?", "write { rate: 10/s, hold: 30s }, or a ramp before it")
+            (
+                "at which rate?",
+                "write { rate: 10/s, hold: 30s }, or a ramp before it",
+            )
         }
         (Some(_), None, ..) => ("how long does the ramp take?", "add over: 5s"),
         _ => (
@@ -233,8 +301,7 @@ fn one_step(step: &Step, captured: &[&str], cx: &mut Reader) {
                 .help("write get: /path, or post, put, patch, delete, head"),
         ),
         [_, (_, second), ..] => cx.report(
-            Diagnostic::error(second.span, "a step is one request")
-                .help("write one step for each"),
+            Diagnostic::error(second.span, "a step is one request").help("write one step for each"),
         ),
     }
     for (name, _) in step.headers.iter() {
@@ -280,7 +347,8 @@ fn one_step(step: &Step, captured: &[&str], cx: &mut Reader) {
 /// `$`, then names with points before them and indices in brackets.
 fn json_path(path: &Placed<String>, cx: &mut Reader) {
     let sound = path.value.strip_prefix('$').is_some_and(|rest| {
-        rest.is_empty() || (rest.starts_with(['.', '[']) && !rest.ends_with('.') && !rest.contains(".."))
+        rest.is_empty()
+            || (rest.starts_with(['.', '[']) && !rest.ends_with('.') && !rest.contains(".."))
     });
     if path.sound && !sound {
         cx.report(
@@ -338,12 +406,17 @@ fn faults(document: &Document, cx: &mut Reader) {
     for (index, fault) in all.iter().enumerate() {
         let name = &fault.name;
         if name.sound
-            && let Some(earlier) = all[..index].iter().find(|earlier| earlier.name.value == name.value)
+            && let Some(earlier) = all[..index]
+                .iter()
+                .find(|earlier| earlier.name.value == name.value)
         {
             let (line, _) = cx.source.line_column(earlier.name.span.start);
             cx.report(
-                Diagnostic::error(name.span, format!("there are two faults `{}`", name.value.0))
-                    .help(format!("the other is on line {line}")),
+                Diagnostic::error(
+                    name.span,
+                    format!("there are two faults `{}`", name.value.0),
+                )
+                .help(format!("the other is on line {line}")),
             );
         }
         match (&fault.at, &fault.after) {
@@ -379,7 +452,10 @@ fn faults(document: &Document, cx: &mut Reader) {
         let Some(after) = fault.after.as_ref().filter(|after| after.sound) else {
             continue;
         };
-        if !all.iter().any(|other| other.name.value.0 == after.value.fault) {
+        if !all
+            .iter()
+            .any(|other| other.name.value.0 == after.value.fault)
+        {
             cx.report(unknown_fault(&after.value.fault, document, after.span));
         }
         if after.value.moment == Moment::Recovered && document.steady.is_none() {
@@ -408,7 +484,8 @@ fn circles(document: &Document, cx: &mut Reader) {
         let mut path = vec![start];
         // A path longer than the list of faults has met one of them twice.
         while let Some(following) = path.last().and_then(|last| next(last)) {
-            if following == start || path.contains(&following) || path.len() > document.faults.len() {
+            if following == start || path.contains(&following) || path.len() > document.faults.len()
+            {
                 if following == start && !path.iter().any(|name| reported.contains(name)) {
                     let span = fault.after.as_ref().map_or(fault.span, |after| after.span);
                     path.push(start);
@@ -426,7 +503,11 @@ fn circles(document: &Document, cx: &mut Reader) {
 }
 
 fn unknown_fault(name: &str, document: &Document, span: Span) -> Diagnostic {
-    let known: Vec<_> = document.faults.iter().map(|fault| fault.name.value.0.as_str()).collect();
+    let known: Vec<_> = document
+        .faults
+        .iter()
+        .map(|fault| fault.name.value.0.as_str())
+        .collect();
     let problem = Diagnostic::error(span, format!("there is no fault `{name}`"));
     problem.help(match nearest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
@@ -437,7 +518,11 @@ fn unknown_fault(name: &str, document: &Document, span: Span) -> Diagnostic {
 
 fn steady(document: &Document, cx: &mut Reader) {
     let Some(steady) = &document.steady else {
-        if let Some(recover) = document.expect.as_ref().and_then(|expect| expect.recover.as_ref()) {
+        if let Some(recover) = document
+            .expect
+            .as_ref()
+            .and_then(|expect| expect.recover.as_ref())
+        {
             cx.report(
                 Diagnostic::error(recover.span, "nothing says what recovered means")
                     .help("add `steady:`; a fault is recovered from when it holds again"),
@@ -446,11 +531,19 @@ fn steady(document: &Document, cx: &mut Reader) {
         return;
     };
     let window = &steady.window;
-    positive(window.sound && window.value.get().is_zero(), "a window", window.span, cx);
+    positive(
+        window.sound && window.value.get().is_zero(),
+        "a window",
+        window.span,
+        cx,
+    );
     if steady.hold.is_empty() && steady.span != Span::default() {
         cx.report(
-            Diagnostic::error(steady.span, "a steady state that holds nothing is always met")
-                .help("add hold: [ LOAD.success >= 99.9% ]"),
+            Diagnostic::error(
+                steady.span,
+                "a steady state that holds nothing is always met",
+            )
+            .help("add hold: [ LOAD.success >= 99.9% ]"),
         );
     }
     for expectation in steady.hold.iter().filter(|expectation| expectation.sound) {
@@ -458,8 +551,11 @@ fn steady(document: &Document, cx: &mut Reader) {
             Expr::Measure(measure) => {
                 if matches!(measure.limit, Limit::TimesSteady(_)) {
                     cx.report(
-                        Diagnostic::error(expectation.span, "the steady state cannot be its own measure")
-                            .help("write a duration: 250ms"),
+                        Diagnostic::error(
+                            expectation.span,
+                            "the steady state cannot be its own measure",
+                        )
+                        .help("write a duration: 250ms"),
                     );
                 }
                 if measure.over.is_some() {
@@ -481,13 +577,20 @@ fn misplaced_breaker(span: Span) -> Diagnostic {
 
 fn expectations(document: &Document, cx: &mut Reader) {
     let expect = document.expect.as_ref();
-    let always = expect.map(|expect| expect.always.as_slice()).unwrap_or_default();
+    let always = expect
+        .map(|expect| expect.always.as_slice())
+        .unwrap_or_default();
     let during = expect.map(|expect| &expect.during);
     for (fault, each) in during.iter().flat_map(|during| during.iter()) {
-        if !document.faults.iter().any(|known| known.name.value.0 == fault.value) {
+        if !document
+            .faults
+            .iter()
+            .any(|known| known.name.value.0 == fault.value)
+        {
             cx.report(unknown_fault(&fault.value, document, fault.span));
         }
-        each.iter().for_each(|one| of_a_load(one, &document.load, cx));
+        each.iter()
+            .for_each(|one| of_a_load(one, &document.load, cx));
     }
     for one in always.iter().chain(&document.abort) {
         if one.sound && matches!(one.value.expr, Expr::Breaker { .. }) {
@@ -500,7 +603,12 @@ fn expectations(document: &Document, cx: &mut Reader) {
     }
     let against_steady = always
         .iter()
-        .chain(during.iter().flat_map(|during| during.iter()).flat_map(|(_, each)| each))
+        .chain(
+            during
+                .iter()
+                .flat_map(|during| during.iter())
+                .flat_map(|(_, each)| each),
+        )
         .chain(&document.abort)
         .find(|one| {
             matches!(&one.value.expr, Expr::Measure(measure)
@@ -516,7 +624,10 @@ fn expectations(document: &Document, cx: &mut Reader) {
         !expect.always.is_empty()
             || expect.recover.is_some()
             || expect.during.iter().any(|(_, each)| !each.is_empty())
-            || expect.end.as_ref().is_some_and(|end| !end.ledger.is_empty())
+            || expect
+                .end
+                .as_ref()
+                .is_some_and(|end| !end.ledger.is_empty())
     });
     if !promises {
         cx.report(
@@ -555,7 +666,10 @@ fn of_a_load(expectation: &Placed<Expectation>, loads: &Entries<Load>, cx: &mut 
 
 /// A ledger that nothing is entered in would pass every check.
 fn ledger(document: &Document, cx: &mut Reader) {
-    let end = document.expect.as_ref().and_then(|expect| expect.end.as_ref());
+    let end = document
+        .expect
+        .as_ref()
+        .and_then(|expect| expect.end.as_ref());
     let Some(end) = end.filter(|end| !end.ledger.is_empty()) else {
         return;
     };
@@ -571,11 +685,15 @@ fn ledger(document: &Document, cx: &mut Reader) {
         );
     }
     if let Some(read) = &end.read {
-        let results = read.results.iter().flat_map(|results| [&results.items, &results.url, &results.rank]);
+        let results = read
+            .results
+            .iter()
+            .flat_map(|results| [&results.items, &results.url, &results.rank]);
         for path in std::iter::once(&read.state).chain(results) {
             json_path(path, cx);
         }
-        let gets = std::iter::once(&read.get).chain(read.results.iter().map(|results| &results.get));
+        let gets =
+            std::iter::once(&read.get).chain(read.results.iter().map(|results| &results.get));
         for get in gets.filter(|get| get.sound && !get.value.contains("{id}")) {
             cx.report(
                 Diagnostic::error(get.span, "which piece of work is read?")
@@ -588,14 +706,22 @@ fn ledger(document: &Document, cx: &mut Reader) {
 /// Words that are understood and do nothing yet.
 fn without_effect(document: &Document, cx: &mut Reader) {
     for (_, load) in document.load.iter() {
-        if let Some(down) = load.users.as_ref().and_then(|users| users.ramp_down.as_ref()) {
+        if let Some(down) = load
+            .users
+            .as_ref()
+            .and_then(|users| users.ramp_down.as_ref())
+        {
             cx.report(
                 Diagnostic::warning(down.span, "`ramp_down` has no effect yet")
                     .help("users leave together when their time is over"),
             );
         }
     }
-    if let Some(baseline) = document.report.as_ref().and_then(|report| report.baseline.as_ref()) {
+    if let Some(baseline) = document
+        .report
+        .as_ref()
+        .and_then(|report| report.baseline.as_ref())
+    {
         cx.report(
             Diagnostic::warning(baseline.span, "`baseline` has no effect yet")
                 .help("runs are not compared with earlier ones"),

@@ -28,7 +28,10 @@ use read::{Read as _, Reader};
 
 /// Media that the harness can make and upload; `$(fixture.NAME)` is the id it got.
 pub const FIXTURES: &[(&str, &str)] = &[
-    ("talk", "60 s, 720p, a keyframe each second, three planted highlights"),
+    (
+        "talk",
+        "60 s, 720p, a keyframe each second, three planted highlights",
+    ),
     ("short", "8 s, 360p, a keyframe each second: for quick runs"),
 ];
 
@@ -82,6 +85,15 @@ impl Scenario {
             problems: Vec::new(),
             vars: Vec::new(),
         };
+        if !matches!(root.value, node::Value::Map(_)) {
+            cx.wrong_kind(&root, "a mapping", Some("begin with `version: 1`"));
+            let mut problems = Diagnostics::new(source.clone());
+            problems.extend(cx.problems);
+            return Reading {
+                scenario: None,
+                problems,
+            };
+        }
         unsupported::set_aside(&mut root, &mut cx);
         vars::fill_in(&mut root, vars, &mut cx);
         let document = Document::read(&root, &mut cx);

@@ -320,7 +320,11 @@ impl Reader {
             }
         };
         if let Some(open) = text.find("$(") {
-            let name = text[open + 2..].split(')').next().unwrap_or_default().trim();
+            let name = text[open + 2..]
+                .split(')')
+                .next()
+                .unwrap_or_default()
+                .trim();
             let problem = Diagnostic::error(node.span, format!("unknown variable `{name}`"));
             let help = match nearest(name, self.vars.iter().map(String::as_str)) {
                 Some(meant) => format!("did you mean `$({meant})`?"),
@@ -377,7 +381,7 @@ macro_rules! mapping {
     ($(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields)]
+        #[schemars(deny_unknown_fields, transform = $name::describe_required)]
         pub struct $name {
             $( $(#[$field_meta])* pub $field: $type, )*
             /// Where it stands.
@@ -389,6 +393,25 @@ macro_rules! mapping {
             /// The keys it takes.
             pub const KEYS: &'static [&'static str] =
                 &[$( $crate::scenario::read::plain_key(stringify!($field)) ),*];
+
+            /// Those of them that must be there.
+            #[must_use]
+            pub fn required() -> Vec<&'static str> {
+                let keys: &[(&'static str, bool)] = &[$( (
+                    $crate::scenario::read::plain_key(stringify!($field)),
+                    <$type as $crate::scenario::read::Read>::absent().is_none(),
+                ) ),*];
+                keys.iter().filter(|(_, required)| *required).map(|(key, _)| *key).collect()
+            }
+
+            /// schemars takes every list for required; the reader knows better.
+            fn describe_required(schema: &mut schemars::Schema) {
+                schema.remove("required");
+                let required = Self::required();
+                if !required.is_empty() {
+                    schema.insert("required".to_owned(), required.into());
+                }
+            }
         }
 
         impl $crate::scenario::read::Read for $name {
