@@ -425,6 +425,37 @@ async fn a_slow_pool_stretches_the_timeout_instead_of_failing() {
     }
 }
 
+/// Everything that chooses draws from the node's generator, so a run repeats: same answers, same tries, same times.
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
+            let acts = [(60, Act::Kill(1)), (200, Act::Set(2, Mood::Hangs))];
+            let results = bed.load(1000, 2 * MS, BTreeMap::from(acts)).await;
+            let calls: Vec<_> = results
+                .into_iter()
+                .map(|(result, took)| (result.map(|r| (r.instance, r.attempts)), took))
+                .collect();
+            let moves: Vec<_> = bed
+                .log
+                .lock()
+                .iter()
+                .map(|t| (t.name.clone(), t.reason.clone()))
+                .collect();
+            (calls, moves, bed.upstream.metrics())
+        })
+    };
+    let (first, second) = (run(), run());
+    assert_eq!(first.1.len(), 2, "{:?}", first.1);
+    assert_eq!(first, second);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_ten_times_slower_of_three_is_avoided() {
     let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
