@@ -79,6 +79,21 @@ struct Choice<'a> {
     reading: Reading,
     /// Not tried yet by this call.
     fresh: bool,
+    /// Still warming up, and spared this time. A share of the calls by lot, because a mere weight would decide each
+    /// comparison of two against it, and so spare it all of them.
+    spared: bool,
+}
+
+impl Choice<'_> {
+    /// Whether it may be called as a matter of course.
+    fn regular(&self) -> bool {
+        self.reading.admits && self.tier != Tier::GivenUp
+    }
+
+    /// Another instance first, then one the registry hears, then one that is warm.
+    fn rank(&self) -> (bool, Tier, bool) {
+        (!self.fresh, self.tier, self.spared)
+    }
 }
 
 /// A chosen instance and the right to call it.
@@ -112,23 +127,23 @@ impl Pool {
                 let tier = member.tier()?;
                 let reading = member.instance.read(now);
                 let fresh = !tried.contains(&member.instance.name);
+                let spared = reading.warmth < 1.0 && self.rng.unit() >= reading.warmth;
                 Some(Choice {
                     member,
                     tier,
                     reading,
                     fresh,
+                    spared,
                 })
             })
             .collect();
-        // Admitted by its breaker and not given up: another instance first, then the same again.
-        let regular = |choice: &Choice<'_>| choice.reading.admits && choice.tier != Tier::GivenUp;
         while let Some(best) = choices
             .iter()
-            .filter(|c| regular(c))
-            .map(|c| (!c.fresh, c.tier))
+            .filter(|c| c.regular())
+            .map(Choice::rank)
             .min()
         {
-            let index = self.choose(&choices, |c| regular(c) && (!c.fresh, c.tier) == best)?;
+            let index = self.choose(&choices, |c| c.regular() && c.rank() == best)?;
             let instance = &choices[index].member.instance;
             match instance.admit() {
                 Some(ticket) => {
@@ -173,7 +188,7 @@ impl Pool {
                 )| {
                     let candidate = Candidate {
                         name: &member.instance.name,
-                        weight: member.weight() * reading.warmth,
+                        weight: member.weight(),
                         latency: reading.latency,
                         penalty: reading.penalty,
                         in_flight: reading.in_flight,
