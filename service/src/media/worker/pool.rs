@@ -116,6 +116,22 @@ impl WorkerPool {
         Ok(())
     }
 
+    /// Process ids of the workers that wait for work, for whoever wants to see what becomes of them.
+    #[must_use]
+    pub fn idle_workers(&self) -> Vec<u32> {
+        let lanes = [&self.inner.light, &self.inner.heavy];
+        lanes
+            .iter()
+            .flat_map(|lane| {
+                lane.idle
+                    .lock()
+                    .iter()
+                    .filter_map(|w| w.child.id())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     async fn run(
         &self,
         lane: &Arc<Lane>,
