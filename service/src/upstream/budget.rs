@@ -40,7 +40,9 @@ impl Budget {
             slot_ends: now + SLOT,
             deposit,
             cost,
-            reserve: i64::from(config.min_per_second) * window * cost,
+            reserve: i64::from(config.min_per_second)
+                .saturating_mul(window)
+                .saturating_mul(cost),
         }
     }
 
@@ -55,7 +57,8 @@ impl Budget {
         self.roll(now);
         let covered = self.balance() >= self.cost;
         if covered {
-            self.slots[self.slot] -= self.cost;
+            let slot = &mut self.slots[self.slot];
+            *slot = slot.saturating_sub(self.cost);
         }
         covered
     }
@@ -67,7 +70,9 @@ impl Budget {
     }
 
     fn balance(&self) -> i64 {
-        self.slots.iter().sum::<i64>() + self.reserve
+        self.slots
+            .iter()
+            .fold(self.reserve, |sum, slot| sum.saturating_add(*slot))
     }
 
     fn roll(&mut self, now: Instant) {

@@ -22,7 +22,7 @@ use crate::registry::Status;
 use crate::registry::client::Peer;
 
 /// After an outage an instance gets its share back over this time, beginning at a tenth: its caches are cold.
-const SLOW_START: Duration = Duration::from_secs(5);
+pub(super) const SLOW_START: Duration = Duration::from_secs(5);
 
 /// Between probes of an instance whose last call failed.
 const DOUBT_EVERY: Duration = Duration::from_millis(50);
@@ -33,6 +33,8 @@ pub(super) struct Instance {
     pub(super) address: String,
     pub(super) epoch: u64,
     pub(super) client: Client,
+    /// When this gateway first heard of it.
+    pub(super) joined: Instant,
     env: Env,
     probe_timeout: Duration,
     learns: bool,
@@ -114,6 +116,7 @@ impl Instance {
             epoch: peer.epoch,
             // A client of its own: its connections end with this life of the instance.
             client: Client::new(env),
+            joined: now,
             env: env.clone(),
             probe_timeout: config.timeouts.probe.get(),
             learns: config.breaker.enabled,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::breaker::Ticket;
 use super::config::UpstreamConfig;
-use super::instance::{Instance, InstanceView, Reading};
+use super::instance::{Instance, InstanceView, Reading, SLOW_START};
 use super::pick::{Candidate, Turns, choose, median};
 use crate::env::{Env, SharedRng};
 use crate::registry::client::{Discovery, Peer};
@@ -254,6 +254,11 @@ impl Pool {
         if old.generation == Some(peers.generation) {
             return old; // Another call was faster.
         }
+        // Whoever joins a pool that works starts slowly. One that is new as a whole has nobody to spare it.
+        let settled = old
+            .members
+            .iter()
+            .any(|m| m.instance.joined.elapsed() >= SLOW_START);
         let known = |peer: &Peer| old.members.iter().find(|m| m.instance.name == peer.name);
         let members: Vec<Member> = peers
             .peers
@@ -261,8 +266,7 @@ impl Pool {
             .map(|peer| {
                 let instance = match known(peer) {
                     Some(member) if member.instance.is(peer) => Arc::clone(&member.instance),
-                    // Whoever joins others starts slowly; a pool that is new as a whole has nobody to spare it.
-                    _ => Instance::new(&self.env, &self.config, peer, !old.members.is_empty()),
+                    _ => Instance::new(&self.env, &self.config, peer, settled),
                 };
                 Member {
                     instance,

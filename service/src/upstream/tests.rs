@@ -426,6 +426,37 @@ async fn a_slow_pool_stretches_the_timeout_instead_of_failing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_ten_times_slower_of_three_is_avoided() {
+    let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
+    bed.load(300, 2 * MS, BTreeMap::new()).await;
+    bed.servers[1].slow_down(30 * MS);
+    let results = bed.load(1000, 2 * MS, BTreeMap::new()).await;
+    assert_eq!(failures(&results), Vec::<String>::new());
+    let mut took: Vec<_> = results.iter().map(|(_, took)| *took).collect();
+    took.sort();
+    // A healthy call takes 3 ms; one of the first to find out takes 30.
+    assert!(
+        took[990] < 5 * MS && took[999] < 40 * MS,
+        "{:?}, {:?}",
+        took[990],
+        took[999]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_starts_one_after_the_other_shares_at_once() {
+    let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
+    let all = bed.discovery.peers().peers.clone();
+    for known in 1..=3 {
+        bed.discovery.replace(all[..known].to_vec());
+        bed.load(1, 20 * MS, BTreeMap::new()).await;
+    }
+    bed.load(300, 2 * MS, BTreeMap::new()).await;
+    let hits: Vec<_> = bed.servers.iter().map(Server::hits).collect();
+    assert!(hits.iter().all(|hits| *hits > 60), "{hits:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_is_in_flight_to_its_end() {
     let bed = Bed::memory(1, UpstreamConfig::default()).await;
     let reply = bed
