@@ -40,7 +40,13 @@ fn recipe(rng: &SharedRng) -> Recipe {
     let mut highlights = Vec::new();
     let mut at = 0.0;
     let calm = |from: f64, to: f64, scenes: &mut Vec<Scene>| {
-        let shade = 0x30 + 0x10 * rng.below(4) + if scenes.len() % 4 == 0 { 0x60 } else { 0 };
+        let shade = 0x30
+            + 0x10 * rng.below(4)
+            + if scenes.len().is_multiple_of(4) {
+                0x60
+            } else {
+                0
+            };
         scenes.push(Scene {
             from,
             to,
