@@ -242,10 +242,7 @@ impl Fields {
         match value {
             Some(value) if self.errors.is_empty() => Ok(value),
             _ => {
-                let code = match self.code {
-                    Some(code) => code,
-                    None => "invalid_request",
-                };
+                let code = self.code.unwrap_or("invalid_request");
                 let status = match code {
                     "unknown_field" => StatusCode::BAD_REQUEST,
                     _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -407,7 +404,7 @@ mod tests {
                 (problem.status, problem.code.as_str()),
                 (422, "unsupported_source")
             );
-            assert!(problem.hint.unwrap().contains("/api/v1/upload"));
+            assert!(problem.hint.as_deref().unwrap().contains("/api/v1/upload"));
             assert_eq!(problem.errors.len(), 1);
         }
     }

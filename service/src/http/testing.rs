@@ -97,7 +97,7 @@ pub(crate) fn node(name: &str, net: SharedNet, seed: u64) -> (Env, Log) {
         clock: WallClock::system(),
         rng: SharedRng::seeded(seed),
         store: Arc::new(MemoryStore::default()),
-        blobs: Arc::new(MemoryBlobs::new().expect("a temporary folder")),
+        blobs: Arc::new(MemoryBlobs::default()),
         media: Arc::new(NoMedia),
         notices,
         shutdown: CancellationToken::new(),

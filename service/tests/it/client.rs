@@ -1,6 +1,5 @@
 //! A plain HTTP client and waits on conditions.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -231,10 +230,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Polls until `check` gives a value; says what it last saw when it never does.
-pub(crate) async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let started = tokio::time::Instant::now();
     loop {
         match check().await {
