@@ -36,8 +36,10 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
         && document.system.service.is_none()
     {
         problems.push(
-            Diagnostic::general(format!("`$(fixture.{fixture})` needs the clip service to upload it to"))
-                .help("add `service: {}` under `system:`, or leave the fixture out"),
+            Diagnostic::general(format!(
+                "`$(fixture.{fixture})` needs the clip service to upload it to"
+            ))
+            .help("add `service: {}` under `system:`, or leave the fixture out"),
         );
     }
     let system = system::expand(&document.system, runtime, fixtures, &mut problems);
@@ -52,13 +54,20 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
     let mut plan = Plan {
         name: document.name.value.0.clone(),
         about: document.about.as_ref().map(|about| about.value.clone()),
-        tags: document.tags.iter().map(|tag| tag.value.0.clone()).collect(),
+        tags: document
+            .tags
+            .iter()
+            .map(|tag| tag.value.0.clone())
+            .collect(),
         file: match scenario.from_file {
             true => scenario.source.name.clone(),
             false => String::new(),
         },
         seed,
-        limit: document.limit.as_ref().map_or(DEFAULT_LIMIT, |limit| limit.value),
+        limit: document
+            .limit
+            .as_ref()
+            .map_or(DEFAULT_LIMIT, |limit| limit.value),
         system,
         load: load::resolve(&document.load, scale),
         steady: document.steady.as_ref().map(|steady| SteadyPlan {
@@ -68,16 +77,19 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
         faults,
         expect: ExpectPlan {
             end,
-            ..document.expect.as_ref().map_or_else(ExpectPlan::default, |expect| ExpectPlan {
-                always: expectations(&expect.always),
-                during: expect
-                    .during
-                    .iter()
-                    .map(|(fault, each)| (fault.value.clone(), expectations(each)))
-                    .collect(),
-                recover: expect.recover.as_ref().map(|recover| recover.within.value),
-                end: EndPlan::default(),
-            })
+            ..document
+                .expect
+                .as_ref()
+                .map_or_else(ExpectPlan::default, |expect| ExpectPlan {
+                    always: expectations(&expect.always),
+                    during: expect
+                        .during
+                        .iter()
+                        .map(|(fault, each)| (fault.value.clone(), expectations(each)))
+                        .collect(),
+                    recover: expect.recover.as_ref().map(|recover| recover.within.value),
+                    end: EndPlan::default(),
+                })
         },
         abort: expectations(&document.abort),
         formats: formats(document),
@@ -120,7 +132,11 @@ fn plan_fault(
     let kind = fault.inject.value.kind();
     if fault.inject.sound && !kind.runtimes.contains(&system.runtime) {
         let runtime = runtime_word(system.runtime);
-        let able: Vec<_> = kind.runtimes.iter().map(|able| format!("`{}`", runtime_word(*able))).collect();
+        let able: Vec<_> = kind
+            .runtimes
+            .iter()
+            .map(|able| format!("`{}`", runtime_word(*able)))
+            .collect();
         problems.push(
             Diagnostic::error(
                 fault.inject.span,
@@ -162,7 +178,11 @@ fn plan_fault(
             Inject::Down => FaultSpec::Down,
             Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
                 add: latency.add.value,
-                jitter: latency.jitter.as_ref().map(|jitter| jitter.value).unwrap_or_default(),
+                jitter: latency
+                    .jitter
+                    .as_ref()
+                    .map(|jitter| jitter.value)
+                    .unwrap_or_default(),
                 share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
                 way: latency.way.as_ref().map_or(Way::default(), |way| way.value),
             }),
@@ -192,18 +212,24 @@ fn check_breakers(document: &Document, system: &SystemPlan, problems: &mut Vec<D
             && !names.contains(&instance.as_str())
         {
             problems.push(
-                Diagnostic::error(expectation.span, format!("the system has no node `{instance}`"))
-                    .help(match nearest(instance, names.iter().copied()) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => format!("it has {}", target::some_of(&names)),
-                    }),
+                Diagnostic::error(
+                    expectation.span,
+                    format!("the system has no node `{instance}`"),
+                )
+                .help(match nearest(instance, names.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("it has {}", target::some_of(&names)),
+                }),
             );
         }
     }
 }
 
 fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
-    let end = document.expect.as_ref().and_then(|expect| expect.end.as_ref());
+    let end = document
+        .expect
+        .as_ref()
+        .and_then(|expect| expect.end.as_ref());
     let submits = document
         .load
         .iter()
@@ -218,8 +244,9 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
         && read.is_none()
     {
         problems.push(
-            Diagnostic::error(end.span, "how is the state of accepted work read back?")
-                .help("add `read: { get: /jobs/{id}, state: $.state, done: [done], failed: [failed] }`"),
+            Diagnostic::error(end.span, "how is the state of accepted work read back?").help(
+                "add `read: { get: /jobs/{id}, state: $.state, done: [done], failed: [failed] }`",
+            ),
         );
     }
     EndPlan {
@@ -302,11 +329,14 @@ fn check_times(
         && limit.value < plan.estimate
     {
         problems.push(
-            Diagnostic::error(limit.span, format!("the run takes longer than {}", limit.value))
-                .help(format!(
-                    "load and faults take {}; start-up and drain come on top",
-                    plan.estimate
-                )),
+            Diagnostic::error(
+                limit.span,
+                format!("the run takes longer than {}", limit.value),
+            )
+            .help(format!(
+                "load and faults take {}; start-up and drain come on top",
+                plan.estimate
+            )),
         );
     }
 }

@@ -15,7 +15,12 @@ pub(super) fn resolve(loads: &Entries<Load>, scale: f64) -> Vec<LoadPlan> {
     let longest_open = loads
         .iter()
         .filter_map(|(_, load)| load.arrivals.as_ref())
-        .map(|arrivals| stages(arrivals, scale).iter().map(|stage| stage.length.get()).sum())
+        .map(|arrivals| {
+            stages(arrivals, scale)
+                .iter()
+                .map(|stage| stage.length.get())
+                .sum()
+        })
         .max()
         .map(HumanDuration);
     loads
@@ -39,7 +44,9 @@ fn or<T: Copy>(given: &Option<Placed<T>>, default: T) -> T {
 fn open(arrivals: Option<&Arrivals>, scale: f64) -> LoadModel {
     LoadModel::Arrivals {
         shape: arrivals.map_or(Shape::Even, |arrivals| or(&arrivals.shape, Shape::Even)),
-        stages: arrivals.map(|arrivals| stages(arrivals, scale)).unwrap_or_default(),
+        stages: arrivals
+            .map(|arrivals| stages(arrivals, scale))
+            .unwrap_or_default(),
         max_in_flight: arrivals
             .and_then(|arrivals| arrivals.max_in_flight.as_ref())
             .map_or(DEFAULT_IN_FLIGHT, |count| count.value.get()),
@@ -47,7 +54,10 @@ fn open(arrivals: Option<&Arrivals>, scale: f64) -> LoadModel {
 }
 
 fn stages(arrivals: &Arrivals, scale: f64) -> Vec<Stage> {
-    let mut reached = arrivals.rate.as_ref().map_or(0.0, |rate| rate.value.0 * scale);
+    let mut reached = arrivals
+        .rate
+        .as_ref()
+        .map_or(0.0, |rate| rate.value.0 * scale);
     if arrivals.stages.is_empty() {
         return vec![Stage {
             from: reached,
@@ -77,7 +87,10 @@ fn stages(arrivals: &Arrivals, scale: f64) -> Vec<Stage> {
 }
 
 fn closed(users: &Users, longest_open: Option<HumanDuration>, scale: f64) -> LoadModel {
-    let think = users.think.as_ref().map(|think| (think.value.0, think.value.1));
+    let think = users
+        .think
+        .as_ref()
+        .map(|think| (think.value.0, think.value.1));
     LoadModel::Users {
         count: ((users.count.value.get() as f64 * scale).round() as usize).max(1),
         think: think.unwrap_or_default(),
@@ -87,9 +100,11 @@ fn closed(users: &Users, longest_open: Option<HumanDuration>, scale: f64) -> Loa
 }
 
 fn step(step: &Step) -> StepPlan {
-    let (method, path) = step.request().map_or_else(Default::default, |(method, path)| {
-        (method.to_owned(), path.value.0.clone())
-    });
+    let (method, path) = step
+        .request()
+        .map_or_else(Default::default, |(method, path)| {
+            (method.to_owned(), path.value.0.clone())
+        });
     StepPlan {
         method,
         path,
@@ -99,14 +114,17 @@ fn step(step: &Step) -> StepPlan {
             .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
             .collect(),
         json: step.json.as_ref().map(|json| json.value.0.clone()),
-        expect: step.expect.as_ref().map_or_else(StepExpect::default, |expect| StepExpect {
-            status: expect
-                .status
-                .as_ref()
-                .map(|status| status.value.0.clone())
-                .unwrap_or_default(),
-            content_type: expect.r#type.as_ref().map(|kind| kind.value.clone()),
-        }),
+        expect: step
+            .expect
+            .as_ref()
+            .map_or_else(StepExpect::default, |expect| StepExpect {
+                status: expect
+                    .status
+                    .as_ref()
+                    .map(|status| status.value.0.clone())
+                    .unwrap_or_default(),
+                content_type: expect.r#type.as_ref().map(|kind| kind.value.clone()),
+            }),
         capture: step
             .capture
             .iter()

@@ -4,9 +4,7 @@ use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 
 use super::target::some_of;
-use super::{
-    LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset,
-};
+use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Program, System};
 use crate::scenario::read::{Entries, Placed};
@@ -40,7 +38,11 @@ pub(super) fn expand(
         };
         let gateways = count(&service.gateways, problems);
         let processors = count(&service.processors, problems);
-        let config = match service.config.as_ref().and_then(|config| config.node.as_ref()) {
+        let config = match service
+            .config
+            .as_ref()
+            .and_then(|config| config.node.as_ref())
+        {
             Some(node) => match node.to_json() {
                 serde_json::Value::Object(config) => config,
                 _ => serde_json::Map::new(),
@@ -61,8 +63,11 @@ pub(super) fn expand(
         }
         if nodes.iter().any(|node: &NodePlan| node.name == name.value) {
             problems.push(
-                Diagnostic::error(name.span, format!("the service has a node `{}`", name.value))
-                    .help("give the program another name"),
+                Diagnostic::error(
+                    name.span,
+                    format!("the service has a node `{}`", name.value),
+                )
+                .help("give the program another name"),
             );
             continue;
         }
@@ -140,12 +145,14 @@ fn entry_node(
 
 fn unknown_node(name: &Placed<String>, known: &[String]) -> Diagnostic {
     let known: Vec<_> = known.iter().map(String::as_str).collect();
-    Diagnostic::error(name.span, format!("the system has no node `{}`", name.value)).help(
-        match nearest(&name.value, known.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("it has {}", some_of(&known)),
-        },
+    Diagnostic::error(
+        name.span,
+        format!("the system has no node `{}`", name.value),
     )
+    .help(match nearest(&name.value, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("it has {}", some_of(&known)),
+    })
 }
 
 /// Programs by name, with the names of their replicas.

@@ -76,17 +76,17 @@ pub(super) fn resolve_either(
     last
 }
 
-fn unhittable(
-    pattern: &str,
-    kind: &FaultKind,
-    wanted: &[&str],
-    others: &[&str],
-) -> Unhittable {
+fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str]) -> Unhittable {
     let aim = kind.aim.word();
     if let Some(other) = others.iter().find(|name| matches(pattern, name)) {
         let (is, example) = match kind.aim {
             Aim::Node => ("link", wanted.first()),
-            Aim::Link => ("node", wanted.iter().find(|link| link.ends_with(&format!("->{other}")))),
+            Aim::Link => (
+                "node",
+                wanted
+                    .iter()
+                    .find(|link| link.ends_with(&format!("->{other}"))),
+            ),
         };
         return Unhittable {
             message: format!("`{}` needs a {aim}, and `{pattern}` is a {is}", kind.name),

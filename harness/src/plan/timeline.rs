@@ -60,7 +60,12 @@ impl Timeline {
         Self {
             steady,
             faults: faults.into_iter().map(Option::unwrap_or_default).collect(),
-            load_end: plan.load.iter().map(super::LoadPlan::length).max().unwrap_or_default(),
+            load_end: plan
+                .load
+                .iter()
+                .map(super::LoadPlan::length)
+                .max()
+                .unwrap_or_default(),
             settle: plan.expect.end.settle.get(),
         }
     }
@@ -77,7 +82,12 @@ impl Timeline {
 
 /// A load that still rises can be steady; where the first fault leaves time, the window is expected after the rise.
 fn steady_from(plan: &Plan, window: Duration) -> Duration {
-    let risen = plan.load.iter().map(super::LoadPlan::rise).max().unwrap_or_default();
+    let risen = plan
+        .load
+        .iter()
+        .map(super::LoadPlan::rise)
+        .max()
+        .unwrap_or_default();
     let first = plan.faults.iter().filter_map(|fault| match &fault.start {
         StartPlan::At(at) => Some(at.get()),
         StartPlan::After { .. } => None,

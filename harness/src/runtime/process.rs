@@ -390,9 +390,10 @@ impl Node for ProcessNode {
                 killpg(Pid::from_raw(live.pgid), Signal::SIGCONT).ok();
                 kill(Pid::from_raw(live.pgid), Signal::SIGTERM).ok();
                 if self.wait_ended(&live, grace).await.is_none() {
-                    self.around
-                        .emitter
-                        .warn(format!("{} did not end within {grace:?} of SIGTERM", self.name));
+                    self.around.emitter.warn(format!(
+                        "{} did not end within {grace:?} of SIGTERM",
+                        self.name
+                    ));
                     journal::kill_group(live.pgid);
                     if self.wait_ended(&live, EFFECT_WITHIN).await.is_none() {
                         return Err(self.control(format!("pid {} cannot be ended", live.pid)));
@@ -536,10 +537,7 @@ mod tests {
 
     #[test]
     fn links_are_filled_in_and_unknown_ones_named() {
-        let links = BTreeMap::from([(
-            "a->b".to_owned(),
-            "127.0.0.1:9".parse().expect("address"),
-        )]);
+        let links = BTreeMap::from([("a->b".to_owned(), "127.0.0.1:9".parse().expect("address"))]);
         assert_eq!(
             fill_links("http://$(link.a->b)/x and $(link.a->b)", &links).expect("filled"),
             "http://127.0.0.1:9/x and 127.0.0.1:9"
@@ -547,7 +545,10 @@ mod tests {
         let error = fill_links("$(link.a->c)", &links).expect_err("unknown");
         assert!(error.contains("a->c"), "{error}");
         assert!(fill_links("$(link.a", &links).is_err());
-        assert_eq!(fill_links("plain $(x)", &links).expect("filled"), "plain $(x)");
+        assert_eq!(
+            fill_links("plain $(x)", &links).expect("filled"),
+            "plain $(x)"
+        );
     }
 
     #[tokio::test]

@@ -201,11 +201,7 @@ impl Diagnostics {
             "", self.source.name
         )?;
         let window = Window::around(line, span.start - line_start, span.end - line_start);
-        writeln!(
-            out,
-            " {frame}{line_number} │{frame:#} {}",
-            window.text
-        )?;
+        writeln!(out, " {frame}{line_number} │{frame:#} {}", window.text)?;
         writeln!(
             out,
             " {:gutter$}{frame}│{frame:#} {}{strong}{}{strong:#}{}{}",

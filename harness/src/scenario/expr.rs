@@ -156,7 +156,11 @@ impl fmt::Display for Expr {
 
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{} {} {}", self.load, self.metric, self.cmp, self.limit)?;
+        write!(
+            f,
+            "{}.{} {} {}",
+            self.load, self.metric, self.cmp, self.limit
+        )?;
         match self.over {
             Some(window) => write!(f, " over {window}"),
             None => Ok(()),

@@ -146,9 +146,8 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
                 Form::Word(inject) => Some(inject.clone()),
                 Form::Settings { keys, .. } => {
                     cx.report(
-                        Diagnostic::error(node.span, format!("`{word}` needs settings")).help(
-                            format!("write {{ {word}: {{ {}: … }} }}", keys[0]),
-                        ),
+                        Diagnostic::error(node.span, format!("`{word}` needs settings"))
+                            .help(format!("write {{ {word}: {{ {}: … }} }}", keys[0])),
                     );
                     None
                 }

@@ -28,7 +28,10 @@ use read::{Read as _, Reader};
 
 /// Media that the harness can make and upload; `$(fixture.NAME)` is the id it got.
 pub const FIXTURES: &[(&str, &str)] = &[
-    ("talk", "60 s, 720p, a keyframe each second, three planted highlights"),
+    (
+        "talk",
+        "60 s, 720p, a keyframe each second, three planted highlights",
+    ),
     ("short", "8 s, 360p, a keyframe each second: for quick runs"),
 ];
 

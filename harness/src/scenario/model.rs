@@ -345,9 +345,7 @@ pub enum RuntimeKind {
 }
 
 /// How arrivals are spaced.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// Evenly.
@@ -370,9 +368,7 @@ pub enum Moment {
 }
 
 /// Direction on a link, named from the caller's side.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
     /// Answers: from the node back to the caller.
@@ -411,7 +407,6 @@ pub enum Format {
     /// `summary.md`.
     Markdown,
 }
-
 
 /// The word that enters work in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

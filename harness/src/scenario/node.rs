@@ -111,8 +111,9 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Node, Diagnostics> {
     match serde_saphyr::from_str_with_options::<Option<Spanned<Raw>>>(&source.text, options) {
         Ok(Some(raw)) => Ok(place(raw, &source.text)),
         Ok(None) => failed(
-            Diagnostic::general(format!("{} is empty", source.name))
-                .help("start with `version: 1`, or let `clip-harness new NAME` write a first scenario"),
+            Diagnostic::general(format!("{} is empty", source.name)).help(
+                "start with `version: 1`, or let `clip-harness new NAME` write a first scenario",
+            ),
         ),
         Err(error) => {
             let error = error.without_snippet();
@@ -152,7 +153,10 @@ fn byte_of(source: &Source, place: &serde_saphyr::Location) -> Option<usize> {
 }
 
 fn one_character(source: &Source, start: usize) -> Span {
-    let len = source.text[start..].chars().next().map_or(0, char::len_utf8);
+    let len = source.text[start..]
+        .chars()
+        .next()
+        .map_or(0, char::len_utf8);
     Span::new(start..start + len)
 }
 
@@ -287,6 +291,10 @@ fn scalar_end(text: &str, start: usize, place: &serde_saphyr::Location, key: boo
         return start;
     };
     let slice = slice.lines().next().unwrap_or_default().trim_end();
-    let slice = if key { slice.trim_end_matches(':').trim_end() } else { slice };
+    let slice = if key {
+        slice.trim_end_matches(':').trim_end()
+    } else {
+        slice
+    };
     start + slice.len()
 }

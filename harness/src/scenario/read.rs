@@ -331,7 +331,11 @@ impl Reader {
             }
         };
         if let Some(open) = text.find("$(") {
-            let name = text[open + 2..].split(')').next().unwrap_or_default().trim();
+            let name = text[open + 2..]
+                .split(')')
+                .next()
+                .unwrap_or_default()
+                .trim();
             let problem = Diagnostic::error(node.span, format!("unknown variable `{name}`"));
             let help = match nearest(name, self.vars.iter().map(String::as_str)) {
                 Some(meant) => format!("did you mean `$({meant})`?"),

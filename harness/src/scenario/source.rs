@@ -102,7 +102,9 @@ impl Source {
     #[must_use]
     pub fn line(&self, byte: usize) -> (&str, usize) {
         let byte = self.floor(byte);
-        let start = self.text[..byte].rfind('\n').map_or(0, |newline| newline + 1);
+        let start = self.text[..byte]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
         let end = self.text[start..]
             .find('\n')
             .map_or(self.text.len(), |newline| start + newline);

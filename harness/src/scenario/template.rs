@@ -291,7 +291,10 @@ mod tests {
         for (text, filled) in [
             ("", ""),
             ("no calls, $ and ( )", "no calls, $ and ( )"),
-            ("/v/$(fixture.talk)/f?at=$(random 0..59)s", "/v/v-9/f?at=59s"),
+            (
+                "/v/$(fixture.talk)/f?at=$(random 0..59)s",
+                "/v/v-9/f?at=59s",
+            ),
             ("$( random 0.0 .. 59.95 )", "59.95"),
             ("$(random -2..-1)", "-1"),
             ("$(uuid)$(job)", "u-1j-3"),
@@ -312,7 +315,13 @@ mod tests {
             render("$(link.db)", &mut Fixed),
             Err(TemplateError::Unknown("link.db".into()))
         );
-        for range in ["random", "random 5", "random 9..1", "random a..b", "random 1e3..2e3"] {
+        for range in [
+            "random",
+            "random 5",
+            "random 9..1",
+            "random a..b",
+            "random 1e3..2e3",
+        ] {
             assert_eq!(
                 Template::parse(&format!("$({range})")),
                 Err(TemplateError::NotARange(range.into()))

@@ -7,7 +7,13 @@ use super::read::Reader;
 /// Reports and removes what is not supported yet.
 pub(crate) fn set_aside(root: &mut Node, cx: &mut Reader) {
     if let Some(system) = child(root, "system") {
-        refuse(system, "stubs", "stub servers", "start the real thing under `nodes:`", cx);
+        refuse(
+            system,
+            "stubs",
+            "stub servers",
+            "start the real thing under `nodes:`",
+            cx,
+        );
         if let Some(nodes) = child(system, "nodes")
             && let Value::Map(entries) = &mut nodes.value
         {
@@ -47,8 +53,11 @@ fn refuse(node: &mut Node, key: &str, what: &str, help: &str, cx: &mut Reader) {
             return true;
         }
         cx.report(
-            Diagnostic::error(written.span, format!("`{key}`: {what} is not supported yet"))
-                .help(help),
+            Diagnostic::error(
+                written.span,
+                format!("`{key}`: {what} is not supported yet"),
+            )
+            .help(help),
         );
         false
     });

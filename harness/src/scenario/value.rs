@@ -473,36 +473,107 @@ macro_rules! words {
     };
 }
 
-words!(Shape, "Shape", "a shape", [
-    ("even", "Evenly spaced.", Shape::Even),
-    ("poisson", "At random, as independent users arrive.", Shape::Poisson),
-]);
-words!(Way, "Way", "a way", [
-    ("downstream", "Answers: from the node back to the caller.", Way::Downstream),
-    ("upstream", "Requests: from the caller to the node.", Way::Upstream),
-    ("both", "Both.", Way::Both),
-]);
-words!(Format, "Format", "a report format", [
-    ("html", "report.html: one self-contained page with charts.", Format::Html),
-    ("json", "report.json: the verdict for programs.", Format::Json),
-    ("junit", "junit.xml: for CI.", Format::Junit),
-    ("markdown", "summary.md: for pull requests and job summaries.", Format::Markdown),
-]);
-words!(LedgerCheck, "LedgerCheck", "a ledger check", [
-    ("no_lost", "Nothing that was accepted is unknown to the system.", LedgerCheck::NoLost),
-    ("no_duplicate", "Nothing was done twice.", LedgerCheck::NoDuplicate),
-    ("all_terminal", "Everything accepted has finished, and none of it failed.", LedgerCheck::AllTerminal),
-    ("all_playable", "Every result can be decoded.", LedgerCheck::AllPlayable),
-]);
+words!(
+    Shape,
+    "Shape",
+    "a shape",
+    [
+        ("even", "Evenly spaced.", Shape::Even),
+        (
+            "poisson",
+            "At random, as independent users arrive.",
+            Shape::Poisson
+        ),
+    ]
+);
+words!(
+    Way,
+    "Way",
+    "a way",
+    [
+        (
+            "downstream",
+            "Answers: from the node back to the caller.",
+            Way::Downstream
+        ),
+        (
+            "upstream",
+            "Requests: from the caller to the node.",
+            Way::Upstream
+        ),
+        ("both", "Both.", Way::Both),
+    ]
+);
+words!(
+    Format,
+    "Format",
+    "a report format",
+    [
+        (
+            "html",
+            "report.html: one self-contained page with charts.",
+            Format::Html
+        ),
+        (
+            "json",
+            "report.json: the verdict for programs.",
+            Format::Json
+        ),
+        ("junit", "junit.xml: for CI.", Format::Junit),
+        (
+            "markdown",
+            "summary.md: for pull requests and job summaries.",
+            Format::Markdown
+        ),
+    ]
+);
+words!(
+    LedgerCheck,
+    "LedgerCheck",
+    "a ledger check",
+    [
+        (
+            "no_lost",
+            "Nothing that was accepted is unknown to the system.",
+            LedgerCheck::NoLost
+        ),
+        (
+            "no_duplicate",
+            "Nothing was done twice.",
+            LedgerCheck::NoDuplicate
+        ),
+        (
+            "all_terminal",
+            "Everything accepted has finished, and none of it failed.",
+            LedgerCheck::AllTerminal
+        ),
+        (
+            "all_playable",
+            "Every result can be decoded.",
+            LedgerCheck::AllPlayable
+        ),
+    ]
+);
 
-words!(LedgerWord, "LedgerWord", "a ledger word", [
-    ("accepted", "The first capture is accepted work.", LedgerWord::Accepted),
-]);
+words!(
+    LedgerWord,
+    "LedgerWord",
+    "a ledger word",
+    [(
+        "accepted",
+        "The first capture is accepted work.",
+        LedgerWord::Accepted
+    ),]
+);
 
 impl Words for RuntimeKind {
     const WHAT: &'static str = "a runtime";
     const ALL: &'static [(&'static str, &'static str, Self)] = &[
-        ("embedded", "Tasks of the harness's own process.", RuntimeKind::Embedded),
+        (
+            "embedded",
+            "Tasks of the harness's own process.",
+            RuntimeKind::Embedded,
+        ),
         ("process", "Child processes.", RuntimeKind::Process),
     ];
 }

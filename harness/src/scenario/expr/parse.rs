@@ -9,9 +9,21 @@ use crate::scenario::diagnostic::nearest;
 
 /// What can be measured on a load, with its meaning.
 pub const METRICS: &[(&str, &str, Metric)] = &[
-    ("success", "ok / offered; unsent, timed out and unknown count as not ok", Metric::Success),
-    ("p50", "median response time, from the intended start", Metric::Quantile(0.5)),
-    ("p90", "90 % of responses are at least this fast", Metric::Quantile(0.9)),
+    (
+        "success",
+        "ok / offered; unsent, timed out and unknown count as not ok",
+        Metric::Success,
+    ),
+    (
+        "p50",
+        "median response time, from the intended start",
+        Metric::Quantile(0.5),
+    ),
+    (
+        "p90",
+        "90 % of responses are at least this fast",
+        Metric::Quantile(0.9),
+    ),
     ("p95", "95 %", Metric::Quantile(0.95)),
     ("p99", "99 %", Metric::Quantile(0.99)),
     ("p99.9", "99.9 %", Metric::Quantile(0.999)),
@@ -150,7 +162,9 @@ impl Scan {
         let over = match self.rest_word().is_empty() {
             true => None,
             false if self.name() == "over" => Some(self.duration(|window| {
-                (!window.get().is_zero()).then_some(()).ok_or("a window has a length: over 5s")
+                (!window.get().is_zero())
+                    .then_some(())
+                    .ok_or("a window has a length: over 5s")
             })?),
             false => {
                 self.at = start;
@@ -258,7 +272,11 @@ impl Scan {
             Ok(factor) if is_decimal(number) && factor > 0.0 && factor.is_finite() => {
                 Ok(Limit::TimesSteady(factor))
             }
-            _ => Err(self.error(place, &format!("`{number}` is not a factor"), "write 2x steady")),
+            _ => Err(self.error(
+                place,
+                &format!("`{number}` is not a factor"),
+                "write 2x steady",
+            )),
         }
     }
 
@@ -432,7 +450,12 @@ mod tests {
         };
         assert_eq!(
             parsed("frames.success>=99.9 %"),
-            measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(99.9 / 100.0), None)
+            measure(
+                Metric::Success,
+                Cmp::AtLeast,
+                Limit::Ratio(99.9 / 100.0),
+                None
+            )
         );
         assert_eq!(
             parsed(" frames.p99.9  <= 2x steady  over 5s "),
@@ -471,18 +494,42 @@ mod tests {
             ("frames.p99 == 1s", 11, "a comparison is expected here"),
             ("frames.p99 <= 99%", 14, "`99%` is not a duration"),
             ("frames.p99 <=", 13, "a limit is expected here"),
-            ("frames.success >= 101%", 18, "`101%` is not a percentage from 0% to 100%"),
-            ("frames.success >= 2x steady", 18, "success is compared with a percentage"),
+            (
+                "frames.success >= 101%",
+                18,
+                "`101%` is not a percentage from 0% to 100%",
+            ),
+            (
+                "frames.success >= 2x steady",
+                18,
+                "success is compared with a percentage",
+            ),
             ("frames.p99 <= 2x stedy", 14, "a factor of what?"),
             ("frames.p99 <= 0x steady", 14, "`0` is not a factor"),
             ("frames.p99 <= 1s over 0s", 22, "`0s` is too short"),
-            ("frames.p99 <= 1s always", 17, "`always` does not belong here"),
+            (
+                "frames.p99 <= 1s always",
+                17,
+                "`always` does not belong here",
+            ),
             ("breaker(p opened within 2s", 10, "`)` is expected here"),
-            ("breaker(p) burst within 2s", 11, "a breaker does not become `burst`"),
-            ("breaker(p) opened in 2s", 18, "`within` and a duration are expected here"),
+            (
+                "breaker(p) burst within 2s",
+                11,
+                "a breaker does not become `burst`",
+            ),
+            (
+                "breaker(p) opened in 2s",
+                18,
+                "`within` and a duration are expected here",
+            ),
         ] {
             let error = Expectation::parse(text).expect_err(text);
-            assert_eq!((error.column, error.message.as_str()), (column, message), "{text}");
+            assert_eq!(
+                (error.column, error.message.as_str()),
+                (column, message),
+                "{text}"
+            );
         }
     }
 
@@ -497,7 +544,10 @@ mod tests {
         ];
         let over = proptest::option::of(duration.clone());
         let success = (0_u32..=100_000).prop_map(|thousandths| {
-            (Metric::Success, Limit::Ratio(f64::from(thousandths) / 1000.0 / 100.0))
+            (
+                Metric::Success,
+                Limit::Ratio(f64::from(thousandths) / 1000.0 / 100.0),
+            )
         });
         let timed = (
             prop::sample::select(METRICS[1..].iter().map(|(.., m)| *m).collect::<Vec<_>>()),
@@ -518,7 +568,11 @@ mod tests {
             ),
             (name, any::<bool>(), duration).prop_map(|(instance, opened, within)| Expr::Breaker {
                 instance,
-                change: if opened { BreakerChange::Opened } else { BreakerChange::Closed },
+                change: if opened {
+                    BreakerChange::Opened
+                } else {
+                    BreakerChange::Closed
+                },
                 within
             }),
         ]
