@@ -1,1 +1,642 @@
-//! Not written yet.
+//! The configuration: one [`Config`] for every role, from a file, the environment and the command line.
+//!
+//! Every key has a default that runs. Keys that nothing reads are refused, and every problem is reported at once.
+//! Later sources win: defaults, then the file (`--config`, TOML or JSON), then `CLIP_…` variables, then flags.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::media::MediaConfig;
+use crate::registry::RegistryConfig;
+use crate::units::HumanDuration;
+use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+
+/// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
+pub const ENV_PREFIX: &str = "CLIP_";
+
+/// Variables with the prefix that are not keys: the command line reads them.
+const OTHER_VARIABLES: [&str; 4] = ["CLIP_CONFIG", "CLIP_LOG", "CLIP_LOG_FORMAT", "CLIP_NOTICES"];
+
+/// Variables that mark processes a test harness started; they mean nothing here.
+const HARNESS_PREFIX: &str = "CLIP_HARNESS_";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node, unique in the system. Default: the role's name.
+    pub node: Option<String>,
+    /// Address to listen on (`ip:port`; port 0 takes a free one). Default: loopback, 8080 for `serve` and `gateway`,
+    /// 7500 for `processor`, 7400 for `registry`.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// `host:port` under which others reach this node. Default: the address it listens on.
+    pub advertise: Option<String>,
+    /// Folder for jobs, sources and clips. Gateways and processors share it.
+    pub data: PathBuf,
+    /// Where the registry is: `host:port`, with or without `http://`.
+    pub registry_url: String,
+    /// Addresses to dial for peers by name, whatever their port: puts a proxy on an edge.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub routes: BTreeMap<String, SocketAddr>,
+    /// Processors that `serve` runs inside its process.
+    pub processors: usize,
+    /// How a gateway chooses among processors.
+    pub balance: Balance,
+    /// When a gateway leaves a processor out.
+    pub breaker: BreakerConfig,
+    /// When a gateway asks again.
+    pub retry: RetryConfig,
+    /// How long calls to processors may take.
+    pub timeouts: Timeouts,
+    /// The registry.
+    pub registry: RegistryConfig,
+    /// Worker processes and what they may use up.
+    pub media: MediaConfig,
+    /// Jobs and their tasks.
+    pub jobs: JobsConfig,
+    /// What clients may ask for.
+    pub limits: LimitsConfig,
+    /// How a node goes away.
+    pub drain: DrainConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let upstream = UpstreamConfig::default();
+        Self {
+            node: None,
+            listen: None,
+            advertise: None,
+            data: PathBuf::from("clip-data"),
+            registry_url: "127.0.0.1:7400".to_owned(),
+            routes: BTreeMap::new(),
+            processors: 1,
+            balance: upstream.balance,
+            breaker: upstream.breaker,
+            retry: upstream.retry,
+            timeouts: upstream.timeouts,
+            registry: RegistryConfig::default(),
+            media: MediaConfig::default(),
+            jobs: JobsConfig::default(),
+            limits: LimitsConfig::default(),
+            drain: DrainConfig::default(),
+        }
+    }
+}
+
+/// Jobs and their tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// How long a task stays with a gateway that is not heard of. Renewed five times in it.
+    pub lease: HumanDuration,
+    /// How often a gateway looks for tasks that others left.
+    pub poll: HumanDuration,
+    /// Tasks a gateway hands out per processor at a time.
+    pub per_processor: usize,
+    /// Tasks a processor works on at a time; one more is refused and goes elsewhere.
+    pub at_once: usize,
+    /// Attempts after which a task that takes down whatever works on it fails its job.
+    pub max_attempts: u32,
+    /// Longest that one attempt may take.
+    pub task_limit: HumanDuration,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            lease: HumanDuration::secs(5),
+            poll: HumanDuration::millis(250),
+            per_processor: 1,
+            at_once: 2,
+            max_attempts: 6,
+            task_limit: HumanDuration::secs(2 * 3600),
+        }
+    }
+}
+
+/// What clients may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest uploaded file, bytes.
+    pub upload_bytes: u64,
+    /// Longest upload.
+    pub upload_time: HumanDuration,
+    /// Largest other request body, bytes.
+    pub body_bytes: usize,
+    /// Jobs that may wait or run; one more is refused with 429.
+    pub jobs_open: u64,
+    /// Longest request that is no upload. A client's `x-timeout-ms` can only shorten it.
+    pub request: HumanDuration,
+    /// Longest look into an uploaded file.
+    pub probe: HumanDuration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 4 << 30,
+            upload_time: HumanDuration::secs(1800),
+            body_bytes: 1 << 20,
+            jobs_open: 10_000,
+            request: HumanDuration::secs(30),
+            probe: HumanDuration::secs(15),
+        }
+    }
+}
+
+/// How a node goes away on SIGTERM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainConfig {
+    /// How long it still takes requests after it has said that it goes, so that others can learn of it.
+    pub notice: HumanDuration,
+    /// How long what is in flight may take; the rest is given back.
+    pub limit: HumanDuration,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self {
+            notice: HumanDuration::millis(300),
+            limit: HumanDuration::secs(10),
+        }
+    }
+}
+
+/// Settings of a gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` of the registry.
+    pub registry: String,
+    /// The way to processors.
+    pub upstream: UpstreamConfig,
+    /// Jobs.
+    pub jobs: JobsConfig,
+    /// What clients may ask for.
+    pub limits: LimitsConfig,
+    /// How it goes away.
+    pub drain: DrainConfig,
+}
+
+/// Settings of a processor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessorConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` it registers; `None` takes the one it listens on.
+    pub advertise: Option<String>,
+    /// `host:port` of the registry.
+    pub registry: String,
+    /// Tasks at a time.
+    pub at_once: usize,
+    /// Longest read (frame or probe).
+    pub request: HumanDuration,
+    /// How it goes away.
+    pub drain: DrainConfig,
+}
+
+/// Ports the roles listen on unless told otherwise.
+const GATEWAY_PORT: u16 = 8080;
+const PROCESSOR_PORT: u16 = 7500;
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+impl Config {
+    /// The gateway's part.
+    #[must_use]
+    pub fn gateway(&self) -> GatewayConfig {
+        GatewayConfig {
+            listen: self.listen.unwrap_or(loopback(GATEWAY_PORT)),
+            registry: self.registry_address(),
+            upstream: UpstreamConfig {
+                balance: self.balance,
+                breaker: self.breaker.clone(),
+                retry: self.retry.clone(),
+                timeouts: self.timeouts.clone(),
+            },
+            jobs: self.jobs.clone(),
+            limits: self.limits.clone(),
+            drain: self.drain.clone(),
+        }
+    }
+
+    /// A processor's part.
+    #[must_use]
+    pub fn processor(&self) -> ProcessorConfig {
+        ProcessorConfig {
+            listen: self.listen.unwrap_or(loopback(PROCESSOR_PORT)),
+            advertise: self.advertise.clone(),
+            registry: self.registry_address(),
+            at_once: self.jobs.at_once,
+            request: self.limits.request,
+            drain: self.drain.clone(),
+        }
+    }
+
+    /// The registry's part.
+    #[must_use]
+    pub fn registry(&self) -> RegistryConfig {
+        let listen = self.listen.unwrap_or(self.registry.listen);
+        RegistryConfig {
+            listen,
+            ..self.registry.clone()
+        }
+    }
+
+    /// The registry as `host:port`.
+    fn registry_address(&self) -> String {
+        let address = self.registry_url.trim();
+        address
+            .strip_prefix("http://")
+            .unwrap_or(address)
+            .trim_end_matches('/')
+            .to_owned()
+    }
+
+    /// What is wrong although every value has the right type.
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.gateway().upstream.problems();
+        problems.extend(
+            self.registry
+                .problems()
+                .into_iter()
+                .map(|p| format!("registry.{p}")),
+        );
+        let mut check = |bad: bool, text: &str| {
+            if bad {
+                problems.push(text.to_owned());
+            }
+        };
+        let address = self.registry_address();
+        let port = address.rsplit_once(':').and_then(|(host, port)| {
+            (!host.is_empty())
+                .then(|| port.parse::<u16>().ok())
+                .flatten()
+        });
+        check(
+            port.is_none(),
+            &format!(
+                "registry_url: `{}` is not host:port, like 127.0.0.1:7400",
+                self.registry_url
+            ),
+        );
+        check(self.node.as_deref() == Some(""), "node: must not be empty");
+        check(self.data.as_os_str().is_empty(), "data: must not be empty");
+        check(self.media.workers == 0, "media.workers: must be at least 1");
+        check(self.media.frame_workers == 0, "media.frame_workers: must be at least 1");
+        check(self.processors == 0, "processors: `serve` needs at least 1");
+        check(
+            self.jobs.lease.get().as_millis() < 500,
+            "jobs.lease: must be at least 500ms",
+        );
+        check(
+            self.jobs.poll.get().as_millis() < 10,
+            "jobs.poll: must be at least 10ms",
+        );
+        check(
+            self.jobs.per_processor == 0,
+            "jobs.per_processor: must be at least 1",
+        );
+        check(self.jobs.at_once == 0, "jobs.at_once: must be at least 1");
+        check(
+            self.jobs.max_attempts == 0,
+            "jobs.max_attempts: must be at least 1",
+        );
+        check(
+            self.jobs.task_limit.get().is_zero(),
+            "jobs.task_limit: must be above 0s",
+        );
+        check(
+            self.limits.upload_bytes == 0,
+            "limits.upload_bytes: must be above 0",
+        );
+        check(
+            self.limits.upload_time.get().is_zero(),
+            "limits.upload_time: must be above 0s",
+        );
+        check(
+            self.limits.body_bytes < 1024,
+            "limits.body_bytes: must be at least 1024",
+        );
+        check(
+            self.limits.jobs_open == 0,
+            "limits.jobs_open: must be at least 1",
+        );
+        check(
+            self.limits.request.get().is_zero(),
+            "limits.request: must be above 0s",
+        );
+        check(
+            self.limits.probe.get().is_zero(),
+            "limits.probe: must be above 0s",
+        );
+        problems
+    }
+
+    /// Builds the configuration out of its sources. `variables` are all of the environment; `flags` maps keys
+    /// (`jobs.lease`) to values.
+    ///
+    /// # Errors
+    /// Every problem of every source.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut values = Values::new();
+        if let Some(file) = file {
+            match read(file) {
+                Ok(tree) => values.add_tree(&tree, &file.display().to_string(), &mut errors),
+                Err(error) => errors.push(error),
+            }
+        }
+        let sorted: BTreeMap<String, String> = variables.into_iter().collect();
+        for (name, text) in sorted {
+            if let Some(key) = name.strip_prefix(ENV_PREFIX)
+                && !OTHER_VARIABLES.contains(&name.as_str())
+                && !name.starts_with(HARNESS_PREFIX)
+            {
+                let key = key.to_ascii_lowercase().replace("__", ".");
+                values.add_text(&key, &text, &name, &mut errors);
+            }
+        }
+        for (key, value) in flags {
+            values.add(&key, value, "the command line", &mut errors);
+        }
+        match serde_json::from_value::<Self>(Value::Object(values.tree)) {
+            Ok(config) => {
+                errors.extend(config.problems());
+                if errors.is_empty() {
+                    return Ok(config);
+                }
+            }
+            Err(error) => errors.push(error.to_string()),
+        }
+        Err(ConfigErrors(errors))
+    }
+}
+
+fn read(file: &Path) -> Result<Map<String, Value>, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: {e}"))?;
+    if file.extension().is_some_and(|e| e == "json") {
+        serde_json::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+    } else {
+        toml::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+    }
+}
+
+/// The tree of values so far. Each value is tried alone on the defaults before it is taken over, so that one wrong
+/// value hides no other.
+struct Values {
+    tree: Map<String, Value>,
+    defaults: Map<String, Value>,
+}
+
+impl Values {
+    fn new() -> Self {
+        let defaults = match serde_json::to_value(Config::default()) {
+            Ok(Value::Object(defaults)) => defaults,
+            _ => Map::new(), // a struct is always an object
+        };
+        Self {
+            tree: defaults.clone(),
+            defaults,
+        }
+    }
+
+    fn add_tree(&mut self, tree: &Map<String, Value>, source: &str, errors: &mut Vec<String>) {
+        let defaults = Value::Object(self.defaults.clone());
+        self.walk(
+            "",
+            &Value::Object(tree.clone()),
+            Some(&defaults),
+            source,
+            errors,
+        );
+    }
+
+    /// Goes down where the defaults have a fixed set of keys; everything else is one value.
+    fn walk(
+        &mut self,
+        at: &str,
+        value: &Value,
+        default: Option<&Value>,
+        source: &str,
+        errors: &mut Vec<String>,
+    ) {
+        if let (Value::Object(pairs), Some(Value::Object(known))) = (value, default)
+            && !known.is_empty()
+        {
+            for (name, value) in pairs {
+                let key = if at.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{at}.{name}")
+                };
+                self.walk(&key, value, known.get(name), source, errors);
+            }
+        } else {
+            self.add(at, value.clone(), source, errors);
+        }
+    }
+
+    fn default_of(&self, key: &str) -> Option<&Value> {
+        let mut parts = key.split('.');
+        let first = self.defaults.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+
+    /// Adds a value that is known as text only, reading it as its default's type.
+    fn add_text(&mut self, key: &str, text: &str, source: &str, errors: &mut Vec<String>) {
+        let value = match self.default_of(key) {
+            None | Some(Value::String(_)) => Value::String(text.to_owned()),
+            // Optional: a text, or a list written as JSON.
+            Some(Value::Null) => match serde_json::from_str(text) {
+                Ok(list @ Value::Array(_)) => list,
+                _ => Value::String(text.to_owned()),
+            },
+            Some(_) => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            }
+        };
+        self.add(key, value, source, errors);
+    }
+
+    fn add(&mut self, key: &str, value: Value, source: &str, errors: &mut Vec<String>) {
+        let parts: Vec<&str> = key.split('.').collect();
+        if self.default_of(key).is_none() {
+            errors.push(format!(
+                "{source}: unknown key `{key}`{}",
+                self.meant(&parts)
+            ));
+            return;
+        }
+        let mut alone = self.defaults.clone();
+        set(&mut alone, &parts, value.clone());
+        match serde_json::from_value::<Config>(Value::Object(alone)) {
+            Ok(_) => set(&mut self.tree, &parts, value),
+            Err(error) => errors.push(format!("{source}: {key}: {error}")),
+        }
+    }
+
+    /// The key's siblings, to choose the right one from.
+    fn meant(&self, parts: &[&str]) -> String {
+        let above = &parts[..parts.len() - 1];
+        let siblings = match above {
+            [] => Some(&self.defaults),
+            _ => self.default_of(&above.join(".")).and_then(Value::as_object),
+        };
+        match siblings {
+            Some(keys) => {
+                let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+                format!("; known here are {}", keys.join(", "))
+            }
+            None => String::new(),
+        }
+    }
+}
+
+fn set(tree: &mut Map<String, Value>, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [last] => {
+            tree.insert((*last).to_owned(), value);
+        }
+        [first, rest @ ..] => {
+            let below = tree
+                .entry((*first).to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(below) = below {
+                set(below, rest, value);
+            }
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => write!(f, "configuration: {one}"),
+            many => {
+                write!(f, "configuration: {} problems", many.len())?;
+                many.iter().try_for_each(|error| write!(f, "\n  {error}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn from(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = variables
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Config::load(Some(&path), variables, Vec::new()).map_err(|errors| {
+            let short = |e: String| e.replace(&path.display().to_string(), "c.toml");
+            ConfigErrors(errors.0.into_iter().map(short).collect())
+        })
+    }
+
+    #[test]
+    fn the_defaults_run() {
+        let config = Config::load(None, Vec::new(), Vec::new()).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.gateway().listen.port(), 8080);
+        assert_eq!(config.processor().listen.port(), 7500);
+        assert_eq!(config.registry().listen.port(), 7400);
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.json");
+        let text = json!({
+            "jobs": { "lease": "7s", "poll": "1s" },
+            "breaker": { "consecutive_failures": 9 },
+            "routes": { "processor-1": "127.0.0.1:9" },
+            "registry_url": "http://registry:7400/"
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        let variables = [
+            ("CLIP_JOBS__POLL", "2s"),
+            ("CLIP_DATA", "/a"),
+            ("CLIP_BREAKER__ENABLED", "false"),
+            ("HOME", "/x"),
+        ];
+        let variables = variables.map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let flags = vec![
+            ("data".to_owned(), json!("/b")),
+            ("listen".to_owned(), json!("127.0.0.1:0")),
+        ];
+        let config = Config::load(Some(&path), variables, flags).unwrap();
+        assert_eq!(config.jobs.lease, HumanDuration::secs(7));
+        assert_eq!(config.jobs.poll, HumanDuration::secs(2));
+        assert_eq!(config.data, PathBuf::from("/b"));
+        assert_eq!(config.listen.map(|a| a.port()), Some(0));
+        assert_eq!(
+            (config.breaker.consecutive_failures, config.breaker.enabled),
+            (9, false)
+        );
+        assert_eq!(config.gateway().registry, "registry:7400");
+        assert_eq!(config.routes.len(), 1);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let file = "
+            balance = 'fastest'
+            colour = 'red'
+            registry_url = 'nowhere'
+            processors = -1
+            [jobs]
+            lease = '1ms'
+            pole = '1s'
+            [timeouts]
+            read_try = 5
+        ";
+        let errors = from(file, &[("CLIP_LISTEN", "here"), ("CLIP_JOBS__MAX", "1")]).unwrap_err();
+        insta::assert_snapshot!(errors);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_one_line() {
+        let errors = Config::load(
+            Some(Path::new("/nonexistent/x.toml")),
+            Vec::new(),
+            Vec::new(),
+        );
+        assert!(
+            errors
+                .unwrap_err()
+                .to_string()
+                .starts_with("configuration: /nonexistent/x.toml: ")
+        );
+        let broken = from("jobs = [", &[]).unwrap_err();
+        assert_eq!(broken.0.len(), 1);
+    }
+}

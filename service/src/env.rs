@@ -4,7 +4,9 @@
 use std::fmt;
 use std::future::Future;
 use std::hash::{Hash as _, Hasher as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -94,6 +96,33 @@ impl Exec {
             Self::Tokio => tokio::spawn(future),
             Self::Local => tokio::task::spawn_local(future),
         }
+    }
+
+    /// Spawns a task that ends with its handle: a role that is dropped leaves nothing running behind.
+    pub fn scoped<F>(self, future: F) -> Scoped<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Scoped(self.spawn(future))
+    }
+}
+
+/// A task that is aborted when its handle is dropped.
+#[derive(Debug)]
+pub struct Scoped<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Scoped<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for Scoped<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
     }
 }
 

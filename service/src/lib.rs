@@ -43,4 +43,8 @@ pub mod processor;
 
 pub mod serve;
 
+pub mod world;
+
+pub mod clip_cmd;
+
 pub mod cli;

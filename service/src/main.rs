@@ -1,3 +1,11 @@
 //! The `clip-service` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: this program is also its own worker process.
+    if let Some(code) = clip_service::media::worker::answer_worker_verb() {
+        return code;
+    }
+    clip_service::cli::main()
+}

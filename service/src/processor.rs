@@ -1,1 +1,405 @@
-//! Not written yet.
+//! The processor role: works on tasks, probes and frames that gateways ask for. Composition only; the work itself is
+//! [`crate::media`]'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{StatusCode, Uri, header};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::problem::Problem;
+use crate::api::stack::{Front, stack};
+use crate::api::{hex, no_method, no_route, query};
+use crate::config::ProcessorConfig;
+use crate::env::Env;
+use crate::error::{RoleError, RoleResult};
+use crate::http::{Drain, serve};
+use crate::jobs::TaskEvent;
+use crate::media::{MediaError, MediaErrorCode, Progress};
+use crate::model::{Task, TaskKind, TaskResult};
+use crate::observe::Notice;
+use crate::registry::client::Membership;
+use crate::registry::{Registration, USUAL_WEIGHT};
+use crate::store::{StoreError, StoreResult};
+use crate::telemetry::{Metric, Metrics};
+
+/// What a processor registers as.
+pub const KIND: &str = "processor";
+
+/// How often a task's share is reported, if only as a sign of life.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// A task is small; its largest part is a highlight with its reasons.
+const TASK_BYTES: usize = 4 << 20;
+
+struct Processor {
+    env: Env,
+    slots: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    draining: CancellationToken,
+    /// Cancelled when tasks in flight shall end.
+    cut: CancellationToken,
+    listed: CancellationToken,
+}
+
+/// Runs a processor until `env.shutdown`, then drains: tells the registry, finishes what is in flight within a bound,
+/// and returns.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
+    let bound = |reason| RoleError::Bind {
+        address: config.listen,
+        reason,
+    };
+    let acceptor = env.net.bind(config.listen).await.map_err(bound)?;
+    let address = acceptor.local_addr().map_err(bound)?;
+    let this = Arc::new(Processor {
+        slots: Arc::new(Semaphore::new(config.at_once)),
+        metrics: Arc::new(Metrics::default()),
+        draining: CancellationToken::new(),
+        cut: CancellationToken::new(),
+        listed: CancellationToken::new(),
+        env: env.clone(),
+    });
+    env.notices.send(Notice::Listening {
+        role: KIND.to_owned(),
+        address: address.to_string(),
+    });
+
+    let membership = Membership::join(
+        &env,
+        &config.registry,
+        Registration {
+            name: env.node.to_string(),
+            kind: KIND.to_owned(),
+            address: config
+                .advertise
+                .clone()
+                .unwrap_or_else(|| reachable(address)),
+            epoch: Membership::epoch(&env),
+            ready: true,
+            draining: false,
+            weight: USUAL_WEIGHT,
+            tags: Default::default(),
+            meta: Default::default(),
+            zone: None,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        },
+    );
+    let stop = CancellationToken::new();
+    let limit = config.drain.limit.get();
+    // What is cut off still has its last line to send.
+    let drain = Drain {
+        stop: stop.clone(),
+        limit: limit + Duration::from_secs(1),
+    };
+    let serving = serve(&env, acceptor, router(&this, &config), drain);
+    let listing = async {
+        membership.registered().await;
+        this.listed.cancel();
+    };
+    let leaving = async {
+        env.shutdown.cancelled().await;
+        membership.drain().await;
+        tokio::time::sleep(config.drain.notice.get()).await;
+        this.draining.cancel();
+        stop.cancel();
+        tokio::time::sleep(limit).await;
+        this.cut.cancel();
+    };
+    let beside = futures_util::future::join(listing, leaving);
+    tokio::select! {
+        biased;
+        served = serving => {
+            if served.cut > 0 {
+                tracing::warn!(connections = served.cut, "cut off at the end of the drain");
+            }
+        }
+        _ = beside.then(|_| std::future::pending::<()>()) => {}
+    }
+    membership.leave().await;
+    Ok(())
+}
+
+/// An address others can dial: one that listens everywhere is reached on loopback unless it advertises another.
+fn reachable(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+fn router(this: &Arc<Processor>, config: &ProcessorConfig) -> Router {
+    let routes = Router::new()
+        .route("/internal/tasks", post(tasks))
+        .route("/internal/frame", get(frame))
+        .route("/internal/probe", get(probe))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(Arc::clone(this));
+    let front = Front::new(
+        this.env.clone(),
+        Arc::clone(&this.metrics),
+        this.draining.clone(),
+        config.request.get(),
+        TASK_BYTES,
+    );
+    stack(routes, &front)
+}
+
+async fn health(State(this): State<Arc<Processor>>) -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    Json(json!({ "status": "ok", "role": KIND, "node": &*this.env.node, "version": version }))
+        .into_response()
+}
+
+async fn ready(State(this): State<Arc<Processor>>) -> Result<Response, Problem> {
+    if this.draining.is_cancelled() || this.env.shutdown.is_cancelled() {
+        return Err(Problem::draining());
+    }
+    if !this.listed.is_cancelled() {
+        let detail = "the registry has not listed this processor yet";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Problem::new(status, "not_registered", detail).retry_after(1));
+    }
+    Ok(Json(json!({ "status": "ready" })).into_response())
+}
+
+async fn metrics(State(this): State<Arc<Processor>>) -> Response {
+    let draining = this.draining.is_cancelled();
+    this.metrics
+        .set(Metric::Ready, &[], if draining { 0.0 } else { 1.0 });
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], this.metrics.render()).into_response()
+}
+
+/// Blob key out of the query of an internal read.
+fn key_of(query: &std::collections::BTreeMap<String, String>) -> Result<&str, Problem> {
+    match query.get("video") {
+        Some(key) if crate::store::valid_key(key) => Ok(key),
+        _ => Err(Problem::field(
+            "invalid_request",
+            "/video",
+            "must be a blob key",
+        )),
+    }
+}
+
+fn no_source(error: StoreError) -> MediaError {
+    let detail = match error {
+        StoreError::NotFound => "the source file is not there".to_owned(),
+        other => other.to_string(),
+    };
+    MediaError::new(MediaErrorCode::SourceUnavailable, detail)
+}
+
+async fn frame(State(this): State<Arc<Processor>>, uri: Uri) -> Result<Response, Problem> {
+    let query = query(&uri, &["video", "at", "width"])?;
+    let bad = |name| Problem::field("invalid_request", name, "must be a number");
+    let at = query
+        .get("at")
+        .and_then(|t| t.parse().ok())
+        .ok_or_else(|| bad("/at"))?;
+    let width = query
+        .get("width")
+        .and_then(|t| t.parse().ok())
+        .ok_or_else(|| bad("/width"))?;
+    let source = this
+        .env
+        .blobs
+        .local(key_of(&query)?)
+        .await
+        .map_err(no_source)?;
+    let jpeg = this.env.media.frame(&source, at, width).await?;
+    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
+}
+
+async fn probe(State(this): State<Arc<Processor>>, uri: Uri) -> Result<Response, Problem> {
+    let query = query(&uri, &["video"])?;
+    let source = this
+        .env
+        .blobs
+        .local(key_of(&query)?)
+        .await
+        .map_err(no_source)?;
+    Ok(Json(this.env.media.probe(&source).await?).into_response())
+}
+
+async fn tasks(
+    State(this): State<Arc<Processor>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let unreadable = |text: String| Problem::new(StatusCode::BAD_REQUEST, "malformed_task", text);
+    let body = body.map_err(|e| unreadable(e.body_text()))?;
+    let task: Task = serde_json::from_slice(&body).map_err(|e| unreadable(e.to_string()))?;
+    let slot = Arc::clone(&this.slots).try_acquire_owned().map_err(|_| {
+        Problem::from(MediaError::new(
+            MediaErrorCode::Busy,
+            "every slot for tasks is taken",
+        ))
+    })?;
+    let running = Running::new(this, task, slot);
+    let lines = futures_util::stream::unfold(running, |mut running| async move {
+        let line = running.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), running))
+    });
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response())
+}
+
+/// A task being worked on. It lives in the answer's body: when the gateway hangs up the body is dropped, and the work
+/// with it.
+struct Running {
+    this: Arc<Processor>,
+    work: BoxFuture<'static, Result<TaskResult, MediaError>>,
+    share: Arc<AtomicU64>,
+    ticks: Interval,
+    ended: bool,
+    _slot: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// One in the gauge of tasks in flight.
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.add(Metric::TasksInFlight, &[], 1.0);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.add(Metric::TasksInFlight, &[], -1.0);
+    }
+}
+
+impl Running {
+    fn new(this: Arc<Processor>, task: Task, slot: OwnedSemaphorePermit) -> Self {
+        let share = Arc::new(AtomicU64::new(0));
+        let reported = Arc::clone(&share);
+        let progress = Progress::new(move |s| reported.store(s.to_bits(), Ordering::Relaxed));
+        let mut ticks = tokio::time::interval(HEARTBEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            work: work(this.env.clone(), task, progress).boxed(),
+            _counted: Counted::new(&this.metrics),
+            share,
+            ticks,
+            ended: false,
+            _slot: slot,
+            this,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let event = tokio::select! {
+            biased;
+            done = &mut self.work => {
+                self.ended = true;
+                match done {
+                    Ok(result) => TaskEvent::Result(result),
+                    Err(error) => TaskEvent::Error(error),
+                }
+            }
+            () = self.this.cut.cancelled() => {
+                self.ended = true;
+                let detail = "the processor shuts down";
+                TaskEvent::Error(MediaError::new(MediaErrorCode::Cancelled, detail))
+            }
+            _ = self.ticks.tick() => {
+                TaskEvent::Progress(f64::from_bits(self.share.load(Ordering::Relaxed)))
+            }
+        };
+        let outcome = match &event {
+            TaskEvent::Progress(_) => return Some(event.line()),
+            TaskEvent::Result(_) => "done",
+            TaskEvent::Error(_) => "failed",
+        };
+        self.this
+            .metrics
+            .count(Metric::Tasks, &[("outcome", outcome)]);
+        Some(event.line())
+    }
+}
+
+async fn work(env: Env, task: Task, progress: Progress) -> Result<TaskResult, MediaError> {
+    let source = env.blobs.local(&task.source).await.map_err(no_source)?;
+    match &task.kind {
+        TaskKind::Analyse { select } => {
+            let analysis = env.media.analyse(&source, select, progress).await?;
+            Ok(TaskResult::Analysed(Box::new(analysis)))
+        }
+        TaskKind::Render { clip, spec, .. } => {
+            let not_kept = |e: StoreError| {
+                MediaError::new(
+                    MediaErrorCode::EncodeFailed,
+                    format!("cannot keep the clip: {e}"),
+                )
+            };
+            let folder = env.blobs.scratch().map_err(not_kept)?;
+            let (video, poster) = (
+                folder.path().join("clip.mp4"),
+                folder.path().join("poster.jpg"),
+            );
+            let rendered = env
+                .media
+                .render(&source, spec, &video, &poster, progress)
+                .await?;
+            // The epoch is part of the key: whoever worked on an earlier lease writes elsewhere.
+            let clip_blob = format!("clips/{clip}/{}/clip.mp4", task.epoch);
+            let poster_blob = format!("clips/{clip}/{}/poster.jpg", task.epoch);
+            let sha256 = sha256_of(video.clone()).await.map_err(not_kept)?;
+            env.blobs
+                .adopt(&poster_blob, &poster)
+                .await
+                .map_err(not_kept)?;
+            env.blobs
+                .adopt(&clip_blob, &video)
+                .await
+                .map_err(not_kept)?;
+            Ok(TaskResult::Rendered {
+                rendered,
+                clip_blob,
+                poster_blob,
+                sha256,
+            })
+        }
+    }
+}
+
+async fn sha256_of(file: std::path::PathBuf) -> StoreResult<String> {
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut hash = Sha256::new();
+        std::io::copy(&mut std::fs::File::open(file)?, &mut hash)?;
+        Ok(hex(&hash.finalize()))
+    });
+    hashed
+        .await
+        .unwrap_or_else(|e| Err(StoreError::Failed(e.to_string())))
+}

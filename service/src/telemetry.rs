@@ -1,1 +1,326 @@
-//! Not written yet.
+//! Numbers a role publishes at `/metrics`, and where its log goes.
+//!
+//! Metric names are a closed enum, so that a name is written once and a dashboard can be generated from the list. The
+//! numbers live in one [`Metrics`] per role, never in a global: several roles may share a process.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tracing_subscriber::EnvFilter;
+
+/// Every metric there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// HTTP requests answered.
+    HttpRequests,
+    /// Seconds from request to response head.
+    HttpSeconds,
+    /// HTTP requests being answered.
+    HttpInFlight,
+    /// Tasks by outcome, as the dispatcher saw them end.
+    Tasks,
+    /// Jobs by the state they entered.
+    Jobs,
+    /// Jobs that are not terminal.
+    JobsOpen,
+    /// Tasks by queue state.
+    Queue,
+    /// Tasks this node is working on.
+    TasksInFlight,
+    /// Calls to upstream instances.
+    UpstreamCalls,
+    /// Calls to upstream instances that failed.
+    UpstreamFailures,
+    /// Calls in flight to an upstream instance.
+    UpstreamInFlight,
+    /// State of an instance's breaker: 0 closed, 1 half-open, 2 open.
+    BreakerState,
+    /// Retries sent.
+    Retries,
+    /// Retries that the budget refused.
+    RetriesRefused,
+    /// Retries that the budget would allow now.
+    RetryBudget,
+    /// 1 when the role takes new work.
+    Ready,
+}
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Metric {
+    /// Name as Prometheus reads it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HttpRequests => "clip_http_requests_total",
+            Self::HttpSeconds => "clip_http_request_seconds",
+            Self::HttpInFlight => "clip_http_in_flight",
+            Self::Tasks => "clip_tasks_total",
+            Self::Jobs => "clip_job_transitions_total",
+            Self::JobsOpen => "clip_jobs_open",
+            Self::Queue => "clip_queue_tasks",
+            Self::TasksInFlight => "clip_tasks_in_flight",
+            Self::UpstreamCalls => "clip_upstream_calls_total",
+            Self::UpstreamFailures => "clip_upstream_failures_total",
+            Self::UpstreamInFlight => "clip_upstream_in_flight",
+            Self::BreakerState => "clip_breaker_state",
+            Self::Retries => "clip_retries_total",
+            Self::RetriesRefused => "clip_retries_refused_total",
+            Self::RetryBudget => "clip_retry_budget",
+            Self::Ready => "clip_ready",
+        }
+    }
+
+    const fn help(self) -> &'static str {
+        match self {
+            Self::HttpRequests => "HTTP requests answered, by route, method and status",
+            Self::HttpSeconds => "Seconds from request to response head, by route",
+            Self::HttpInFlight => "HTTP requests being answered",
+            Self::Tasks => "Tasks by how the dispatcher saw them end",
+            Self::Jobs => "Jobs by the state they entered",
+            Self::JobsOpen => "Jobs that are not terminal",
+            Self::Queue => "Tasks by queue state",
+            Self::TasksInFlight => "Tasks this node is working on",
+            Self::UpstreamCalls => "Calls to an instance",
+            Self::UpstreamFailures => "Calls to an instance that failed",
+            Self::UpstreamInFlight => "Calls in flight to an instance",
+            Self::BreakerState => "State of an instance's breaker: 0 closed, 1 half-open, 2 open",
+            Self::Retries => "Retries sent",
+            Self::RetriesRefused => "Retries that the budget refused",
+            Self::RetryBudget => "Retries that the budget would allow now",
+            Self::Ready => "1 when the role takes new work",
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::HttpRequests
+            | Self::Tasks
+            | Self::Jobs
+            | Self::UpstreamCalls
+            | Self::UpstreamFailures
+            | Self::Retries
+            | Self::RetriesRefused => Kind::Counter,
+            Self::HttpSeconds => Kind::Histogram,
+            Self::HttpInFlight
+            | Self::JobsOpen
+            | Self::Queue
+            | Self::TasksInFlight
+            | Self::UpstreamInFlight
+            | Self::BreakerState
+            | Self::RetryBudget
+            | Self::Ready => Kind::Gauge,
+        }
+    }
+}
+
+/// Upper bounds of the latency buckets, seconds.
+const BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+#[derive(Debug, Clone, Default)]
+struct Histogram {
+    buckets: [u64; BUCKETS.len()],
+    count: u64,
+    sum: f64,
+}
+
+/// Name-and-value pairs of one series, in the order given.
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Debug, Default)]
+struct Series {
+    values: BTreeMap<(Metric, Labels), f64>,
+    histograms: BTreeMap<(Metric, Labels), Histogram>,
+}
+
+/// The numbers of one role.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<Series>);
+
+fn own(labels: &[(&'static str, &str)]) -> Labels {
+    labels
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
+}
+
+impl Metrics {
+    /// Adds to a counter or gauge.
+    pub fn add(&self, metric: Metric, labels: &[(&'static str, &str)], amount: f64) {
+        *self
+            .0
+            .lock()
+            .values
+            .entry((metric, own(labels)))
+            .or_default() += amount;
+    }
+
+    /// Counts one.
+    pub fn count(&self, metric: Metric, labels: &[(&'static str, &str)]) {
+        self.add(metric, labels, 1.0);
+    }
+
+    /// Sets a gauge, or a counter that is counted elsewhere.
+    pub fn set(&self, metric: Metric, labels: &[(&'static str, &str)], value: f64) {
+        self.0.lock().values.insert((metric, own(labels)), value);
+    }
+
+    /// Drops every series of a metric, before its values are set anew.
+    pub fn clear(&self, metric: Metric) {
+        self.0.lock().values.retain(|(m, _), _| *m != metric);
+    }
+
+    /// Records a duration.
+    pub fn observe(&self, metric: Metric, labels: &[(&'static str, &str)], took: Duration) {
+        let seconds = took.as_secs_f64();
+        let mut series = self.0.lock();
+        let histogram = series.histograms.entry((metric, own(labels))).or_default();
+        for (bucket, bound) in histogram.buckets.iter_mut().zip(BUCKETS) {
+            *bucket += u64::from(seconds <= bound);
+        }
+        histogram.count += 1;
+        histogram.sum += seconds;
+    }
+
+    /// Everything in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let series = self.0.lock();
+        let mut out = String::new();
+        let mut last = None;
+        for ((metric, labels), value) in &series.values {
+            head(&mut out, *metric, &mut last);
+            line(&mut out, metric.name(), "", labels, None, *value);
+        }
+        for ((metric, labels), histogram) in &series.histograms {
+            head(&mut out, *metric, &mut last);
+            let name = metric.name();
+            for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
+                line(
+                    &mut out,
+                    name,
+                    "_bucket",
+                    labels,
+                    Some(&bound.to_string()),
+                    *count as f64,
+                );
+            }
+            let count = histogram.count as f64;
+            line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
+            line(&mut out, name, "_sum", labels, None, histogram.sum);
+            line(&mut out, name, "_count", labels, None, count);
+        }
+        out
+    }
+}
+
+fn head(out: &mut String, metric: Metric, last: &mut Option<Metric>) {
+    if *last == Some(metric) {
+        return;
+    }
+    *last = Some(metric);
+    let kind = match metric.kind() {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    let name = metric.name();
+    // Writing to a String cannot fail.
+    writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help()).ok();
+}
+
+fn line(out: &mut String, name: &str, suffix: &str, labels: &Labels, le: Option<&str>, value: f64) {
+    out.push_str(name);
+    out.push_str(suffix);
+    let pairs = labels
+        .iter()
+        .map(|(k, v)| (*k, v.as_str()))
+        .chain(le.map(|le| ("le", le)));
+    for (index, (label, text)) in pairs.enumerate() {
+        out.push(if index == 0 { '{' } else { ',' });
+        let text = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        write!(out, "{label}=\"{text}\"").ok();
+    }
+    if !labels.is_empty() || le.is_some() {
+        out.push('}');
+    }
+    writeln!(out, " {value}").ok();
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Sends the log of this process to stderr. `filter` is as `RUST_LOG` takes it (`info`, `clip_service=debug`). Called
+/// once, by `main`; a second call changes nothing.
+///
+/// # Errors
+/// `filter` cannot be read.
+pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log `{filter}`: {e}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    installed.ok(); // an embedding program that logs already keeps its own
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_what_prometheus_reads() {
+        let metrics = Metrics::default();
+        metrics.count(Metric::HttpRequests, &[("route", "/a"), ("status", "200")]);
+        metrics.count(Metric::HttpRequests, &[("route", "/a"), ("status", "200")]);
+        metrics.set(Metric::Queue, &[("state", "a\"b\\c\nd")], 3.0);
+        metrics.set(Metric::Ready, &[], 1.0);
+        metrics.observe(
+            Metric::HttpSeconds,
+            &[("route", "/a")],
+            Duration::from_millis(3),
+        );
+        metrics.observe(
+            Metric::HttpSeconds,
+            &[("route", "/a")],
+            Duration::from_secs(20),
+        );
+        insta::assert_snapshot!(metrics.render());
+    }
+
+    #[test]
+    fn cleared_series_are_gone() {
+        let metrics = Metrics::default();
+        metrics.set(Metric::Queue, &[("state", "old")], 3.0);
+        metrics.clear(Metric::Queue);
+        assert_eq!(metrics.render(), "");
+    }
+}

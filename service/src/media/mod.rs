@@ -4,6 +4,15 @@
 //! worker child processes, so that a decoder crash or a decompression bomb costs one task and never an instance; a
 //! modelled engine stands in for it in simulations. Nothing here knows of HTTP, jobs or nodes.
 
+mod config;
+mod ffmpeg;
+mod loudness;
+pub mod model;
+mod select;
+mod signals;
+pub mod synth;
+pub mod worker;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +20,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use config::MediaConfig;
 
 /// What a file is, from its headers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,6 +14,17 @@ use crate::model::{
     Clip, ClipId, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video, VideoId,
 };
 
+mod blobs;
+#[cfg(test)]
+mod conformance;
+mod memory;
+mod sqlite;
+mod tables;
+
+pub use blobs::{LocalBlobs, MemoryBlobs, valid_key};
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -56,6 +67,9 @@ pub struct TaskLease {
     pub task: Task,
     /// When the lease ends unless renewed.
     pub until: Timestamp,
+    /// Earlier leases that ended without a verdict on the task: ran out, or were given back with a strike. A task
+    /// with many of these takes down whatever touches it.
+    pub strikes: u32,
 }
 
 /// What finishing a task did.
@@ -125,12 +139,14 @@ pub trait JobStore: Send + Sync + 'static {
         until: Timestamp,
         progress: f64,
     ) -> BoxFuture<'a, StoreResult<bool>>;
-    /// Gives a lease back so that the task can be leased again after `retry_at`; fenced by epoch.
+    /// Gives a lease back so that the task can be leased again after `retry_at`; fenced by epoch. `strike` says that
+    /// the task was tried and may itself be the reason; a lease given back untried counts nothing.
     fn release<'a>(
         &'a self,
         task: &'a TaskId,
         epoch: u32,
         retry_at: Timestamp,
+        strike: bool,
     ) -> BoxFuture<'a, StoreResult<bool>>;
     /// Records a result, adds `next` tasks and completes the job when none is left; one transaction, fenced by epoch.
     fn finish<'a>(

@@ -1,0 +1,83 @@
+//! What operators and other programs ask a gateway about itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use serde_json::json;
+
+use super::Api;
+use super::problem::Problem;
+use crate::telemetry::Metric;
+
+/// `GET /health`: the process answers. Looks at nothing else, so that no dependency can have it restarted.
+pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    Json(json!({ "status": "ok", "role": "gateway", "node": &*api.env.node, "version": version }))
+        .into_response()
+}
+
+/// `GET /ready`: whether new work is welcome.
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    // Said before new requests are refused, so that whoever asks can go elsewhere first.
+    if api.draining.is_cancelled() || api.env.shutdown.is_cancelled() {
+        return Err(Problem::draining());
+    }
+    if !api.queue.has_seen_processors(&api.upstream) {
+        let detail = "no processor has been seen yet";
+        return Err(Problem::new(
+            http::StatusCode::SERVICE_UNAVAILABLE,
+            "no_processor",
+            detail,
+        )
+        .retry_after(1));
+    }
+    Ok(Json(json!({ "status": "ready" })).into_response())
+}
+
+/// `GET /metrics`: Prometheus' text format.
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    refresh(&api).await;
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], api.metrics.render()).into_response()
+}
+
+/// Brings the gauges up to date that nobody pushes.
+async fn refresh(api: &Api) {
+    let metrics = &api.metrics;
+    metrics.set(
+        Metric::Ready,
+        &[],
+        if api.draining.is_cancelled() {
+            0.0
+        } else {
+            1.0
+        },
+    );
+    if let Ok(stats) = api.env.store.stats(api.env.clock.now()).await {
+        metrics.set(Metric::JobsOpen, &[], stats.jobs_open as f64);
+        metrics.set(
+            Metric::Queue,
+            &[("state", "waiting")],
+            stats.tasks_waiting as f64,
+        );
+        metrics.set(
+            Metric::Queue,
+            &[("state", "leased")],
+            stats.tasks_leased as f64,
+        );
+    }
+    metrics.set(Metric::TasksInFlight, &[], api.queue.in_flight() as f64);
+    super::upstreams::publish(metrics, &api.upstream);
+}
+
+/// `GET /internal/upstreams`: every instance as this gateway sees it.
+pub(super) async fn upstreams(State(api): State<Arc<Api>>) -> Response {
+    Json(json!({
+        "instances": api.upstream.snapshot(),
+        "totals": api.upstream.metrics(),
+    }))
+    .into_response()
+}

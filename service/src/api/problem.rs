@@ -1,0 +1,293 @@
+//! Every error of the HTTP API as RFC 9457 `application/problem+json`.
+//!
+//! A handler returns a [`Problem`]; the outermost layer adds the request id and the path ([`Problem::complete`]). The
+//! same words travel from a processor to a gateway, which passes them on to its client.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::media::{MediaError, MediaErrorCode};
+use crate::store::StoreError;
+
+/// Media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One wrong field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Where, as a JSON pointer (`/max_clip_length`).
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI naming the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words, the same for every occurrence.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The kind for programs; stable.
+    pub code: String,
+    /// This occurrence in words.
+    pub detail: String,
+    /// Path of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Id of the request, as in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every wrong field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds after which trying again makes sense; sent as `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u32>,
+    /// Whether the connection shall be closed, so that the next request goes to another instance.
+    #[serde(skip)]
+    pub close: bool,
+}
+
+impl Problem {
+    /// A problem of the kind `code` (snake_case; its words are the title).
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let mut title = code.replace('_', " ");
+        if let Some(first) = title.get_mut(0..1) {
+            first.make_ascii_uppercase();
+        }
+        Self {
+            kind: format!("urn:video-opusclip:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: detail.into(),
+            instance: None,
+            request_id: None,
+            retryable: matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504),
+            hint: None,
+            errors: Vec::new(),
+            retry_after: None,
+            close: false,
+        }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Lists wrong fields.
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Says when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self.retryable = true;
+        self
+    }
+
+    /// Has the connection closed.
+    #[must_use]
+    pub fn close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// 404 for something with an id.
+    pub fn not_found(what: &str, id: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            &format!("{what}_not_found"),
+            format!("there is no {what} `{id}`"),
+        )
+    }
+
+    /// 422 for one field.
+    pub fn field(code: &str, pointer: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone()).errors(vec![FieldError {
+            pointer: pointer.to_owned(),
+            detail,
+        }])
+    }
+
+    /// 503 of a node that is going away.
+    #[must_use]
+    pub fn draining() -> Self {
+        let detail = "this instance is shutting down";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail)
+            .retry_after(1)
+            .close()
+    }
+
+    /// 500 that says nothing of the inside.
+    #[must_use]
+    pub fn internal() -> Self {
+        let detail = "the server failed; the log has the reason under the request id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// Reads a problem that another node sent.
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let mut problem: Self = serde_json::from_slice(body).ok()?;
+        StatusCode::from_u16(problem.status)
+            .ok()
+            .filter(|s| s.as_u16() >= 400)?;
+        problem.instance = None;
+        problem.request_id = None;
+        Some(problem)
+    }
+
+    /// Adds what only the outermost layer knows.
+    pub fn complete(response: Response, path: &str, request_id: &str) -> Response {
+        let Some(problem) = response.extensions().get::<Arc<Self>>() else {
+            return response;
+        };
+        let mut problem = Self::clone(problem);
+        problem.instance = Some(path.to_owned());
+        problem.request_id = Some(request_id.to_owned());
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        match serde_json::to_vec(&problem) {
+            Ok(body) => Response::from_parts(parts, Body::from(body)),
+            Err(_) => Response::from_parts(parts, Body::empty()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this id")
+            }
+            StoreError::IdempotencyMismatch => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used with a different request",
+            )
+            .hint("send a new key with a new request, or the same request to get the first answer again"),
+            StoreError::Failed(reason) => {
+                tracing::error!(reason, "storage failed");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", "storage does not answer")
+                    .retry_after(2)
+            }
+        }
+    }
+}
+
+/// The code as the API writes it.
+#[must_use]
+pub fn media_code(code: MediaErrorCode) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(), // a unit variant is always a string
+    }
+}
+
+/// A processor may answer so; the status says whether another instance would do better.
+impl From<MediaError> for Problem {
+    fn from(error: MediaError) -> Self {
+        let status = match error.code {
+            MediaErrorCode::NotAVideo
+            | MediaErrorCode::NoVideoStream
+            | MediaErrorCode::CorruptMedia
+            | MediaErrorCode::ResourceLimit
+            | MediaErrorCode::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+            MediaErrorCode::SourceUnavailable => StatusCode::NOT_FOUND,
+            MediaErrorCode::Busy | MediaErrorCode::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            MediaErrorCode::Stalled => StatusCode::GATEWAY_TIMEOUT,
+            MediaErrorCode::WorkerCrashed | MediaErrorCode::EncodeFailed => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        let problem = Self::new(status, &media_code(error.code), error.detail);
+        let problem = Self {
+            retryable: error.code.retryable(),
+            ..problem
+        };
+        if error.code == MediaErrorCode::Busy {
+            problem.retry_after(1)
+        } else {
+            problem
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_outer_layer_completes_it() {
+        let problem = Problem::new(
+            StatusCode::NOT_FOUND,
+            "job_not_found",
+            "there is no job `x`",
+        )
+        .hint("look again")
+        .errors(vec![FieldError {
+            pointer: "/id".to_owned(),
+            detail: "unknown".to_owned(),
+        }]);
+        let response = Problem::complete(problem.into_response(), "/api/v1/jobs/x", "r-1");
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        insta::assert_snapshot!(String::from_utf8_lossy(&body));
+        let read = Problem::parse(&body).unwrap();
+        assert_eq!(
+            (read.status, read.code.as_str(), read.request_id),
+            (404, "job_not_found", None)
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_problem_is_not_taken_for_one() {
+        assert_eq!(Problem::parse(b"<html>502</html>"), None);
+        let fine = Problem::new(StatusCode::OK, "x", "y");
+        assert_eq!(Problem::parse(&serde_json::to_vec(&fine).unwrap()), None);
+    }
+}

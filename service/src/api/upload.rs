@@ -1,0 +1,272 @@
+//! `POST /api/v1/upload`: a multipart form, its file streamed to disk.
+
+use std::sync::Arc;
+
+use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
+use axum::extract::{FromRequest as _, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use super::Api;
+use super::media::ask;
+use super::options;
+use super::problem::Problem;
+use super::request::{hex, idempotency_key, query};
+use super::stack::Deadline;
+use super::v1::{canonical, submit};
+use crate::media::Probe;
+use crate::model::{Video, VideoId};
+use crate::store::StoreError;
+use crate::upstream::{Call, Delivery};
+
+/// Most bytes of one option field.
+const FIELD_BYTES: usize = 64 * 1024;
+/// Most option fields.
+const FIELDS: usize = 64;
+/// Most bytes of a probe's answer.
+const PROBE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Serialize)]
+struct Uploaded {
+    video_id: VideoId,
+    name: String,
+    size: u64,
+    sha256: String,
+    created_at: Timestamp,
+    probe: Probe,
+}
+
+/// A file on its way in. Its folder goes when this is dropped, as it is when a client hangs up.
+struct Received {
+    folder: tempfile::TempDir,
+    name: String,
+    size: u64,
+    sha256: String,
+}
+
+const FILE: &str = "source";
+
+/// `POST /api/v1/upload`
+pub(super) async fn upload(
+    State(api): State<Arc<Api>>,
+    Extension(deadline): Extension<Deadline>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    let wishes = query(request.uri(), &["process"])?;
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<u64>().ok());
+    if declared.is_some_and(|n| n > api.limits.upload_bytes.saturating_add(1 << 20)) {
+        return Err(too_large(&api).close()); // before a byte is read
+    }
+    let form = Multipart::from_request(request, &())
+        .await
+        .map_err(no_form)?;
+    let (file, mut fields) = receive(&api, form).await?;
+    if let Some(process) = wishes.get("process") {
+        fields.insert("process".to_owned(), Value::String(process.clone()));
+    }
+    let (options, process) = options::upload_fields(fields)?;
+    let Some(file) = file else {
+        let detail = "the form has no part `file` with a file name";
+        return Err(Problem::field("missing_file", "/file", detail));
+    };
+    let parts: [&[u8]; 3] = [b"upload", file.sha256.as_bytes(), &canonical(&options)];
+    let key = if process {
+        idempotency_key(&headers, &parts)?
+    } else {
+        None
+    };
+
+    let (video, probe) = keep(&api, file, deadline).await?;
+    if process {
+        return submit(&api, video.id, &video.blob, options, key).await;
+    }
+    let location = format!("/api/v1/videos/{}/frame", video.id);
+    let uploaded = Uploaded {
+        video_id: video.id,
+        name: video.name,
+        size: video.size,
+        sha256: video.sha256,
+        created_at: video.created_at,
+        probe,
+    };
+    let mut response = (StatusCode::CREATED, Json(uploaded)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn no_form(rejection: MultipartRejection) -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("expected multipart/form-data: {}", rejection.body_text()),
+    )
+    .hint("curl -F file=@talk.mp4 …")
+}
+
+fn broken_form(error: &MultipartError) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_form", error.body_text())
+}
+
+fn too_large(api: &Api) -> Problem {
+    let detail = format!("a file may have at most {} bytes", api.limits.upload_bytes);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", detail)
+}
+
+fn no_disk(error: &std::io::Error) -> Problem {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "insufficient_storage",
+            "there is no room for this file",
+        ),
+        _ => StoreError::Failed(error.to_string()).into(),
+    }
+}
+
+/// Reads the whole form: the file to disk, the other fields to memory.
+async fn receive(
+    api: &Api,
+    mut form: Multipart,
+) -> Result<(Option<Received>, Map<String, Value>), Problem> {
+    let mut file = None;
+    let mut fields = Map::new();
+    while let Some(field) = form.next_field().await.map_err(|e| broken_form(&e))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if name == "file" && field.file_name().is_some() {
+            if file.is_some() {
+                let detail = "`file` is given twice; upload one video at a time";
+                return Err(Problem::field("invalid_request", "/file", detail));
+            }
+            file = Some(receive_file(api, field).await?);
+        } else if fields.len() >= FIELDS {
+            let detail = format!("more than {FIELDS} fields");
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_form",
+                detail,
+            ));
+        } else {
+            let text = receive_text(&name, field).await?;
+            if fields.insert(name.clone(), Value::String(text)).is_some() {
+                let detail = format!("`{name}` is given twice");
+                return Err(Problem::field(
+                    "invalid_request",
+                    &format!("/{name}"),
+                    detail,
+                ));
+            }
+        }
+    }
+    Ok((file, fields))
+}
+
+async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Problem> {
+    let name = field.file_name().unwrap_or_default().to_owned();
+    let folder = api.env.blobs.scratch()?;
+    let file = tokio::fs::File::create(folder.path().join(FILE))
+        .await
+        .map_err(|e| no_disk(&e))?;
+    let mut file = tokio::io::BufWriter::with_capacity(1 << 20, file);
+    let mut hash = Sha256::new();
+    let mut size = 0_u64;
+    while let Some(chunk) = field.chunk().await.map_err(|e| broken_form(&e))? {
+        size += chunk.len() as u64;
+        if size > api.limits.upload_bytes {
+            return Err(too_large(api).close());
+        }
+        hash.update(&chunk);
+        file.write_all(&chunk).await.map_err(|e| no_disk(&e))?;
+    }
+    file.flush().await.map_err(|e| no_disk(&e))?;
+    Ok(Received {
+        folder,
+        name,
+        size,
+        sha256: hex(&hash.finalize()),
+    })
+}
+
+async fn receive_text(name: &str, mut field: Field<'_>) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| broken_form(&e))? {
+        if bytes.len() + chunk.len() > FIELD_BYTES {
+            let detail = format!("`{name}` is longer than {FIELD_BYTES} bytes");
+            return Err(Problem::field(
+                "invalid_request",
+                &format!("/{name}"),
+                detail,
+            ));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        Problem::field(
+            "invalid_request",
+            &format!("/{name}"),
+            format!("`{name}` is not UTF-8"),
+        )
+    })
+}
+
+/// Stores the file and has a processor look into it. What turns out not to be a video is not kept.
+async fn keep(api: &Api, file: Received, deadline: Deadline) -> Result<(Video, Probe), Problem> {
+    if file.size == 0 {
+        return Err(Problem::field("not_a_video", "/file", "the file is empty"));
+    }
+    let now = api.env.clock.now();
+    let id = VideoId::from_uuid(api.env.rng.uuid(now));
+    let video = Video {
+        blob: format!("sources/{id}"),
+        id,
+        name: file.name,
+        size: file.size,
+        sha256: file.sha256,
+        created_at: now,
+    };
+    api.env
+        .blobs
+        .adopt(&video.blob, &file.folder.path().join(FILE))
+        .await?;
+    let stored = async {
+        let probe = probe(api, &video, deadline).await?;
+        api.env.store.add_video(video.clone()).await?;
+        Ok(probe)
+    };
+    match stored.await {
+        Ok(probe) => Ok((video, probe)),
+        Err(problem) => {
+            if let Err(error) = api.env.blobs.delete(&video.blob).await {
+                tracing::warn!(%error, blob = video.blob, "a refused upload stays on disk");
+            }
+            Err(problem)
+        }
+    }
+}
+
+async fn probe(api: &Api, video: &Video, Deadline(deadline): Deadline) -> Result<Probe, Problem> {
+    use http_body_util::BodyExt as _;
+    let mut call = Call::get(format!("/internal/probe?video={}", video.blob), deadline);
+    call.delivery = Delivery::Whole { limit: PROBE_BYTES };
+    call.try_timeout = Some(api.limits.probe.get());
+    let reply = ask(api, call).await?;
+    let body = reply.response.into_body().collect().await;
+    let probe = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+    probe.ok_or_else(|| {
+        let detail = format!("{} gave no usable answer", reply.instance);
+        Problem::new(StatusCode::BAD_GATEWAY, "processor_failed", detail)
+    })
+}

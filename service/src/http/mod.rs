@@ -1,0 +1,15 @@
+//! HTTP over [`crate::net`]: the accept loop of every role, and the client that roles talk to each other with.
+//!
+//! Not the API (that is [`crate::api`]) and not resilience (that is [`crate::upstream`]): one connection, one request.
+//! Both sides take sockets, timers and spawns from [`crate::env::Env`], so they run unchanged on a simulated network.
+
+mod body;
+mod client;
+mod connector;
+mod problem;
+mod server;
+
+pub use body::{Held, InFlight, InFlightGuard, count_in_flight};
+pub use client::{Client, ClientError};
+pub use problem::Problem;
+pub use server::{Drain, Served, serve};

@@ -1,0 +1,618 @@
+//! Highlight selection without any model: a curve of excitement from sound, motion and cuts; stretches between good
+//! places to cut; a score for each that a person can check; the best ones that do not overlap. Pure and deterministic.
+//!
+//! A highlight score says how a stretch compares with the rest of *this* video. It does not foretell views.
+
+use super::signals::{self, BIN, Curves, Cut, Signals};
+use super::{Component, Highlight, SelectOptions};
+
+/// Name and version of the method.
+pub(crate) const ALGORITHM: &str = "heuristic-v1";
+
+/// Picks are at least this far apart, seconds.
+const APART: f64 = 1.0;
+
+/// Stretches that score less are not worth showing.
+const WORTH: f64 = 40.0;
+
+/// An edge moves onto a good boundary this close, seconds.
+const SNAP: f64 = 1.5;
+
+/// Parts of a score and their shares, which sum to one.
+pub(super) const WEIGHTS: [(&str, f64); 7] = [
+    ("energy", 0.25),
+    ("hook", 0.15),
+    ("peak", 0.10),
+    ("complete", 0.20),
+    ("contrast", 0.10),
+    ("boundary", 0.12),
+    ("technical", 0.08),
+];
+
+/// A place where a clip may start or end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Boundary {
+    at: f64,
+    quality: f64,
+    kind: &'static str,
+}
+
+/// A stretch that stands out: its bins and the excitement in them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Event {
+    first: usize,
+    /// One past the last bin.
+    end: usize,
+    mass: f64,
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Selection {
+    /// Best first.
+    pub(crate) highlights: Vec<Highlight>,
+    /// Shot cuts, seconds.
+    pub(crate) cuts: Vec<f64>,
+    /// Things a person should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Chooses the highlights of a video.
+pub(crate) fn select(signals: &Signals, options: &SelectOptions) -> Selection {
+    let cuts = signals::cuts(signals);
+    let mut warnings = Vec::new();
+    if signals.loudness.is_empty() {
+        warnings.push("no audio track: motion and cuts only".to_owned());
+    }
+    let max_length = options.max_length.max(BIN);
+    let mut min_length = options.min_length.clamp(BIN, max_length);
+    if signals.duration < min_length {
+        warnings.push(format!(
+            "the video is shorter ({:.1} s) than the shortest clip asked for ({min_length:.1} s)",
+            signals.duration
+        ));
+        min_length = signals.duration;
+    }
+    let scorer = Scorer::new(signals, &cuts, max_length);
+    let picks = scorer.pick(min_length, max_length, options.max_clips);
+    let highlights: Vec<Highlight> = picks.iter().map(|pick| scorer.explain(pick)).collect();
+    if highlights.iter().any(|highlight| highlight.score < WORTH) {
+        warnings
+            .push("nothing in this video stands out; the clip is its liveliest stretch".to_owned());
+    }
+    Selection {
+        highlights,
+        cuts: cuts.iter().map(|c| c.at).collect(),
+        warnings,
+    }
+}
+
+/// A stretch between two boundaries.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pick {
+    start: Boundary,
+    end: Boundary,
+    score: f64,
+}
+
+struct Scorer {
+    duration: f64,
+    curves: Curves,
+    /// Median of what is not silence, LUFS.
+    usual_loudness: f64,
+    /// Excitement per bin, 0 to 1, and its running sum.
+    excitement: Vec<f64>,
+    sums: Vec<f64>,
+    /// Running count of bins with something wrong.
+    faults: Vec<f64>,
+    /// `peaks[k][i]` is the highest excitement of bins `i..i + 2^k`.
+    peaks: Vec<Vec<f64>>,
+    events: Vec<Event>,
+    /// Excitement above this belongs to an event.
+    threshold: f64,
+    starts: Vec<Boundary>,
+    ends: Vec<Boundary>,
+}
+
+impl Scorer {
+    fn new(signals: &Signals, cuts: &[Cut], max_length: f64) -> Self {
+        let curves = signals::curves(signals, cuts);
+        let excitement = excitement(&curves);
+        let bins = excitement.len();
+        let wrong = |i: usize| {
+            let flag = |flags: &[bool]| flags.get(i) == Some(&true);
+            f64::from(u8::from(
+                flag(&curves.black) || flag(&curves.frozen) || flag(&curves.silent),
+            ))
+        };
+        let faults = running_sum((0..bins).map(wrong));
+        let sums = running_sum(excitement.iter().copied());
+        let median = signals::percentile(&excitement, 0.5);
+        let high = signals::percentile(&excitement, 0.95);
+        // The margin keeps the noise of an eventless video from being called an event.
+        let threshold = ((median + high) / 2.0).max(median + 0.08);
+        let events = events(&excitement, threshold, max_length);
+        let mut peaks = vec![excitement.clone()];
+        while 1 << peaks.len() <= bins {
+            let half = 1 << (peaks.len() - 1);
+            let last = &peaks[peaks.len() - 1];
+            let next = (0..=bins - 2 * half)
+                .map(|i| last[i].max(last[i + half]))
+                .collect();
+            peaks.push(next);
+        }
+        let (starts, ends) = boundaries(signals, cuts);
+        let audible: Vec<f64> = curves
+            .loudness
+            .iter()
+            .zip(&curves.silent)
+            .filter(|(_, silent)| !**silent)
+            .map(|(level, _)| *level)
+            .collect();
+        let usual_loudness = signals::percentile(&audible, 0.5);
+        Self {
+            duration: signals.duration,
+            curves,
+            usual_loudness,
+            excitement,
+            sums,
+            faults,
+            peaks,
+            events,
+            threshold,
+            starts,
+            ends,
+        }
+    }
+
+    /// The best picks that do not overlap, best first.
+    fn pick(&self, min_length: f64, max_length: f64, count: usize) -> Vec<Pick> {
+        let fits = |start: f64, end: f64| {
+            let length = end - start;
+            length >= min_length - 1e-6 && length <= max_length + 1e-6
+        };
+        // Of all stretches only the best per start and the best per end are kept: memory stays linear, and every
+        // stretch that could win is among them.
+        let mut best_per_end: Vec<Option<Pick>> = vec![None; self.ends.len()];
+        let mut candidates = Vec::new();
+        let mut from = 0;
+        for start in &self.starts {
+            while self
+                .ends
+                .get(from)
+                .is_some_and(|end| end.at < start.at + min_length - 1e-6)
+            {
+                from += 1;
+            }
+            let mut best: Option<Pick> = None;
+            for (i, end) in self.ends.iter().enumerate().skip(from) {
+                if end.at > start.at + max_length + 1e-6 {
+                    break;
+                }
+                let score = self.score(*start, *end).iter().sum();
+                let pick = Pick {
+                    start: *start,
+                    end: *end,
+                    score,
+                };
+                for slot in [&mut best, &mut best_per_end[i]] {
+                    if slot.is_none_or(|b| score > b.score + 1e-9) {
+                        *slot = Some(pick);
+                    }
+                }
+            }
+            candidates.extend(best);
+        }
+        candidates.extend(best_per_end.into_iter().flatten());
+        candidates.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(a.start.at.total_cmp(&b.start.at))
+                .then(a.end.at.total_cmp(&b.end.at))
+        });
+
+        let mut picks: Vec<Pick> = Vec::new();
+        let clear = |picks: &[Pick], skip: usize, start: f64, end: f64| {
+            picks
+                .iter()
+                .enumerate()
+                .all(|(i, p)| i == skip || start >= p.end.at + APART || end + APART <= p.start.at)
+        };
+        for candidate in candidates {
+            // The best one is an answer even when nothing is worth showing.
+            if picks.len() >= count || (candidate.score < WORTH && !picks.is_empty()) {
+                break;
+            }
+            if clear(&picks, usize::MAX, candidate.start.at, candidate.end.at) {
+                picks.push(candidate);
+            }
+        }
+        // The share of boundaries in the score is small and can lose; a viewer notices a missed cut at once.
+        for i in 0..picks.len() {
+            let pick = picks[i];
+            if let Some(start) = good_near(&self.starts, pick.start)
+                && fits(start.at, pick.end.at)
+                && clear(&picks, i, start.at, pick.end.at)
+            {
+                picks[i].start = start;
+            }
+            let pick = picks[i];
+            if let Some(end) = good_near(&self.ends, pick.end)
+                && fits(pick.start.at, end.at)
+                && clear(&picks, i, pick.start.at, end.at)
+            {
+                picks[i].end = end;
+            }
+            picks[i].score = self.score(picks[i].start, picks[i].end).iter().sum();
+        }
+        picks.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(a.start.at.total_cmp(&b.start.at))
+        });
+        picks
+    }
+
+    /// Points of each part, in the order of [`WEIGHTS`], each rounded to a tenth so that they sum to what is shown.
+    fn score(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+        let values = self.values(start, end);
+        std::array::from_fn(|i| (1000.0 * values[i] * WEIGHTS[i].1).round() / 10.0)
+    }
+
+    /// The parts of a score, 0 to 1, in the order of [`WEIGHTS`].
+    fn values(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+        let (from, to) = (start.at, end.at);
+        let inside = self.mean(&self.sums, from, to);
+        let around = [(from - 5.0, from), (to, to + 5.0)]
+            .into_iter()
+            .filter(|(a, b)| a.max(0.0) + BIN <= b.min(self.duration))
+            .map(|(a, b)| self.mean(&self.sums, a, b))
+            .max_by(f64::total_cmp);
+        let first = (from / BIN).floor() as usize;
+        let last = (to / BIN).ceil() as usize;
+        let complete = self.main_event(first, last).map_or(0.0, |event| {
+            (self.mass(event.first.max(first), event.end.min(last)) / event.mass).min(1.0)
+        });
+        [
+            inside,
+            self.mean(&self.sums, from, to.min(from + 3.0)),
+            self.peak(first, last),
+            complete,
+            around.map_or(0.0, |around| ((inside - around) / 0.5).clamp(0.0, 1.0)),
+            (start.quality + end.quality) / 2.0,
+            1.0 - self.mean(&self.faults, from, to),
+        ]
+        .map(|value| value.clamp(0.0, 1.0))
+    }
+
+    /// Mean of the curve whose running sum is `sums` between two times; bins count by the part that is covered.
+    fn mean(&self, sums: &[f64], from: f64, to: f64) -> f64 {
+        let bins = (sums.len() - 1) as f64;
+        let (from, to) = ((from / BIN).clamp(0.0, bins), (to / BIN).clamp(0.0, bins));
+        if to - from < 1e-9 {
+            return 0.0;
+        }
+        let upto = |x: f64| {
+            let whole = (x.floor() as usize).min(sums.len() - 1);
+            let next = (whole + 1).min(sums.len() - 1);
+            sums[whole] + (x - whole as f64) * (sums[next] - sums[whole])
+        };
+        (upto(to) - upto(from)) / (to - from)
+    }
+
+    fn peak(&self, first: usize, last: usize) -> f64 {
+        let bins = self.excitement.len();
+        let (first, last) = (
+            first.min(bins - 1),
+            last.clamp(first.min(bins - 1) + 1, bins),
+        );
+        let level = (last - first).ilog2() as usize;
+        self.peaks[level][first].max(self.peaks[level][last - (1 << level)])
+    }
+
+    /// The event with the largest part inside a stretch.
+    fn main_event(&self, first: usize, last: usize) -> Option<&Event> {
+        let from = self.events.partition_point(|e| e.end <= first);
+        self.events[from..]
+            .iter()
+            .take_while(|e| e.first < last)
+            .max_by(|a, b| {
+                let inside = |e: &Event| self.mass(e.first.max(first), e.end.min(last));
+                inside(a).total_cmp(&inside(b))
+            })
+    }
+
+    /// Excitement of whole bins.
+    fn mass(&self, first: usize, end: usize) -> f64 {
+        if end > first {
+            self.sums[end] - self.sums[first]
+        } else {
+            0.0
+        }
+    }
+
+    fn explain(&self, pick: &Pick) -> Highlight {
+        let values = self.values(pick.start, pick.end);
+        let points = self.score(pick.start, pick.end);
+        let components: Vec<Component> = WEIGHTS
+            .iter()
+            .zip(values.iter().zip(points))
+            .map(|((name, weight), (value, points))| Component {
+                name: (*name).to_owned(),
+                value: (value * 1000.0).round() / 1000.0,
+                weight: *weight,
+                points,
+            })
+            .collect();
+        let score = (points.iter().sum::<f64>() * 10.0).round() / 10.0;
+        Highlight {
+            start: pick.start.at,
+            end: pick.end.at,
+            score,
+            components,
+            reasons: self.reasons(pick, &values),
+            start_boundary: pick.start.kind.to_owned(),
+            end_boundary: pick.end.kind.to_owned(),
+        }
+    }
+
+    fn reasons(&self, pick: &Pick, values: &[f64; 7]) -> Vec<String> {
+        let bins = self.excitement.len();
+        let first = ((pick.start.at / BIN).floor() as usize).min(bins - 1);
+        let last = ((pick.end.at / BIN).ceil() as usize).clamp(first + 1, bins);
+        let mut reasons: Vec<(f64, String)> = Vec::new();
+        let top = |curve: &[f64]| {
+            (first..last.min(curve.len()))
+                .max_by(|a, b| curve[*a].total_cmp(&curve[*b]).then(b.cmp(a)))
+        };
+        if let Some(i) = top(&self.curves.loudness) {
+            let louder = self.curves.loudness[i] - self.usual_loudness;
+            if louder >= 3.0 {
+                let at = clock(i as f64 * BIN);
+                reasons.push((
+                    louder / 10.0,
+                    format!("{louder:.0} LU louder than is usual in this video at {at}"),
+                ));
+            }
+        }
+        if let Some(i) = top(&self.curves.motion) {
+            let usual = signals::percentile(&self.curves.motion, 0.5)
+                .exp_m1()
+                .max(0.2);
+            let times = self.curves.motion[i].exp_m1() / usual;
+            if times >= 1.5 {
+                let at = clock(i as f64 * BIN);
+                let text = if times > 10.0 {
+                    format!("far more motion than is usual in this video at {at}")
+                } else {
+                    format!("{times:.1} times the usual motion at {at}")
+                };
+                reasons.push((times.min(10.0) / 8.0, text));
+            }
+        }
+        if values[3] >= 0.8
+            && let Some(event) = self.main_event(first, last)
+        {
+            let (from, to) = (
+                clock(event.first as f64 * BIN),
+                clock(event.end as f64 * BIN),
+            );
+            reasons.push((
+                values[3],
+                format!("holds the whole of what happens from {from} to {to}"),
+            ));
+        }
+        if values[4] >= 0.2 {
+            reasons.push((
+                values[4],
+                "stands out from the seconds around it".to_owned(),
+            ));
+        }
+        if values[1] > self.threshold {
+            reasons.push((
+                values[1] / 2.0,
+                "gets going within its first 3 s".to_owned(),
+            ));
+        }
+        for (verb, boundary) in [("starts", pick.start), ("ends", pick.end)] {
+            match boundary.kind {
+                "shot cut" => reasons.push((0.3, format!("{verb} on a shot cut"))),
+                "silence edge" => reasons.push((0.25, format!("{verb} in a pause"))),
+                _ => {}
+            }
+        }
+        if values[6] < 0.9 {
+            let share = 100.0 * (1.0 - values[6]);
+            reasons.push((
+                0.1,
+                format!("{share:.0} % of it is black, frozen or silent"),
+            ));
+        }
+        if reasons.is_empty() {
+            reasons.push((0.0, "as lively as the rest of the video".to_owned()));
+        }
+        reasons.sort_by(|a, b| b.0.total_cmp(&a.0));
+        reasons.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+/// How exciting each bin is: sound, motion, rhythm of cuts and onsets, less where there is nothing to see or hear.
+fn excitement(curves: &Curves) -> Vec<f64> {
+    let motion = signals::normalise(&curves.motion, 0.3);
+    let loudness = signals::normalise(&curves.loudness, 3.0);
+    let onset = signals::normalise(&curves.onset, 1.0);
+    let fastest = curves.rhythm.iter().copied().fold(0.0, f64::max).max(0.1);
+    // Without sound its share goes to the others.
+    let sound = !loudness.is_empty();
+    let [w_loud, w_move, w_cut, w_onset] = if sound {
+        [0.45, 0.30, 0.15, 0.10]
+    } else {
+        [0.0, 0.30 / 0.45, 0.15 / 0.45, 0.0]
+    };
+    let raw: Vec<f64> = (0..motion.len())
+        .map(|i| {
+            let at = |curve: &[f64]| curve.get(i).copied().unwrap_or_default();
+            let level = w_loud * at(&loudness)
+                + w_move * motion[i]
+                + w_cut * at(&curves.rhythm) / fastest
+                + w_onset * at(&onset);
+            let flag = |flags: &[bool], factor: f64| {
+                if flags.get(i) == Some(&true) {
+                    factor
+                } else {
+                    1.0
+                }
+            };
+            level * flag(&curves.black, 0.2) * flag(&curves.silent, 0.7) * flag(&curves.frozen, 0.5)
+        })
+        .collect();
+    signals::smooth(&raw, 2.0)
+}
+
+/// Runs of excitement above `threshold`; runs less than 2 s apart are one, and none is longer than a clip may be.
+fn events(excitement: &[f64], threshold: f64, max_length: f64) -> Vec<Event> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (i, e) in excitement.iter().enumerate() {
+        if *e <= threshold {
+            continue;
+        }
+        match runs.last_mut() {
+            Some(run) if ((i - run.1) as f64) * BIN < 2.0 => run.1 = i + 1,
+            _ => runs.push((i, i + 1)),
+        }
+    }
+    let longest = ((max_length / BIN) as usize).max(1);
+    runs.into_iter()
+        .map(|(first, end)| {
+            // Of a run that no clip can hold, the best stretch that one can is the event.
+            let (first, end) = if end - first > longest {
+                let mass = |i: usize| excitement[i..i + longest].iter().sum::<f64>();
+                let mut best = (first, mass(first));
+                let mut sum = best.1;
+                for i in first + 1..=end - longest {
+                    sum += excitement[i + longest - 1] - excitement[i - 1];
+                    if sum > best.1 + 1e-9 {
+                        best = (i, sum);
+                    }
+                }
+                (best.0, best.0 + longest)
+            } else {
+                (first, end)
+            };
+            Event {
+                first,
+                end,
+                mass: excitement[first..end].iter().sum(),
+            }
+        })
+        .collect()
+}
+
+/// Where clips may start and where they may end, each in order of time.
+fn boundaries(signals: &Signals, cuts: &[Cut]) -> (Vec<Boundary>, Vec<Boundary>) {
+    let duration = signals.duration;
+    let mut starts = vec![Boundary {
+        at: 0.0,
+        quality: 0.8,
+        kind: "file start",
+    }];
+    let mut ends = vec![Boundary {
+        at: duration,
+        quality: 0.8,
+        kind: "file end",
+    }];
+    for cut in cuts {
+        starts.push(Boundary {
+            at: cut.at,
+            quality: 1.0,
+            kind: "shot cut",
+        });
+        ends.push(Boundary {
+            at: cut.before,
+            quality: 1.0,
+            kind: "shot cut",
+        });
+    }
+    for (from, to) in signals::silences(signals) {
+        // In the middle of the pause, but never far from the sound.
+        let middle = (from + to) / 2.0;
+        if to < duration - BIN {
+            starts.push(Boundary {
+                at: middle.max(to - 0.35),
+                quality: 0.9,
+                kind: "silence edge",
+            });
+        }
+        if from > BIN {
+            ends.push(Boundary {
+                at: middle.min(from + 0.45),
+                quality: 0.9,
+                kind: "silence edge",
+            });
+        }
+    }
+    // The grid makes sure that there is always an answer.
+    let mut tick = 1;
+    while f64::from(tick) * BIN < duration {
+        let grid = Boundary {
+            at: f64::from(tick) * BIN,
+            quality: 0.25,
+            kind: "grid",
+        };
+        starts.push(grid);
+        ends.push(grid);
+        tick += 1;
+    }
+    for list in [&mut starts, &mut ends] {
+        list.sort_by(|a, b| a.at.total_cmp(&b.at).then(b.quality.total_cmp(&a.quality)));
+        // Of boundaries at the same place the best is the reason.
+        let mut kept: Vec<Boundary> = Vec::with_capacity(list.len());
+        for boundary in list.drain(..) {
+            match kept.last_mut() {
+                Some(last) if boundary.at - last.at < 0.05 => {
+                    if boundary.quality > last.quality {
+                        *last = boundary;
+                    }
+                }
+                _ => kept.push(boundary),
+            }
+        }
+        *list = kept;
+    }
+    (starts, ends)
+}
+
+/// The nearest good boundary within reach of a poor one.
+fn good_near(boundaries: &[Boundary], edge: Boundary) -> Option<Boundary> {
+    if edge.quality >= 0.9 {
+        return None;
+    }
+    let from = boundaries.partition_point(|b| b.at < edge.at - SNAP);
+    boundaries[from..]
+        .iter()
+        .take_while(|b| b.at <= edge.at + SNAP)
+        .filter(|b| b.quality >= 0.9)
+        .min_by(|a, b| (a.at - edge.at).abs().total_cmp(&(b.at - edge.at).abs()))
+        .copied()
+}
+
+fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    let mut sum = 0.0;
+    for value in values {
+        sum += value;
+        sums.push(sum);
+    }
+    sums
+}
+
+/// `01:05`, or `1:01:05` from an hour on.
+pub(crate) fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
+}

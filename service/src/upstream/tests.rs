@@ -1,0 +1,1 @@
+//! The stack against real loopback servers.
