@@ -1,3 +1,7 @@
 //! The `clip-harness` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clip_harness::cli::main()
+}

@@ -125,6 +125,8 @@ fn entry_node(
         return entry;
     }
     match known {
+        // The whole block is missing; that has been said.
+        [] if system.span == crate::scenario::Span::default() => String::new(),
         [] => {
             problems.push(
                 Diagnostic::error(system.span, "the system has no nodes")

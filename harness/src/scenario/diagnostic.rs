@@ -285,17 +285,22 @@ impl Window {
                 text: format!("{before}{marked}{after}"),
             };
         }
-        let tail = |text: &str, n: usize| {
-            let skip = text.chars().count().saturating_sub(n);
-            text.chars().skip(skip).collect::<String>()
+        let before = match before.chars().count().checked_sub(30) {
+            None | Some(0) => before,
+            Some(skipped) => {
+                let kept: String = before.chars().skip(skipped).collect();
+                format!("…{}", kept.trim_start())
+            }
         };
-        let before = format!("…{}", tail(&before, 30));
-        let marked: String = marked.chars().take(40).collect();
-        let after: String = after.chars().take(30).collect();
+        let first = |text: String, most: usize| match text.chars().count() > most {
+            true => text.chars().take(most).chain(['…']).collect(),
+            false => text,
+        };
+        let (marked, after) = (first(marked, 50), first(after, 30));
         Self {
             indent: before.width(),
             carets: marked.width().max(1),
-            text: format!("{before}{marked}{after}…"),
+            text: format!("{before}{marked}{after}"),
         }
     }
 }

@@ -85,6 +85,15 @@ impl Scenario {
             problems: Vec::new(),
             vars: Vec::new(),
         };
+        if !matches!(root.value, node::Value::Map(_)) {
+            cx.wrong_kind(&root, "a mapping", Some("begin with `version: 1`"));
+            let mut problems = Diagnostics::new(source.clone());
+            problems.extend(cx.problems);
+            return Reading {
+                scenario: None,
+                problems,
+            };
+        }
         unsupported::set_aside(&mut root, &mut cx);
         vars::fill_in(&mut root, vars, &mut cx);
         let document = Document::read(&root, &mut cx);

@@ -12,6 +12,9 @@ use serde_saphyr::{Spanned, options::DuplicateKeyPolicy};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{Source, Span};
 
+/// Deep enough for any scenario, shallow enough for any stack.
+const DEEPEST: usize = 48;
+
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -87,7 +90,7 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Node, Diagnostics> {
         problems.push(diagnostic);
         Err(problems)
     };
-    // Deep enough for any scenario, shallow enough for any stack; aliases may repeat a block, not multiply it.
+    // Aliases may repeat a block, not multiply it.
     let options = serde_saphyr::options! {
         strict_booleans: true,
         underscored_numbers_as_strings: true,
@@ -96,8 +99,8 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Node, Diagnostics> {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_depth: 48,
-            flow_nesting_limit: 48,
+            max_depth: DEEPEST,
+            flow_nesting_limit: DEEPEST,
             max_events: 200_000,
             max_nodes: 100_000,
             max_aliases: 1_000,
@@ -117,24 +120,57 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Node, Diagnostics> {
         ),
         Err(error) => {
             let error = error.without_snippet();
-            let message = error.render();
-            // The place is said by the frame around the line.
-            let message = message
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            let diagnostic = match error.location().and_then(|place| byte_of(source, &place)) {
+            let start = error.location().and_then(|place| byte_of(source, &place));
+            let (message, help) = explain(error, start.map(|start| source.line(start).0));
+            let diagnostic = match start {
                 Some(start) => Diagnostic::error(one_character(source, start), message),
                 None => Diagnostic::general(message),
             };
-            failed(diagnostic.help("this is where the text stops being YAML the harness can read"))
+            failed(diagnostic.help(help))
         }
     }
+}
+
+/// The parser's message in the words of someone who writes scenarios, and a remedy.
+fn explain(error: &serde_saphyr::Error, line: Option<&str>) -> (String, &'static str) {
+    let text = error.render();
+    // The place is said by the frame around the line.
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let text = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    let says = |part: &str| text.contains(part);
+    if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+        return (
+            "a second document begins here".to_owned(),
+            "a file is one scenario; put this one into a file of its own",
+        );
+    }
+    if says("recursion limit") || says("Depth {") {
+        return (
+            format!("nested more than {DEEPEST} deep"),
+            "a scenario is a handful of levels deep",
+        );
+    }
+    if says("replay limit") || says("budget breached") {
+        return (
+            "the text becomes too large when it is expanded".to_owned(),
+            "use fewer aliases",
+        );
+    }
+    let help = match line {
+        _ if says("found a tab") => "indent with spaces",
+        Some(line) if line.contains("${") => {
+            "write $(name): braces have a meaning of their own in YAML"
+        }
+        Some(line) if line.contains('\t') => "indent with spaces",
+        _ => {
+            "this is where the text stops being YAML; look for a missing quote, bracket or colon before it"
+        }
+    };
+    (text.to_owned(), help)
 }
 
 /// Byte of a location; syntax errors know line and column only.

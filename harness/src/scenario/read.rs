@@ -31,17 +31,6 @@ pub struct Placed<T> {
     pub sound: bool,
 }
 
-impl<T> Placed<T> {
-    /// A default that stands nowhere in the file.
-    pub(crate) fn implied(value: T) -> Self {
-        Self {
-            value,
-            span: Span::default(),
-            sound: true,
-        }
-    }
-}
-
 impl<T> Deref for Placed<T> {
     type Target = T;
 
@@ -392,7 +381,7 @@ macro_rules! mapping {
     ($(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields)]
+        #[schemars(deny_unknown_fields, transform = $name::describe_required)]
         pub struct $name {
             $( $(#[$field_meta])* pub $field: $type, )*
             /// Where it stands.
@@ -404,6 +393,25 @@ macro_rules! mapping {
             /// The keys it takes.
             pub const KEYS: &'static [&'static str] =
                 &[$( $crate::scenario::read::plain_key(stringify!($field)) ),*];
+
+            /// Those of them that must be there.
+            #[must_use]
+            pub fn required() -> Vec<&'static str> {
+                let keys: &[(&'static str, bool)] = &[$( (
+                    $crate::scenario::read::plain_key(stringify!($field)),
+                    <$type as $crate::scenario::read::Read>::absent().is_none(),
+                ) ),*];
+                keys.iter().filter(|(_, required)| *required).map(|(key, _)| *key).collect()
+            }
+
+            /// schemars takes every list for required; the reader knows better.
+            fn describe_required(schema: &mut schemars::Schema) {
+                schema.remove("required");
+                let required = Self::required();
+                if !required.is_empty() {
+                    schema.insert("required".to_owned(), required.into());
+                }
+            }
         }
 
         impl $crate::scenario::read::Read for $name {

@@ -1,0 +1,171 @@
+//! `list`: what a scenario can use, from the tables that the parser reads; and the scenarios there are.
+
+use std::io;
+
+use clap::ValueEnum;
+use serde_json::{Value as Json, json};
+
+use super::check::scenario_files;
+use super::{Exit, ListArgs, Terminal};
+use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
+use crate::scenario::FIXTURES;
+use crate::scenario::expr::METRICS;
+use crate::scenario::kinds::KINDS;
+use crate::scenario::value::Words;
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum What {
+    /// Kinds of faults
+    Faults,
+    /// What can be expected
+    Checks,
+    /// Scenario files
+    Scenarios,
+    /// Report formats
+    Formats,
+    /// Media for `$(fixture.NAME)`
+    Fixtures,
+}
+
+pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let rows = match args.what {
+        What::Faults => faults(),
+        What::Checks => checks(),
+        What::Formats => words::<Format>(),
+        What::Fixtures => FIXTURES
+            .iter()
+            .map(|(name, help)| vec![("name", (*name).to_owned()), ("is", (*help).to_owned())])
+            .collect(),
+        What::Scenarios if !args.folder.is_dir() => {
+            writeln!(terminal.err, "error: {} is not a folder", args.folder.display())?;
+            return Ok(Exit::Invalid);
+        }
+        What::Scenarios => scenarios(args),
+    };
+    if args.json {
+        let rows: Vec<Json> = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into())
+            .collect();
+        writeln!(terminal.out, "{:#}", Json::from(rows))?;
+    } else {
+        write!(terminal.out, "{}", table(&rows))?;
+    }
+    Ok(Exit::Pass)
+}
+
+type Row = Vec<(&'static str, String)>;
+
+fn faults() -> Vec<Row> {
+    KINDS
+        .iter()
+        .map(|kind| {
+            let runtimes: Vec<_> = RuntimeKind::ALL
+                .iter()
+                .filter(|(.., runtime)| kind.runtimes.contains(runtime))
+                .map(|(word, ..)| *word)
+                .collect();
+            let settings = match kind.settings() {
+                [] => "-".to_owned(),
+                settings => settings.join(", "),
+            };
+            vec![
+                ("fault", kind.name.to_owned()),
+                ("target", kind.aim.word().to_owned()),
+                ("settings", settings),
+                ("runtimes", runtimes.join(", ")),
+                ("does", kind.help.to_owned()),
+                ("undone by", kind.undo.to_owned()),
+            ]
+        })
+        .collect()
+}
+
+fn checks() -> Vec<Row> {
+    let row = |form: String, place: &str, help: &str| {
+        vec![
+            ("check", form),
+            ("under", place.to_owned()),
+            ("holds when", help.to_owned()),
+        ]
+    };
+    let measured = METRICS.iter().map(|(name, help, _)| {
+        let limit = if *name == "success" { "99.9%" } else { "250ms" };
+        let cmp = if *name == "success" { ">=" } else { "<=" };
+        row(format!("LOAD.{name} {cmp} {limit}"), "steady, always, during, abort", help)
+    });
+    let others = [
+        (
+            "LOAD.p99 <= 2x steady",
+            "always, during, abort",
+            "so many times the same measure in the steady window",
+        ),
+        (
+            "… over 5s",
+            "always, during, abort",
+            "in every window of that length",
+        ),
+        (
+            "breaker(NODE) opened within 2s",
+            "during",
+            "counted from the fault's start; `closed`: from its end",
+        ),
+        (
+            "recover: { within: 2s }",
+            "expect",
+            "the steady state holds again in time, after every fault",
+        ),
+    ];
+    let ledger = LedgerCheck::ALL
+        .iter()
+        .map(|(word, help, _)| row((*word).to_owned(), "end: ledger", help));
+    measured
+        .chain(others.map(|(form, place, help)| row(form.to_owned(), place, help)))
+        .chain(ledger)
+        .collect()
+}
+
+fn words<T: Words>() -> Vec<Row> {
+    T::ALL
+        .iter()
+        .map(|(word, help, _)| vec![("name", (*word).to_owned()), ("is", (*help).to_owned())])
+        .collect()
+}
+
+fn scenarios(args: &ListArgs) -> Vec<Row> {
+    scenario_files(&args.folder)
+        .iter()
+        .map(|file| {
+            let about = match Plan::prepare(file, &PlanOptions::default()) {
+                Ok(prepared) => prepared.plan.about.unwrap_or_default(),
+                Err(problems) => problems.summary(),
+            };
+            vec![("file", file.display().to_string()), ("about", about)]
+        })
+        .collect()
+}
+
+/// Aligned columns; the last one runs free.
+fn table(rows: &[Row]) -> String {
+    let Some(first) = rows.first() else {
+        return "none\n".to_owned();
+    };
+    let heads: Vec<String> = first.iter().map(|(head, _)| (*head).to_owned()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(heads)
+        .chain(rows.iter().map(|row| row.iter().map(|(_, cell)| cell.clone()).collect()))
+        .collect();
+    let widths: Vec<usize> = (0..first.len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut out = String::new();
+    for line in lines {
+        let mut text = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            text.push_str(&format!("{cell:width$}   "));
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,216 @@
+//! The command line. Reads arguments, calls the stages, says what came of it; decides nothing itself.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod chart;
+mod check;
+mod exit;
+mod list;
+mod new;
+mod plan;
+
+pub use exit::Exit;
+
+use crate::plan::{PlanOptions, RuntimeKind};
+use crate::scenario::value::Words as _;
+
+/// Breaks a system on purpose, under load, and judges what its users would have noticed.
+#[derive(Debug, Parser)]
+#[command(name = "clip-harness", version, about, after_help = Exit::table())]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Looks for mistakes in scenario files; starts nothing
+    Check(CheckArgs),
+    /// Shows what a scenario would do, and when; starts nothing
+    Plan(PlanArgs),
+    /// Lists what a scenario can use
+    List(ListArgs),
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
+    /// Writes a first scenario of your own
+    New(NewArgs),
+}
+
+/// Files to look at.
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Scenario files, or folders of them
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    /// Scenario file
+    path: PathBuf,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// What to list
+    what: list::What,
+    /// Folder to look for scenarios in
+    #[arg(long, default_value = "scenarios")]
+    folder: PathBuf,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct NewArgs {
+    /// Name of the scenario; also of its file
+    name: String,
+    /// Folder to write it to
+    #[arg(long, default_value = "scenarios")]
+    folder: PathBuf,
+}
+
+/// What may be chosen on the command line instead of in the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Choices {
+    /// Seed of everything random
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Value of a variable of the scenario
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    vars: Vec<(String, String)>,
+    /// Multiplies every rate and every count of users
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    rate_scale: Option<f64>,
+    /// Where the system runs
+    #[arg(long, value_parser = runtime)]
+    runtime: Option<RuntimeKind>,
+}
+
+impl From<Choices> for PlanOptions {
+    fn from(choices: Choices) -> Self {
+        Self {
+            seed: choices.seed,
+            vars: choices.vars,
+            rate_scale: choices.rate_scale,
+            runtime: choices.runtime,
+        }
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("write NAME=VALUE, for instance rate=200/s".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 && factor <= 1000.0 => Ok(factor),
+        _ => Err("write a number above 0, at most 1000".to_owned()),
+    }
+}
+
+fn runtime(text: &str) -> Result<RuntimeKind, String> {
+    let found = RuntimeKind::ALL.iter().find(|(word, ..)| *word == text);
+    found.map(|(.., kind)| *kind).ok_or_else(|| {
+        let words: Vec<_> = RuntimeKind::ALL.iter().map(|(word, ..)| *word).collect();
+        format!("one of {}", words.join(", "))
+    })
+}
+
+/// Where results and errors go, and what the terminal there can do.
+pub(crate) struct Terminal<'t> {
+    pub(crate) out: &'t mut dyn Write,
+    pub(crate) err: &'t mut dyn Write,
+    /// Whether errors may be coloured.
+    pub(crate) colours: bool,
+    /// Columns of the output.
+    pub(crate) width: usize,
+}
+
+/// Parses the arguments of this process and does what they ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let width = match crossterm::terminal::size() {
+        Ok((columns, _)) if io::stdout().is_terminal() => usize::from(columns),
+        _ => 100,
+    };
+    let mut terminal = Terminal {
+        out: &mut io::stdout(),
+        err: &mut io::stderr(),
+        colours,
+        width,
+    };
+    run_with(std::env::args_os(), &mut terminal).into()
+}
+
+/// Does what the arguments ask for.
+pub(crate) fn run_with(
+    args: impl IntoIterator<Item = OsString>,
+    terminal: &mut Terminal<'_>,
+) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = match terminal.colours {
+                true => error.render().ansi().to_string(),
+                false => error.render().to_string(),
+            };
+            // Help and version are results, everything else is an error.
+            let (stream, exit) = match error.use_stderr() {
+                true => (&mut *terminal.err, Exit::Invalid),
+                false => (&mut *terminal.out, Exit::Pass),
+            };
+            return written(stream.write_all(text.as_bytes()), exit);
+        }
+    };
+    let result = match cli.verb {
+        Verb::Check(args) => check::main(args, terminal),
+        Verb::Plan(args) => plan::main(args, terminal),
+        Verb::List(args) => list::main(&args, terminal),
+        Verb::Schema => schema(terminal),
+        Verb::New(args) => new::main(&args, terminal),
+    };
+    result.unwrap_or_else(|error| written(Err(error), Exit::Pass))
+}
+
+/// A reader that has seen enough closes its end; that is not a failure of the command.
+fn written(result: io::Result<()>, exit: Exit) -> Exit {
+    match result {
+        Ok(()) => exit,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+        Err(_) => Exit::Invalid,
+    }
+}
+
+fn schema(terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    writeln!(terminal.out, "{}", schema_text())?;
+    Ok(Exit::Pass)
+}
+
+/// The JSON Schema as it is committed.
+pub(crate) fn schema_text() -> String {
+    format!("{:#}", crate::scenario::schema().as_value())
+}
