@@ -12,10 +12,11 @@ use reqwest::{Client, Method};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::jsonpath;
+
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
+use crate::runtime::jsonpath;
 use crate::scenario::template::{self, Resolver};
 
 const REQUEST_ID: &str = "x-request-id";

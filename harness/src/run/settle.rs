@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
-use crate::load::jsonpath;
+
 use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
 use crate::runtime::emit::Emitter;
-use crate::runtime::ready;
+use crate::runtime::{jsonpath, ready};
 use crate::runtime::service::Decoder;
 
 const PERIOD: Duration = Duration::from_millis(250);

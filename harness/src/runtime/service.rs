@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::embedded::Body;
 use super::process::{Listens, Program};
-use super::{RuntimeError, Surroundings, ready};
-use crate::load::jsonpath;
+use super::{RuntimeError, Surroundings, jsonpath, ready};
+
 use crate::plan::ServiceRole;
 
 /// Port in host names; links ignore it, because a route replaces the whole address.
