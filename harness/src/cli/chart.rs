@@ -18,15 +18,29 @@ pub(super) fn render(plan: &Plan, width: usize) -> String {
     let width = width.clamp(NARROWEST, WIDEST);
     let timeline = Timeline::estimate(plan);
     let rows = rows(plan, &timeline);
-    let label = rows.iter().map(|row| row.label.width()).max().unwrap_or(0).clamp(5, 20);
-    let note = rows.iter().map(|row| row.note.width()).max().unwrap_or(0).clamp(10, width * 2 / 5);
+    let label = rows
+        .iter()
+        .map(|row| row.label.width())
+        .max()
+        .unwrap_or(0)
+        .clamp(5, 20);
+    let note = rows
+        .iter()
+        .map(|row| row.note.width())
+        .max()
+        .unwrap_or(0)
+        .clamp(10, width * 2 / 5);
     let cells = width - label - note - 5;
     let axis = Axis::new(&timeline, cells);
     let mut out = header(plan, width);
     out.push('\n');
     let mut line = |label_text: &str, chart: &str, note_text: &str| {
         for (index, part) in wrapped(note_text, note).iter().enumerate() {
-            let (label_text, chart) = if index == 0 { (label_text, chart) } else { ("", "") };
+            let (label_text, chart) = if index == 0 {
+                (label_text, chart)
+            } else {
+                ("", "")
+            };
             let text = format!(
                 " {}  {}  {part}",
                 padded(&cut(label_text, label), label),
@@ -131,7 +145,9 @@ pub(super) fn load_note(load: &LoadPlan) -> String {
         LoadModel::Users { count, think, .. } => {
             let plural = if *count == 1 { "" } else { "s" };
             match think {
-                (low, high) if high.get().is_zero() && low == high => format!("{count} user{plural}"),
+                (low, high) if high.get().is_zero() && low == high => {
+                    format!("{count} user{plural}")
+                }
                 (low, high) if low == high => format!("{count} user{plural}, thinking {low}"),
                 (low, high) => format!("{count} user{plural}, thinking {low} to {high}"),
             }
@@ -257,7 +273,8 @@ impl Axis {
         while time as f64 <= self.total {
             let column = self.column(Duration::from_secs(time));
             let label = HumanDuration::secs(time).to_string();
-            if column < line.width() + usize::from(time > 0) || column + label.width() > self.cells {
+            if column < line.width() + usize::from(time > 0) || column + label.width() > self.cells
+            {
                 break;
             }
             line.push_str(&" ".repeat(column - line.width()));
@@ -307,10 +324,16 @@ fn rate_cells(load: &LoadPlan, axis: &Axis) -> String {
             ..
         } => {
             let (up, count) = (ramp_up.get().as_secs_f64(), *count as f64);
-            vec![(up, 0.0, count), (stay.get().as_secs_f64() - up, count, count)]
+            vec![
+                (up, 0.0, count),
+                (stay.get().as_secs_f64() - up, count, count),
+            ]
         }
     };
-    let highest = stages.iter().map(|(_, from, to)| from.max(*to)).fold(0.0, f64::max);
+    let highest = stages
+        .iter()
+        .map(|(_, from, to)| from.max(*to))
+        .fold(0.0, f64::max);
     (0..axis.cells)
         .map(|cell| {
             let middle = axis.time(cell as f64 + 0.5);

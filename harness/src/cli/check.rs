@@ -30,7 +30,11 @@ pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<E
         writeln!(terminal.out, "{:#}", serde_json::Value::from(files))?;
     }
     for path in nothing_in {
-        writeln!(terminal.err, "error: no scenario files in {}", path.display())?;
+        writeln!(
+            terminal.err,
+            "error: no scenario files in {}",
+            path.display()
+        )?;
     }
     if args.json {
         return Ok(exit);
@@ -58,11 +62,15 @@ pub(super) fn scenario_files(path: &Path) -> Vec<PathBuf> {
         };
         for entry in entries.flatten() {
             let path = entry.path();
-            let is = |kind: fn(&std::fs::FileType) -> bool| entry.file_type().is_ok_and(|t| kind(&t));
+            let is =
+                |kind: fn(&std::fs::FileType) -> bool| entry.file_type().is_ok_and(|t| kind(&t));
             // Links to folders may lead in circles.
             if is(std::fs::FileType::is_dir) {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml") {
+            } else if path
+                .extension()
+                .is_some_and(|ext| ext == "yaml" || ext == "yml")
+            {
                 files.push(path);
             }
         }

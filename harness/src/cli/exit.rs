@@ -33,7 +33,10 @@ impl Exit {
         (Self::Fail, "an expectation failed"),
         (Self::Invalid, "the scenario or the command line is invalid"),
         (Self::NotReady, "the system did not become ready"),
-        (Self::UndoFailed, "an undo failed, or something was left behind"),
+        (
+            Self::UndoFailed,
+            "an undo failed, or something was left behind",
+        ),
         (
             Self::Inconclusive,
             "the run is invalid, or a fault was not exercised",

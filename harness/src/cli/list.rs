@@ -38,7 +38,11 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
             .map(|(name, help)| vec![("name", (*name).to_owned()), ("is", (*help).to_owned())])
             .collect(),
         What::Scenarios if !args.folder.is_dir() => {
-            writeln!(terminal.err, "error: {} is not a folder", args.folder.display())?;
+            writeln!(
+                terminal.err,
+                "error: {} is not a folder",
+                args.folder.display()
+            )?;
             return Ok(Exit::Invalid);
         }
         What::Scenarios => scenarios(args),
@@ -46,7 +50,12 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
     if args.json {
         let rows: Vec<Json> = rows
             .into_iter()
-            .map(|row| row.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into())
+            .map(|row| {
+                row.into_iter()
+                    .map(|(key, value)| (key.to_owned(), json!(value)))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
+            })
             .collect();
         writeln!(terminal.out, "{:#}", Json::from(rows))?;
     } else {
@@ -93,7 +102,11 @@ fn checks() -> Vec<Row> {
     let measured = METRICS.iter().map(|(name, help, _)| {
         let limit = if *name == "success" { "99.9%" } else { "250ms" };
         let cmp = if *name == "success" { ">=" } else { "<=" };
-        row(format!("LOAD.{name} {cmp} {limit}"), "steady, always, during, abort", help)
+        row(
+            format!("LOAD.{name} {cmp} {limit}"),
+            "steady, always, during, abort",
+            help,
+        )
     });
     let others = [
         (
@@ -153,10 +166,19 @@ fn table(rows: &[Row]) -> String {
     };
     let heads: Vec<String> = first.iter().map(|(head, _)| (*head).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(heads)
-        .chain(rows.iter().map(|row| row.iter().map(|(_, cell)| cell.clone()).collect()))
+        .chain(
+            rows.iter()
+                .map(|row| row.iter().map(|(_, cell)| cell.clone()).collect()),
+        )
         .collect();
     let widths: Vec<usize> = (0..first.len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut out = String::new();
     for line in lines {

@@ -152,11 +152,15 @@ pub(crate) struct Terminal<'t> {
 /// Parses the arguments of this process and does what they ask for.
 #[must_use]
 pub fn main() -> ExitCode {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colours =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let width = match crossterm::terminal::size() {
-        Ok((columns, _)) if io::stdout().is_terminal() => usize::from(columns),
-        _ => 100,
-    };
+        Ok((columns, _)) if io::stdout().is_terminal() => Some(usize::from(columns)),
+        _ => std::env::var("COLUMNS")
+            .ok()
+            .and_then(|columns| columns.parse().ok()),
+    }
+    .unwrap_or(100);
     let mut terminal = Terminal {
         out: &mut io::stdout(),
         err: &mut io::stderr(),

@@ -38,7 +38,10 @@ expect:
 pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let sound = args.name.len() <= 64
         && args.name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && args.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        && args
+            .name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if !sound {
         writeln!(
             terminal.err,
@@ -61,7 +64,11 @@ pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
             Ok(Exit::Pass)
         }
         Err(error) => {
-            writeln!(terminal.err, "error: cannot write {}: {error}", path.display())?;
+            writeln!(
+                terminal.err,
+                "error: cannot write {}: {error}",
+                path.display()
+            )?;
             Ok(Exit::Invalid)
         }
     }

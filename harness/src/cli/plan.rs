@@ -14,13 +14,21 @@ pub(super) fn main(args: PlanArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
         }
     };
     if !prepared.warnings.is_empty() {
-        write!(terminal.err, "{}", prepared.warnings.render(terminal.colours))?;
+        write!(
+            terminal.err,
+            "{}",
+            prepared.warnings.render(terminal.colours)
+        )?;
     }
     if args.json {
         let plan = serde_json::to_value(&prepared.plan)?;
         writeln!(terminal.out, "{plan:#}")?;
     } else {
-        write!(terminal.out, "{}", chart::render(&prepared.plan, terminal.width))?;
+        write!(
+            terminal.out,
+            "{}",
+            chart::render(&prepared.plan, terminal.width)
+        )?;
     }
     Ok(Exit::Pass)
 }

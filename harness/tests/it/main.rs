@@ -1,3 +1,46 @@
 //! Integration tests of the harness, one binary for all of them.
 
+mod command;
+mod hostile;
+mod problems;
 mod scenario;
+mod schema;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The top folder of the repository.
+fn top() -> PathBuf {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder
+        .parent()
+        .expect("the crate has a parent")
+        .to_owned()
+}
+
+/// Runs the command from the top folder, as people do.
+fn harness(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_clip-harness"))
+        .args(args)
+        .current_dir(top())
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the command starts")
+}
+
+/// Every scenario file of the repository.
+fn scenario_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["scenarios", "scenarios/controls"] {
+        for entry in std::fs::read_dir(top().join(folder)).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|ext| ext == "yaml") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,326 @@
+//! Problems as their author sees them: all at once, each with its place and a remedy.
+
+use clip_harness::plan::{Plan, PlanOptions};
+use clip_harness::scenario::Diagnostics;
+
+fn problems(text: &str) -> Diagnostics {
+    match Plan::prepare_text("scenarios/broken.yaml", text, &PlanOptions::default()) {
+        Ok(prepared) => prepared.warnings,
+        Err(problems) => problems,
+    }
+}
+
+const HEAD: &str = "version: 1\nname: t\nsystem: { service: { processors: 2 } }\n";
+const LOAD: &str = "load: { a: { arrivals: { rate: 10/s, for: 20s }, steps: [ { get: / } ] } }\n";
+const EXPECT: &str = "expect: { always: [ a.success >= 99% ] }\n";
+
+#[test]
+fn all_at_once() {
+    insta::assert_snapshot!(problems(include_str!("../fixtures/all-wrong.yaml")).render(false));
+}
+
+#[test]
+fn five_mistakes_are_five_problems() {
+    let text = "version: 1
+name: broken
+sytem: { runtime: process }
+system: { runtime: embedded, service: { processors: 2 } }
+load:
+  frames:
+    arrivals: { rate: 10/s, for: 5s }
+    steps: [ { get: /health } ]
+faults:
+  - { name: a, at: 5parsecs, for: 2s, target: processor-9, inject: kil }
+expect:
+  always: [ frame.success >= 99% ]
+";
+    insta::assert_snapshot!(problems(text).render(false));
+    insta::assert_json_snapshot!(problems(text).to_json());
+}
+
+#[test]
+fn a_misspelt_key_is_read_as_what_it_was_meant_for() {
+    let text = format!(
+        "{HEAD}{LOAD}{EXPECT}faluts: [ {{ name: f, at: 2s, for: 1s, target: x, inject: kill }} ]\n"
+    );
+    let found = problems(&text);
+    let messages: Vec<_> = found
+        .items()
+        .iter()
+        .map(|item| item.message.clone())
+        .collect();
+    assert_eq!(
+        messages,
+        ["unknown key `faluts`", "the system has no node `x`"]
+    );
+}
+
+/// Each small mistake gives exactly one problem, and it says what to do.
+#[test]
+fn one_mistake_one_problem() {
+    let fault = |fault: &str| {
+        format!(
+            "{HEAD}{LOAD}{EXPECT}steady: {{ window: 2s, hold: [ a.success > 9% ] }}\nfaults: {fault}\n"
+        )
+    };
+    let load = |load: &str| format!("{HEAD}{EXPECT}load: {{ a: {load} }}\n");
+    let step = |step: &str| {
+        load(&format!(
+            "{{ arrivals: {{ rate: 1/s, for: 9s }}, steps: [ {step} ] }}"
+        ))
+    };
+    let expect = |expect: &str| format!("{HEAD}{LOAD}expect: {expect}\n");
+    let system = |system: &str| format!("version: 1\nname: t\n{LOAD}{EXPECT}system: {system}\n");
+    let cases = [
+        (
+            format!("{HEAD}{LOAD}{EXPECT}").replace("version: 1", "version: 3"),
+            "version 3 is not known",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}").replace("name: t", "name: a b"),
+            "`a b` is not a name",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}name: u\n"),
+            "`name` is there twice",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}limit: 5s\n"),
+            "the run takes longer than 5s",
+        ),
+        (format!("{HEAD}{EXPECT}"), "there is no load"),
+        (
+            format!("{LOAD}{EXPECT}version: 1\nname: t\n"),
+            "`system` is missing",
+        ),
+        (
+            system("{ runtime: container, service: {} }"),
+            "runtime `container` is not supported yet",
+        ),
+        (system("{}"), "the system has no nodes"),
+        (
+            system("{ service: { processors: 0 } }"),
+            "`0` is not a whole number of at least 1",
+        ),
+        (
+            system("{ service: { config: { brekaer: {} } } }"),
+            "unknown key `brekaer`",
+        ),
+        (
+            system("{ runtime: embedded, nodes: { w: { run: [ ./w ] } } }"),
+            "a program cannot run in the embedded runtime",
+        ),
+        (
+            system("{ nodes: { w: { run: [ ./w ], after: [ w ] } } }"),
+            "`w` waits for itself",
+        ),
+        (
+            system("{ nodes: { w: { run: [] } } }"),
+            "`w` has no command",
+        ),
+        (
+            system("{ nodes: { w: { run: [ w ], image: x } } }"),
+            "unknown key `image`",
+        ),
+        (
+            system("{ nodes: { w: { run: [ ./w ], env: { A: $(link.x) } } } }"),
+            "there is no link from w to `x`",
+        ),
+        (
+            system("{ nodes: { v: { run: [ v ] }, w: { run: [ w ] } } }"),
+            "which node does the load enter through?",
+        ),
+        (
+            system("{ service: {}, links: { gateway-1->x: {} } }"),
+            "the system has no node `x`",
+        ),
+        (
+            load("{ arrivals: { rate: 1/s, for: 9s } }"),
+            "`a` does nothing",
+        ),
+        (
+            load("{ steps: [ { get: / } ] }"),
+            "`a` has neither arrivals nor users",
+        ),
+        (
+            load("{ arrivals: { rate: 1, for: 9s }, steps: [ { get: / } ] }"),
+            "`1` is not a rate",
+        ),
+        (
+            load("{ arrivals: { rate: 1/s }, steps: [ { get: / } ] }"),
+            "arrivals need a rate and a length",
+        ),
+        (
+            load("{ arrivals: { stages: [ { hold: 9s } ] }, steps: [ { get: / } ] }"),
+            "at which rate?",
+        ),
+        (
+            load("{ arrivals: { rate: 0/s, for: 9s }, steps: [ { get: / } ] }"),
+            "nothing ever arrives",
+        ),
+        (
+            load(
+                "{ arrivals: { stages: [ { ramp: 0/s..0/s, over: 9s } ] }, steps: [ { get: / } ] }",
+            ),
+            "nothing ever arrives",
+        ),
+        (
+            load("{ users: { count: 3 }, steps: [ { get: / } ] }"),
+            "how long do the users stay?",
+        ),
+        (step("{ get: health }"), "`health` is not a path"),
+        (step("{ get: /, post: / }"), "a step is one request"),
+        (step("{ json: {} }"), "a step asks for something"),
+        (step("{ get: /$(jbo) }"), "unknown variable `jbo`"),
+        (
+            step("{ get: /$(fixture.tlak) }"),
+            "there is no fixture `tlak`",
+        ),
+        (step("{ get: \"/$(uuid\" }"), "`$(` is not closed"),
+        (
+            step("{ get: /, expect: { status: 99 } }"),
+            "`99` is not a status code",
+        ),
+        (
+            step("{ get: /, ledger: accepted }"),
+            "what is the id of the accepted work?",
+        ),
+        (
+            step("{ get: /, capture: { id: job } }"),
+            "`job` is not a JSON path",
+        ),
+        (
+            fault("[ { name: f, for: 1s, target: processor-1, inject: kill } ]"),
+            "when does the fault begin?",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 0s, target: processor-1, inject: kill } ]"),
+            "a fault must be longer than nothing",
+        ),
+        (
+            fault("[ { name: f, at: 30s, for: 1s, target: processor-1, inject: kill } ]"),
+            "`f` begins after the load has ended",
+        ),
+        (
+            fault("[ { name: f, after: g.end, for: 1s, target: processor-1, inject: kill } ]"),
+            "there is no fault `g`",
+        ),
+        (
+            fault("[ { name: f, after: f.end, for: 1s, target: processor-1, inject: kill } ]"),
+            "these faults wait for each other",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: processor-1, inject: latency } ]"),
+            "`latency` needs settings",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: processor-1, inject: { kill: {} } } ]"),
+            "`kill` has no settings",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: gateway-1->processor-1, inject: kill } ]"),
+            "`kill` needs a node, and `gateway-1->processor-1` is a link",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: processor-1, inject: down } ]"),
+            "`down` needs a link, and `processor-1` is a node",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { latency: { add: 1s, jitter: 2s } } } ]",
+            ),
+            "the jitter is longer than what it varies",
+        ),
+        (
+            fault("[ { name: f, draw: [] } ]"),
+            "a source of random faults is not supported yet",
+        ),
+        (expect("{}"), "nothing is expected, so nothing can fail"),
+        (
+            expect("{ always: [ b.success >= 9% ] }"),
+            "there is no load `b`",
+        ),
+        (
+            expect("{ always: [ a.p99 <= 2x steady ] }"),
+            "there is no steady state to compare with",
+        ),
+        (
+            expect("{ always: [ a.p99 <= 9s ], during: { f: [] } }"),
+            "there is no fault `f`",
+        ),
+        (
+            expect("{ always: [ breaker(processor-1) opened within 1s ] }"),
+            "a breaker is watched during a fault",
+        ),
+        (
+            expect("{ recover: { within: 2s } }"),
+            "nothing says what recovered means",
+        ),
+        (
+            expect("{ end: { ledger: [ no_lost ] } }"),
+            "no step enters anything in the ledger",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (text, message) in cases {
+        let found = problems(&text);
+        match found.items().as_slice() {
+            [only] if only.message == message && only.help.is_some() => {}
+            _ => wrong.push(format!("not just `{message}`:\n{text}\n{found}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_pause_needs_a_process() {
+    let text = format!(
+        "{}{LOAD}{EXPECT}faults: [ {{ name: f, at: 3s, for: 1s, target: processor-1, inject: pause }} ]\n",
+        HEAD.replace("system: {", "system: { runtime: embedded,")
+    );
+    let found = problems(&text);
+    let items = found.items();
+    assert_eq!(items.len(), 1, "{found}");
+    assert!(
+        items[0]
+            .help
+            .as_deref()
+            .is_some_and(|help| help.contains("process")),
+        "{found}"
+    );
+}
+
+#[test]
+fn an_expectation_is_pointed_at_inside() {
+    let found = problems(&format!(
+        "{HEAD}{LOAD}expect:\n  always:\n    - \"a.p99 <= 3 pigs\"\n    - a.p98 < 2s\n"
+    ));
+    insta::assert_snapshot!(found.render(false), @r#"
+    error: `3` is not a duration
+       ┌─ scenarios/broken.yaml:7:17
+     7 │     - "a.p99 <= 3 pigs"
+       │                 ^ write a duration or a factor: 250ms, 2x steady
+
+    error: unknown measure `p98`
+       ┌─ scenarios/broken.yaml:8:9
+     8 │     - a.p98 < 2s
+       │         ^^^ did you mean `p90`?
+
+    2 problems in scenarios/broken.yaml; nothing was started
+    "#);
+}
+
+#[test]
+fn colours_are_a_second_signal() {
+    let found = problems("version: 1");
+    let coloured = found.render(true);
+    assert!(coloured.contains("\u{1b}["));
+    let mut plain = String::new();
+    let mut rest = coloured.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain.push_str(rest);
+    assert_eq!(plain, found.render(false));
+}

@@ -1,0 +1,175 @@
+//! The direction of imports: two chains that share the event contract and never meet before the command line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Each module of the crate with those it may import. `lib.rs` and `main.rs` only name them.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("scenario", &[]),
+    ("plan", &["scenario"]),
+    ("event", &["scenario", "plan"]),
+    ("series", &["scenario", "plan", "event"]),
+    // How the system is run and broken.
+    ("journal", &["scenario", "plan", "event"]),
+    ("runtime", &["scenario", "plan", "event", "journal"]),
+    ("link", &["scenario", "plan", "event", "journal", "runtime"]),
+    (
+        "fault",
+        &["scenario", "plan", "event", "journal", "runtime", "link"],
+    ),
+    ("load", &["scenario", "plan", "event", "runtime", "link"]),
+    (
+        "run",
+        &[
+            "scenario", "plan", "event", "series", "journal", "runtime", "link", "fault", "load",
+        ],
+    ),
+    // What became of it.
+    ("record", &["scenario", "plan", "event", "series"]),
+    ("judge", &["scenario", "plan", "event", "series", "record"]),
+    (
+        "report",
+        &["scenario", "plan", "event", "series", "record", "judge"],
+    ),
+];
+
+/// The front doors: they see both halves.
+const FRONT_DOORS: &[&str] = &["cli", "bdd"];
+
+#[test]
+fn imports_point_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rules: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut offences = Vec::new();
+    let mut seen = 0;
+    for file in rust_files(&source) {
+        let relative = file.strip_prefix(&source).expect("inside");
+        let module = relative
+            .components()
+            .next()
+            .map(|first| {
+                first
+                    .as_os_str()
+                    .to_string_lossy()
+                    .trim_end_matches(".rs")
+                    .to_owned()
+            })
+            .expect("a name");
+        if matches!(module.as_str(), "lib" | "main") || FRONT_DOORS.contains(&module.as_str()) {
+            continue;
+        }
+        // Tests may bring the parts together.
+        if relative
+            .file_stem()
+            .is_some_and(|stem| stem == "tests" || stem == "testing")
+        {
+            continue;
+        }
+        let Some(allowed) = rules.get(module.as_str()) else {
+            offences.push(format!(
+                "{}: say in this test where `{module}` stands",
+                relative.display()
+            ));
+            continue;
+        };
+        let text = std::fs::read_to_string(&file).expect("readable");
+        for (line, imported) in imports(&text) {
+            seen += 1;
+            if imported != module && !allowed.contains(&imported.as_str()) {
+                offences.push(format!(
+                    "{}:{line}: {module} imports {imported}",
+                    relative.display()
+                ));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+    assert!(
+        seen > 20,
+        "only {seen} imports were found: does the test still read them?"
+    );
+}
+
+#[test]
+fn a_rule_is_no_circle() {
+    for (index, (module, allowed)) in MAY_IMPORT.iter().enumerate() {
+        for imported in *allowed {
+            let at = MAY_IMPORT.iter().position(|(name, _)| name == imported);
+            assert!(
+                at.is_some_and(|at| at < index),
+                "{module} may import {imported}, which stands after it"
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_are_found() {
+    let text = "use crate::plan::Plan;\nuse crate::{event::Event, link::{Link, Toxic}, run};\n// crate::judge\n\
+                fn f() { crate::load::go() }\npub(crate) use x;\n#[cfg(test)]\nmod tests { use crate::report; }\n";
+    let found: Vec<_> = imports(text)
+        .into_iter()
+        .map(|(_, module)| module)
+        .collect();
+    assert_eq!(found, ["plan", "event", "link", "run", "load"]);
+}
+
+/// Modules of this crate that a text names, with the line; comments and unit tests left aside.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let code: String = text
+        .split("#[cfg(test)]\nmod ")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
+    let name = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        // `$crate::` and `my_crate::` are other things; `pub(crate)` has no colons.
+        if code[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        let line = code[..at].matches('\n').count() + 1;
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push((line, name(rest)));
+            continue;
+        };
+        let mut depth = 0;
+        let mut expecting = true;
+        for (index, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => expecting = true,
+                c if expecting && c.is_ascii_alphabetic() => {
+                    found.push((line, name(&group[index..])));
+                    expecting = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
