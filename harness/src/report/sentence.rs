@@ -69,10 +69,15 @@ fn deed(plan: &Plan, fault: &FaultRow) -> String {
     match planned.map(|planned| &planned.inject) {
         Some(FaultSpec::Kill) => format!("{targets} {were} killed"),
         Some(FaultSpec::Pause) => format!("{targets} {were} frozen"),
-        Some(FaultSpec::Latency(_)) => format!("{targets} grew slow"),
-        Some(FaultSpec::Down) => format!("{targets} {were} cut"),
+        Some(FaultSpec::Latency(_)) => format!("the link {} grew slow", arrow(&targets)),
+        Some(FaultSpec::Down) => format!("the link {} {were} cut", arrow(&targets)),
         None => format!("{targets} {were} hit by {}", fault.fault),
     }
+}
+
+/// A link in prose.
+fn arrow(link: &str) -> String {
+    link.replace("->", "→")
 }
 
 fn requests(verdict: &Verdict) -> String {
@@ -92,9 +97,10 @@ fn jobs(verdict: &Verdict) -> Option<String> {
     (accepted > 0).then(|| match lost {
         0 => format!("none of {} was lost", counted(accepted, "accepted job")),
         lost => format!(
-            "{} of {} lost",
+            "{} of {} {} lost",
             count(lost),
-            counted(accepted, "accepted job")
+            counted(accepted, "accepted job"),
+            if lost == 1 { "was" } else { "were" }
         ),
     })
 }

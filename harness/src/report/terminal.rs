@@ -284,7 +284,7 @@ fn expectations(out: &mut String, view: &View, look: Look) {
     );
     // One space in front, two between columns.
     let room = look.width.saturating_sub(words + 5);
-    let first = widest(view.rows.iter().map(|row| what(row).width()).collect()).min(room / 2);
+    let first = widest(view.rows.iter().map(|row| what(row).width()).collect()).min(room * 11 / 20);
     let found = |row: &RowView| {
         format!("{}  {}", row.observed, row.detail)
             .trim_end()

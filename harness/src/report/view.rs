@@ -285,12 +285,12 @@ fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
             value: seconds(availability.longest_outage),
             note: match window {
                 None if availability.seconds == 0 => "no request was made".to_owned(),
-                None => format!("every second met {}", ratio(availability.objective)),
+                None => format!("every second met {}", objective(availability.objective)),
                 Some(window) => format!(
                     "{window}; {} of {} seconds met {}",
                     count(availability.good_seconds),
                     count(availability.seconds),
-                    ratio(availability.objective)
+                    objective(availability.objective)
                 ),
             },
             status: about_success.filter(|_| !availability.longest_outage.is_zero()),
@@ -802,6 +802,11 @@ impl Context<'_> {
             })
             .collect()
     }
+}
+
+/// `99.9 %`, as an author would write it.
+fn objective(share: f64) -> String {
+    format!("{} %", (share * 1e8).round() / 1e6)
 }
 
 /// Seconds of load with one digit, none when it is zero.

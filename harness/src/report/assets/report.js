@@ -61,7 +61,7 @@
 
   function draw() {
     const width = Math.max(320, figure.clientWidth), narrow = width < 560;
-    const left = narrow ? 66 : 104, right = narrow ? 34 : 46, top = 30, gap = 10, head = 15;
+    const left = narrow ? 66 : 104, right = narrow ? 34 : 46, top = 30, gap = 10, head = 22;
     const plotWidth = width - left - right;
     const x = (t) => left + ((t - state.from) / (state.to - state.from)) * plotWidth;
     const time = (px) => state.from + ((px - left) / plotWidth) * (state.to - state.from);
@@ -95,7 +95,7 @@
     axis(svg);
     for (const lane of list) {
       const folded = state.folded.has(lane.id);
-      const name = node(svg, "text", { x: 8, y: lane.y - 4, class: "fold strong", "data-lane": lane.id }, (folded ? "▸ " : "▾ ") + titled[lane.id] + (lane.id === "latency" && data.loads.length > 1 ? ": " + data.loads[state.load].name : ""));
+      const name = node(svg, "text", { x: 8, y: lane.y - 9, class: "fold strong", "data-lane": lane.id }, (folded ? "▸ " : "▾ ") + titled[lane.id] + (lane.id === "latency" && data.loads.length > 1 ? ": " + data.loads[state.load].name : ""));
       name.addEventListener("click", () => toggle(lane.id));
       if (!folded) {
         const group = node(svg, "g", {});
@@ -228,7 +228,7 @@
     const fills = { good: [css("--green-fill"), 0.38], middle: [css("--orange-fill"), 0.8], bad: [css("--red-fill"), 0.85] };
     list.forEach((lane, index) => {
       const y = top + index * 18;
-      const most = view.narrow ? 9 : 15, short = lane.name.length > most ? lane.name.slice(0, most - 1) + "…" : lane.name;
+      const most = view.narrow ? 9 : 15, short = lane.name.length > most ? "…" + lane.name.slice(1 - most) : lane.name;
       const name = node(group, "text", { x: view.left - 6, y: y + 11, "text-anchor": "end" }, short);
       node(name, "title", {}, lane.name);
       const row = node(group, "g", { "clip-path": "url(#plot)" });
