@@ -1,6 +1,6 @@
 //! The dispatcher with a store in memory and a scripted processor on a loopback socket.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,6 @@ use axum::routing::post;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 
 use super::*;
 use crate::env::{Exec, SharedRng, WallClock};
