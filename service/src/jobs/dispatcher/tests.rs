@@ -1,6 +1,6 @@
 //! The dispatcher with a store in memory and a scripted processor on a loopback socket.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +10,6 @@ use axum::routing::post;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 
 use super::*;
 use crate::env::{Exec, SharedRng, WallClock};
@@ -45,10 +44,15 @@ async fn scripted(State(script): State<Arc<Script>>, body: Bytes) -> Response {
     let next = script.answers.lock().pop_front();
     match next.unwrap_or_else(|| Answer::Lines(vec![done(&task)])) {
         Answer::Lines(lines) => {
-            let bytes: Vec<u8> = lines.iter().flat_map(|event| event.line().to_vec()).collect();
+            let bytes: Vec<u8> = lines
+                .iter()
+                .flat_map(|event| event.line().to_vec())
+                .collect();
             Body::from(bytes).into_response()
         }
-        Answer::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
+        Answer::Status(status) => StatusCode::from_u16(status)
+            .expect("a status")
+            .into_response(),
         Answer::Hang => {
             let silence = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
             Body::from_stream(silence).into_response()
@@ -84,7 +88,12 @@ fn done(task: &Task) -> TaskEvent {
             warnings: Vec::new(),
         })),
         TaskKind::Render { clip, .. } => TaskResult::Rendered {
-            rendered: Rendered { duration: 5.0, width: 404, height: 720, size: 1 },
+            rendered: Rendered {
+                duration: 5.0,
+                width: 404,
+                height: 720,
+                size: 1,
+            },
             clip_blob: format!("clips/{clip}/{}/clip.mp4", task.epoch),
             poster_blob: format!("clips/{clip}/{}/poster.jpg", task.epoch),
             sha256: "ab".to_owned(),
@@ -93,7 +102,10 @@ fn done(task: &Task) -> TaskEvent {
 }
 
 fn failure(code: MediaErrorCode) -> Answer {
-    Answer::Lines(vec![TaskEvent::Progress(0.1), TaskEvent::Error(MediaError::new(code, "so it is"))])
+    Answer::Lines(vec![
+        TaskEvent::Progress(0.1),
+        TaskEvent::Error(MediaError::new(code, "so it is")),
+    ])
 }
 
 struct Stage {
@@ -134,14 +146,28 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
         }),
         shutdown: stop.clone(),
     };
-    let script = Arc::new(Script { answers: Mutex::new(answers.into()), ..Script::default() });
-    let acceptor = env.net.bind(([127, 0, 0, 1], 0).into()).await.expect("a port");
+    let script = Arc::new(Script {
+        answers: Mutex::new(answers.into()),
+        ..Script::default()
+    });
+    let acceptor = env
+        .net
+        .bind(([127, 0, 0, 1], 0).into())
+        .await
+        .expect("a port");
     let address = acceptor.local_addr().expect("an address").to_string();
     let routes = Router::new()
         .route("/internal/tasks", post(scripted))
         .with_state(Arc::clone(&script));
-    let (served, drain) = (env.clone(), Drain { stop: stop.clone(), limit: Duration::ZERO });
-    env.exec.spawn(async move { serve(&served, acceptor, routes, drain).await });
+    let (served, drain) = (
+        env.clone(),
+        Drain {
+            stop: stop.clone(),
+            limit: Duration::ZERO,
+        },
+    );
+    env.exec
+        .spawn(async move { serve(&served, acceptor, routes, drain).await });
 
     let job = job();
     let id = job.id.clone();
@@ -149,10 +175,15 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
         id: TaskId::parse("task_1").expect("an id"),
         job: id.clone(),
         source: "sources/video_1".to_owned(),
-        kind: TaskKind::Analyse { select: job.spec.select.clone() },
+        kind: TaskKind::Analyse {
+            select: job.spec.select.clone(),
+        },
         epoch: 0,
     };
-    store.submit(job, first, None).await.expect("memory does not fail");
+    store
+        .submit(job, first, None)
+        .await
+        .expect("memory does not fail");
 
     let mut upstream = UpstreamConfig::default();
     upstream.timeouts.task_idle = HumanDuration::millis(300);
@@ -162,8 +193,15 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
     let (queue, metrics) = (Arc::default(), Arc::default());
     let dispatcher = Dispatcher::new(env.clone(), config, timeouts, upstream, queue, metrics);
     let end = stop.clone();
-    env.exec.spawn(async move { dispatcher.run(end, Duration::ZERO).await });
-    Stage { store, script, job: id, stop, moves: moves }
+    env.exec
+        .spawn(async move { dispatcher.run(end, Duration::ZERO).await });
+    Stage {
+        store,
+        script,
+        job: id,
+        stop,
+        moves,
+    }
 }
 
 fn job() -> Job {
@@ -171,7 +209,10 @@ fn job() -> Job {
         id: JobId::parse("job_1").expect("an id"),
         spec: ClipSpec {
             video: VideoId::parse("video_1").expect("an id"),
-            select: SelectOptions { max_clips: 2, ..SelectOptions::default() },
+            select: SelectOptions {
+                max_clips: 2,
+                ..SelectOptions::default()
+            },
             aspect_ratio: AspectRatio::Square,
             max_height: Some(480),
             metadata: IndexMap::new(),
@@ -187,7 +228,11 @@ fn job() -> Job {
 }
 
 fn quick() -> JobsConfig {
-    JobsConfig { poll: HumanDuration::millis(20), max_attempts: 3, ..JobsConfig::default() }
+    JobsConfig {
+        poll: HumanDuration::millis(20),
+        max_attempts: 3,
+        ..JobsConfig::default()
+    }
 }
 
 impl Stage {
@@ -202,12 +247,16 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the job ends")
+        tokio::time::timeout(Duration::from_secs(20), ended)
+            .await
+            .expect("the job ends")
     }
 
     fn epochs_of_first(&self) -> Vec<u32> {
         let asked = self.script.asked.lock();
-        let first = asked.iter().filter(|(kind, _)| matches!(kind, TaskKind::Analyse { .. }));
+        let first = asked
+            .iter()
+            .filter(|(kind, _)| matches!(kind, TaskKind::Analyse { .. }));
         first.map(|(_, epoch)| *epoch).collect()
     }
 }
@@ -217,8 +266,16 @@ async fn an_analysis_is_followed_by_one_render_per_pick() {
     let stage = stage(Vec::new(), quick()).await;
     let job = stage.ended().await;
     assert_eq!((job.status, job.error), (JobStatus::Completed, None));
-    let clips = stage.store.clips(&stage.job).await.expect("memory does not fail");
-    assert_eq!(clips.len(), 2, "as many as were asked for, not as many as were found");
+    let clips = stage
+        .store
+        .clips(&stage.job)
+        .await
+        .expect("memory does not fail");
+    assert_eq!(
+        clips.len(),
+        2,
+        "as many as were asked for, not as many as were found"
+    );
     let asked = stage.script.asked.lock();
     let specs: Vec<_> = asked
         .iter()
@@ -228,8 +285,14 @@ async fn an_analysis_is_followed_by_one_render_per_pick() {
         })
         .collect();
     assert_eq!(specs.len(), 2);
-    assert_eq!((specs[0].0, specs[0].1.start, specs[1].1.start), (0, 0.0, 10.0));
-    assert_eq!((specs[0].1.aspect_ratio, specs[0].1.max_height), (AspectRatio::Square, Some(480)));
+    assert_eq!(
+        (specs[0].0, specs[0].1.start, specs[1].1.start),
+        (0, 0.0, 10.0)
+    );
+    assert_eq!(
+        (specs[0].1.aspect_ratio, specs[0].1.max_height),
+        (AspectRatio::Square, Some(480))
+    );
     assert_eq!(*stage.moves.lock(), ["running", "completed"]);
 }
 
@@ -257,7 +320,12 @@ async fn a_task_that_takes_everything_down_fails_its_job() {
     assert_eq!(job.status, JobStatus::Failed);
     let error = job.error.expect("a reason");
     assert_eq!(error.code, MediaErrorCode::WorkerCrashed);
-    assert!(error.detail.starts_with("given up after 3 attempts: processor-1"), "{error}");
+    assert!(
+        error
+            .detail
+            .starts_with("given up after 3 attempts: processor-1"),
+        "{error}"
+    );
     assert_eq!(stage.epochs_of_first(), [1, 2, 3]);
 }
 
@@ -283,12 +351,17 @@ async fn a_stop_gives_back_what_is_not_done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the task is begun");
+    tokio::time::timeout(Duration::from_secs(10), asked)
+        .await
+        .expect("the task is begun");
     stage.stop.cancel();
     let given_back = async {
         loop {
             let now = Timestamp::now();
-            let lease = stage.store.lease("other".to_owned(), now, Duration::from_secs(5)).await;
+            let lease = stage
+                .store
+                .lease("other".to_owned(), now, Duration::from_secs(5))
+                .await;
             if let Some(lease) = lease.expect("memory does not fail") {
                 return lease;
             }
@@ -296,6 +369,8 @@ async fn a_stop_gives_back_what_is_not_done() {
         }
     };
     // Long before the lease would have run out by itself.
-    let lease = tokio::time::timeout(Duration::from_secs(2), given_back).await.expect("in time");
+    let lease = tokio::time::timeout(Duration::from_secs(2), given_back)
+        .await
+        .expect("in time");
     assert_eq!((lease.task.epoch, lease.strikes), (2, 0));
 }
