@@ -3,8 +3,9 @@
 //!
 //! A highlight score says how a stretch compares with the rest of *this* video. It does not foretell views.
 
+use super::boundary::{Boundary, boundaries, good_near};
 use super::signals::{self, BIN, Curves, Cut, Signals};
-use super::{Component, Highlight, SelectOptions};
+use super::{Highlight, SelectOptions};
 
 /// Name and version of the method.
 pub(crate) const ALGORITHM: &str = "heuristic-v1";
@@ -14,9 +15,6 @@ const APART: f64 = 1.0;
 
 /// Stretches that score less are not worth showing.
 const WORTH: f64 = 40.0;
-
-/// An edge moves onto a good boundary this close, seconds.
-const SNAP: f64 = 1.5;
 
 /// Parts of a score and their shares, which sum to one.
 pub(super) const WEIGHTS: [(&str, f64); 7] = [
@@ -29,20 +27,12 @@ pub(super) const WEIGHTS: [(&str, f64); 7] = [
     ("technical", 0.08),
 ];
 
-/// A place where a clip may start or end.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Boundary {
-    at: f64,
-    quality: f64,
-    kind: &'static str,
-}
-
 /// A stretch that stands out: its bins and the excitement in them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Event {
-    first: usize,
+pub(super) struct Event {
+    pub(super) first: usize,
     /// One past the last bin.
-    end: usize,
+    pub(super) end: usize,
     mass: f64,
 }
 
@@ -89,19 +79,20 @@ pub(crate) fn select(signals: &Signals, options: &SelectOptions) -> Selection {
 
 /// A stretch between two boundaries.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Pick {
-    start: Boundary,
-    end: Boundary,
-    score: f64,
+pub(super) struct Pick {
+    pub(super) start: Boundary,
+    pub(super) end: Boundary,
+    pub(super) score: f64,
 }
 
-struct Scorer {
+/// A video prepared for scoring any stretch of it at once.
+pub(super) struct Scorer {
     duration: f64,
-    curves: Curves,
+    pub(super) curves: Curves,
     /// Median of what is not silence, LUFS.
-    usual_loudness: f64,
+    pub(super) usual_loudness: f64,
     /// Excitement per bin, 0 to 1, and its running sum.
-    excitement: Vec<f64>,
+    pub(super) excitement: Vec<f64>,
     sums: Vec<f64>,
     /// Running count of bins with something wrong.
     faults: Vec<f64>,
@@ -109,7 +100,7 @@ struct Scorer {
     peaks: Vec<Vec<f64>>,
     events: Vec<Event>,
     /// Excitement above this belongs to an event.
-    threshold: f64,
+    pub(super) threshold: f64,
     starts: Vec<Boundary>,
     ends: Vec<Boundary>,
 }
@@ -254,13 +245,13 @@ impl Scorer {
     }
 
     /// Points of each part, in the order of [`WEIGHTS`], each rounded to a tenth so that they sum to what is shown.
-    fn score(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+    pub(super) fn score(&self, start: Boundary, end: Boundary) -> [f64; 7] {
         let values = self.values(start, end);
         std::array::from_fn(|i| (1000.0 * values[i] * WEIGHTS[i].1).round() / 10.0)
     }
 
     /// The parts of a score, 0 to 1, in the order of [`WEIGHTS`].
-    fn values(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+    pub(super) fn values(&self, start: Boundary, end: Boundary) -> [f64; 7] {
         let (from, to) = (start.at, end.at);
         let inside = self.mean(&self.sums, from, to);
         let around = [(from - 5.0, from), (to, to + 5.0)]
@@ -311,7 +302,7 @@ impl Scorer {
     }
 
     /// The event with the largest part inside a stretch.
-    fn main_event(&self, first: usize, last: usize) -> Option<&Event> {
+    pub(super) fn main_event(&self, first: usize, last: usize) -> Option<&Event> {
         let from = self.events.partition_point(|e| e.end <= first);
         self.events[from..]
             .iter()
@@ -329,110 +320,6 @@ impl Scorer {
         } else {
             0.0
         }
-    }
-
-    fn explain(&self, pick: &Pick) -> Highlight {
-        let values = self.values(pick.start, pick.end);
-        let points = self.score(pick.start, pick.end);
-        let components: Vec<Component> = WEIGHTS
-            .iter()
-            .zip(values.iter().zip(points))
-            .map(|((name, weight), (value, points))| Component {
-                name: (*name).to_owned(),
-                value: (value * 1000.0).round() / 1000.0,
-                weight: *weight,
-                points,
-            })
-            .collect();
-        let score = (points.iter().sum::<f64>() * 10.0).round() / 10.0;
-        Highlight {
-            start: pick.start.at,
-            end: pick.end.at,
-            score,
-            components,
-            reasons: self.reasons(pick, &values),
-            start_boundary: pick.start.kind.to_owned(),
-            end_boundary: pick.end.kind.to_owned(),
-        }
-    }
-
-    fn reasons(&self, pick: &Pick, values: &[f64; 7]) -> Vec<String> {
-        let bins = self.excitement.len();
-        let first = ((pick.start.at / BIN).floor() as usize).min(bins - 1);
-        let last = ((pick.end.at / BIN).ceil() as usize).clamp(first + 1, bins);
-        let mut reasons: Vec<(f64, String)> = Vec::new();
-        let top = |curve: &[f64]| {
-            (first..last.min(curve.len()))
-                .max_by(|a, b| curve[*a].total_cmp(&curve[*b]).then(b.cmp(a)))
-        };
-        if let Some(i) = top(&self.curves.loudness) {
-            let louder = self.curves.loudness[i] - self.usual_loudness;
-            if louder >= 3.0 {
-                let at = clock(i as f64 * BIN);
-                reasons.push((
-                    louder / 10.0,
-                    format!("{louder:.0} LU louder than is usual in this video at {at}"),
-                ));
-            }
-        }
-        if let Some(i) = top(&self.curves.motion) {
-            let usual = signals::percentile(&self.curves.motion, 0.5)
-                .exp_m1()
-                .max(0.2);
-            let times = self.curves.motion[i].exp_m1() / usual;
-            if times >= 1.5 {
-                let at = clock(i as f64 * BIN);
-                let text = if times > 10.0 {
-                    format!("far more motion than is usual in this video at {at}")
-                } else {
-                    format!("{times:.1} times the usual motion at {at}")
-                };
-                reasons.push((times.min(10.0) / 8.0, text));
-            }
-        }
-        if values[3] >= 0.8
-            && let Some(event) = self.main_event(first, last)
-        {
-            let (from, to) = (
-                clock(event.first as f64 * BIN),
-                clock(event.end as f64 * BIN),
-            );
-            reasons.push((
-                values[3],
-                format!("holds the whole of what happens from {from} to {to}"),
-            ));
-        }
-        if values[4] >= 0.2 {
-            reasons.push((
-                values[4],
-                "stands out from the seconds around it".to_owned(),
-            ));
-        }
-        if values[1] > self.threshold {
-            reasons.push((
-                values[1] / 2.0,
-                "gets going within its first 3 s".to_owned(),
-            ));
-        }
-        for (verb, boundary) in [("starts", pick.start), ("ends", pick.end)] {
-            match boundary.kind {
-                "shot cut" => reasons.push((0.3, format!("{verb} on a shot cut"))),
-                "silence edge" => reasons.push((0.25, format!("{verb} in a pause"))),
-                _ => {}
-            }
-        }
-        if values[6] < 0.9 {
-            let share = 100.0 * (1.0 - values[6]);
-            reasons.push((
-                0.1,
-                format!("{share:.0} % of it is black, frozen or silent"),
-            ));
-        }
-        if reasons.is_empty() {
-            reasons.push((0.0, "as lively as the rest of the video".to_owned()));
-        }
-        reasons.sort_by(|a, b| b.0.total_cmp(&a.0));
-        reasons.into_iter().map(|(_, text)| text).collect()
     }
 }
 
@@ -508,94 +395,6 @@ fn events(excitement: &[f64], threshold: f64, max_length: f64) -> Vec<Event> {
         .collect()
 }
 
-/// Where clips may start and where they may end, each in order of time.
-fn boundaries(signals: &Signals, cuts: &[Cut]) -> (Vec<Boundary>, Vec<Boundary>) {
-    let duration = signals.duration;
-    let mut starts = vec![Boundary {
-        at: 0.0,
-        quality: 0.8,
-        kind: "file start",
-    }];
-    let mut ends = vec![Boundary {
-        at: duration,
-        quality: 0.8,
-        kind: "file end",
-    }];
-    for cut in cuts {
-        starts.push(Boundary {
-            at: cut.at,
-            quality: 1.0,
-            kind: "shot cut",
-        });
-        ends.push(Boundary {
-            at: cut.before,
-            quality: 1.0,
-            kind: "shot cut",
-        });
-    }
-    for (from, to) in signals::silences(signals) {
-        // In the middle of the pause, but never far from the sound.
-        let middle = (from + to) / 2.0;
-        if to < duration - BIN {
-            starts.push(Boundary {
-                at: middle.max(to - 0.35),
-                quality: 0.9,
-                kind: "silence edge",
-            });
-        }
-        if from > BIN {
-            ends.push(Boundary {
-                at: middle.min(from + 0.45),
-                quality: 0.9,
-                kind: "silence edge",
-            });
-        }
-    }
-    // The grid makes sure that there is always an answer.
-    let mut tick = 1;
-    while f64::from(tick) * BIN < duration {
-        let grid = Boundary {
-            at: f64::from(tick) * BIN,
-            quality: 0.25,
-            kind: "grid",
-        };
-        starts.push(grid);
-        ends.push(grid);
-        tick += 1;
-    }
-    for list in [&mut starts, &mut ends] {
-        list.sort_by(|a, b| a.at.total_cmp(&b.at).then(b.quality.total_cmp(&a.quality)));
-        // Of boundaries at the same place the best is the reason.
-        let mut kept: Vec<Boundary> = Vec::with_capacity(list.len());
-        for boundary in list.drain(..) {
-            match kept.last_mut() {
-                Some(last) if boundary.at - last.at < 0.05 => {
-                    if boundary.quality > last.quality {
-                        *last = boundary;
-                    }
-                }
-                _ => kept.push(boundary),
-            }
-        }
-        *list = kept;
-    }
-    (starts, ends)
-}
-
-/// The nearest good boundary within reach of a poor one.
-fn good_near(boundaries: &[Boundary], edge: Boundary) -> Option<Boundary> {
-    if edge.quality >= 0.9 {
-        return None;
-    }
-    let from = boundaries.partition_point(|b| b.at < edge.at - SNAP);
-    boundaries[from..]
-        .iter()
-        .take_while(|b| b.at <= edge.at + SNAP)
-        .filter(|b| b.quality >= 0.9)
-        .min_by(|a, b| (a.at - edge.at).abs().total_cmp(&(b.at - edge.at).abs()))
-        .copied()
-}
-
 fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut sums = vec![0.0];
     let mut sum = 0.0;
@@ -604,17 +403,6 @@ fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
         sums.push(sum);
     }
     sums
-}
-
-/// `01:05`, or `1:01:05` from an hour on.
-pub(crate) fn clock(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes:02}:{seconds:02}")
-    }
 }
 
 #[cfg(test)]

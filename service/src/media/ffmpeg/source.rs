@@ -208,7 +208,8 @@ impl Source {
             .chain([&stream])
             .filter_map(start_of)
             .min_by(f64::total_cmp)
-            .unwrap_or_default();
+            // What lies before zero is run-up that players do not show.
+            .map_or(0.0, |start| start.max(0.0));
         let stream_duration = match stream.duration() {
             d if d > 0 => Some(d as f64 * f64::from(video.time_base)),
             _ => None,
@@ -229,16 +230,15 @@ impl Source {
                 limits.max_duration
             )));
         }
-        let name = |id: codec::Id| {
-            decoder::find(id).map_or_else(|| format!("{id:?}"), |c| c.name().to_owned())
-        };
         let probe = Probe {
             duration,
             width,
             height,
             fps,
-            video_codec: name(stream.parameters().id()),
-            audio_codec: audio_stream.as_ref().map(|s| name(s.parameters().id())),
+            video_codec: stream.parameters().id().name().to_owned(),
+            audio_codec: audio_stream
+                .as_ref()
+                .map(|s| s.parameters().id().name().to_owned()),
             container: input.format().name().to_owned(),
             size,
         };
