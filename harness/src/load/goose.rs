@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use goose::client::GooseClientBuilder;
 use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction};
 use goose::{GooseAttack, GooseError};
@@ -92,7 +93,9 @@ impl Attack {
             })
         });
         let scenario = Scenario::new("load").register_transaction(Transaction::new(function));
+        // One client for all, which nobody uses: goose would make one for each user, and that takes seconds.
         let attack = GooseAttack::initialize_with_config(configuration(host, users))?
+            .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?
             .register_scenario(scenario);
         let handle = tokio::spawn(async move {
             if let Err(error) = attack.execute().await {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry};
-use crate::plan::{LoadModel, LoadPlan, Plan};
+use crate::plan::{LoadModel, LoadPlan, Plan, Stage};
 use crate::runtime::emit::Emitter;
 pub use goose::AttackError;
 use goose::{Attack, Crew};
@@ -37,8 +37,12 @@ use session::Shared;
 
 /// Between everything being ready to go and the first intended start.
 const RUN_UP: Duration = Duration::from_millis(50);
-/// Longest turn without work: goose tells its users to go only between turns.
-const TURN: Duration = Duration::from_millis(200);
+/// Longest turn without work: goose tells its users to go only between turns. Turns end early where they have to; this
+/// is a bound, not a beat.
+const TURN: Duration = Duration::from_secs(2);
+/// Places beyond those that a steady stream of slowest answers would take, for bursts.
+const SPARE_PLACES: f64 = 10.0;
+const BURST: f64 = 1.5;
 /// On top of the longest that a request can take, before an unfinished drain is reported.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -89,6 +93,8 @@ struct Hands {
     hands: Vec<Hand>,
     loads: Vec<Arc<Shared>>,
     origin: watch::Receiver<Option<Instant>>,
+    /// Cancelled when there will be no more work.
+    over: CancellationToken,
     outstanding: Arc<Outstanding>,
     cancel: CancellationToken,
     lag: Arc<Mutex<Lag>>,
@@ -171,10 +177,12 @@ impl Load {
         }));
         let (origin_tx, origin) = watch::channel(None);
         let users = hands.len();
+        let over = CancellationToken::new();
         let crew = Arc::new(Hands {
             hands,
             loads: self.loads.clone(),
             origin,
+            over: over.clone(),
             outstanding: self.outstanding.clone(),
             cancel: self.cancel.clone(),
             lag: lag.clone(),
@@ -195,6 +203,7 @@ impl Load {
             attack,
             origin,
             began,
+            over,
             stop,
             pacer,
             lag,
@@ -211,8 +220,7 @@ impl Load {
             } => {
                 let rng = self.rng.fork(&format!("{}/arrivals", plan.name));
                 let schedule = Schedule::new(stages, *shape, rng);
-                // More users than arrivals would only stand about.
-                let users = schedule.clone().take(*max_in_flight).count();
+                let users = places(plan, stages, *max_in_flight);
                 let (to, arrivals) = async_channel::unbounded();
                 hands.extend((0..users).map(|_| Hand::Worker {
                     load: index,
@@ -272,8 +280,9 @@ impl Crew for Hands {
                             self.work(&self.loads[*load], arrival, free_since).await;
                             true
                         }
-                        // Nothing came, or nothing will.
-                        Ok(Err(_)) | Err(_) => false,
+                        // Nothing came.
+                        Err(_) => true,
+                        Ok(Err(_)) => self.rest(Instant::now() + TURN).await,
                     }
                 }
                 Hand::User(user) => self.round(&self.loads[user.load], user).await,
@@ -282,7 +291,28 @@ impl Crew for Hands {
     }
 }
 
+/// Users for an open load. Every request ends at its timeout, so no more than the peak rate times that can be under way;
+/// users beyond it would only stand about.
+fn places(plan: &LoadPlan, stages: &[Stage], max_in_flight: usize) -> usize {
+    let steps = plan.steps.len() as f64;
+    let peak = stages
+        .iter()
+        .map(|stage| stage.from.max(stage.to))
+        .fold(0.0, f64::max);
+    let most = peak * plan.timeout.get().as_secs_f64() * steps * BURST + SPARE_PLACES;
+    max_in_flight.min(most.ceil() as usize).max(1)
+}
+
 impl Hands {
+    /// Waits until there will be no more work, but no longer than this; false once there is none.
+    async fn rest(&self, until: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.over.cancelled() => false,
+            () = tokio::time::sleep_until(until) => true,
+        }
+    }
+
     async fn work(&self, load: &Shared, arrival: Arrival, free_since: Instant) {
         let Arrival { number, due } = arrival;
         let waited = due.elapsed();
@@ -300,17 +330,22 @@ impl Hands {
 
     /// One round of a closed user and the pause after it; false when there is no round to do.
     async fn round(&self, load: &Shared, user: &User) -> bool {
-        let Some(origin) = *self.origin.borrow() else {
+        let mut origin = self.origin.clone();
+        let origin = tokio::select! {
+            biased;
+            () = self.over.cancelled() => return false,
+            origin = origin.wait_for(Option::is_some) => origin.ok().and_then(|origin| *origin),
+        };
+        let Some(origin) = origin else {
             return false;
         };
         let (begin, end) = (origin + user.starts, origin + user.stay);
         let now = Instant::now();
         if now >= end || self.cancel.is_cancelled() {
-            return false;
+            return self.rest(now + TURN).await;
         }
         if now < begin {
-            tokio::time::sleep_until(begin.min(now + TURN)).await;
-            return true;
+            return self.rest(begin.min(now + TURN)).await;
         }
         let round = user.rounds.fetch_add(1, Ordering::SeqCst);
         let number = ((user.number as u64) << 32) | round;
@@ -362,6 +397,7 @@ pub struct Running {
     attack: Option<Attack>,
     origin: Instant,
     began: crate::event::Offset,
+    over: CancellationToken,
     stop: Arc<Stop>,
     pacer: tokio::task::JoinHandle<()>,
     lag: Arc<Mutex<Lag>>,
@@ -416,6 +452,7 @@ impl Running {
         }
         self.load.emitter.event(EventKind::LoadEnded);
         self.drain().await;
+        self.over.cancel();
         if let Some(mut attack) = self.attack.take() {
             attack.end().await?;
         }
@@ -450,6 +487,7 @@ impl Drop for Running {
     /// The way out of a panic: no more arrivals.
     fn drop(&mut self) {
         self.stop.stop();
+        self.over.cancel();
     }
 }
 

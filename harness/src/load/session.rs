@@ -12,7 +12,6 @@ use reqwest::{Client, Method};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;

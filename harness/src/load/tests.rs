@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::event::{Accepted, Outcome, Sample};
-use crate::plan::{ExpectPlan, RuntimeKind, Shape, Stage, StepExpect, StepPlan, SystemPlan};
+use crate::plan::{ExpectPlan, RuntimeKind, Shape, StepExpect, StepPlan, SystemPlan};
 use crate::runtime::emit::Message;
 
 fn plan(load: Vec<LoadPlan>) -> Plan {

@@ -17,8 +17,8 @@ use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
 
 use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
 use crate::runtime::emit::Emitter;
-use crate::runtime::{jsonpath, ready};
 use crate::runtime::service::Decoder;
+use crate::runtime::{jsonpath, ready};
 
 const PERIOD: Duration = Duration::from_millis(250);
 const REQUEST_BOUND: Duration = Duration::from_secs(10);

@@ -4,8 +4,8 @@
 //! a generic program (its configuration, its fixtures) is in [`service`] and nowhere else.
 
 pub mod embedded;
-pub mod jsonpath;
 pub mod emit;
+pub mod jsonpath;
 pub mod logs;
 pub mod process;
 pub mod ready;

@@ -3,6 +3,7 @@
 mod command;
 mod hostile;
 mod problems;
+mod run;
 mod scenario;
 mod schema;
 mod sim;
