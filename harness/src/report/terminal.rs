@@ -333,14 +333,8 @@ fn faults(out: &mut String, view: &View, look: Look) {
         })
         .collect();
     let numbers: usize = widths.iter().map(|width| width + 2).sum();
-    let names = view
-        .faults
-        .iter()
-        .map(|fault| fault.name.width())
-        .max()
-        .unwrap_or(0)
-        .max(5)
-        .min(24);
+    let longest = view.faults.iter().map(|fault| fault.name.width()).max();
+    let names = longest.unwrap_or(0).clamp(5, 24);
     let room = look.width.saturating_sub(names + numbers + 3);
     let proofs = view
         .faults
