@@ -7,14 +7,14 @@ use super::View;
 use super::operations::Phase;
 use super::view::{FaultView, RequestView, RowView, Tile};
 use super::words::{count, time};
-use crate::judge::{Conclusion, Status};
+use crate::judge::Status;
 use crate::series::Times;
 
-const STYLE: &str = include_str!("assets/report.css");
+pub(super) const STYLE: &str = include_str!("assets/report.css");
 const SCRIPT: &str = include_str!("assets/report.js");
 
 /// Text with every character that means something in HTML replaced.
-fn esc(text: &str) -> String {
+pub(super) fn esc(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -29,7 +29,7 @@ fn esc(text: &str) -> String {
     safe
 }
 
-fn class(status: Status) -> &'static str {
+pub(super) fn class(status: Status) -> &'static str {
     match status {
         Status::Pass => "pass",
         Status::Inconclusive => "open",
@@ -37,7 +37,7 @@ fn class(status: Status) -> &'static str {
     }
 }
 
-fn sign(status: Status) -> &'static str {
+pub(super) fn sign(status: Status) -> &'static str {
     match status {
         Status::Pass => "✓",
         Status::Inconclusive => "?",
@@ -76,18 +76,12 @@ pub(super) fn page(view: &View) -> String {
 }
 
 /// Writing to a string cannot fail.
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).ok();
 }
 
 fn head(out: &mut String, view: &View) {
-    let status = match view.conclusion {
-        Conclusion::Pass => Status::Pass,
-        Conclusion::Inconclusive | Conclusion::Interrupted | Conclusion::Invalid => {
-            Status::Inconclusive
-        }
-        _ => Status::Fail,
-    };
+    let status = view.status();
     let name = esc(&view.name);
     put(
         out,

@@ -11,7 +11,7 @@ use super::View;
 use super::view::RowView;
 use super::words::{count, seconds};
 use crate::event::{EventKind, RunOutcome};
-use crate::judge::{Conclusion, Status};
+use crate::judge::Status;
 
 /// How text is made for a terminal, or for what is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,13 +218,7 @@ pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
 #[must_use]
 pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
     let mut out = String::new();
-    let status = match view.conclusion {
-        Conclusion::Pass => Status::Pass,
-        Conclusion::Inconclusive | Conclusion::Interrupted | Conclusion::Invalid => {
-            Status::Inconclusive
-        }
-        _ => Status::Fail,
-    };
+    let status = view.status();
     let word = view.conclusion.to_string();
     out.push_str(&format!(
         "{}   {}   {}   seed {}\n",

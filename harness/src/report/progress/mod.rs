@@ -28,28 +28,24 @@ const RECENT: Duration = Duration::from_secs(5);
 /// Lines about load, where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Hands everything to several sinks, in order.
-pub struct Tee(pub Vec<Box<dyn Sink>>);
+/// Hands everything to two sinks, first the one and then the other; nests for more.
+#[derive(Debug)]
+pub struct Tee<A, B>(pub A, pub B);
 
-impl std::fmt::Debug for Tee {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tee of {}", self.0.len())
-    }
-}
-
-impl Sink for Tee {
+impl<A: Sink, B: Sink> Sink for Tee<A, B> {
     fn event(&mut self, event: &Event) {
-        self.0.iter_mut().for_each(|sink| sink.event(event));
+        self.0.event(event);
+        self.1.event(event);
     }
 
     fn sample(&mut self, sample: &Sample) {
-        self.0.iter_mut().for_each(|sink| sink.sample(sample));
+        self.0.sample(sample);
+        self.1.sample(sample);
     }
 
     fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]) {
-        self.0
-            .iter_mut()
-            .for_each(|sink| sink.ledger(entries, checks));
+        self.0.ledger(entries, checks);
+        self.1.ledger(entries, checks);
     }
 }
 

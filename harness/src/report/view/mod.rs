@@ -207,6 +207,12 @@ impl View {
         }
     }
 
+    /// Pass, inconclusive or fail.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.conclusion.status()
+    }
+
     /// Whether the run passed.
     #[must_use]
     pub fn passed(&self) -> bool {
