@@ -29,6 +29,11 @@ pub(super) fn esc(text: &str) -> String {
     safe
 }
 
+/// Text with names of links and changes of state in it, whose arrows may be drawn here.
+fn link(text: &str) -> String {
+    esc(text).replace(" -&gt; ", " → ").replace("-&gt;", " → ")
+}
+
 pub(super) fn class(status: Status) -> &'static str {
     match status {
         Status::Pass => "pass",
@@ -243,16 +248,16 @@ fn broken(out: &mut String, faults: &[FaultView]) {
         put(
             out,
             format_args!(
-                "<tr{class}><th scope=\"row\">{}<small>{}, {}</small></th><td>{}<small>undone: {}</small></td>\
+                "<tr{class}><th scope=\"row\">{}<small>{}, {}</small></th><td>{}<small>{}</small></td>\
              <td class=\"num\">{}</td><td class=\"num\">{}<small>{}</small></td><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>\n",
                 esc(&fault.name),
-                esc(&fault.what),
+                link(&fault.what),
                 esc(&fault.when),
-                esc(&fault.proof),
-                esc(&fault.undo),
+                link(&fault.proof),
+                link(&fault.undo),
                 esc(&fault.first_impact),
                 esc(&fault.detected),
-                esc(&fault.detected_by),
+                link(&fault.detected_by),
                 esc(&fault.recovered),
                 esc(&fault.hurt)
             ),
@@ -442,15 +447,19 @@ fn events(out: &mut String, view: &View) {
 
 fn environment(out: &mut String, view: &View) {
     out.push_str("<section aria-labelledby=\"again\">\n<h2 id=\"again\">Do it again</h2>\n");
+    let (command, (code, meaning)) = (esc(&view.repeat), view.exit);
+    let files: Vec<_> = view
+        .files
+        .iter()
+        .map(|file| format!("<a href=\"{file}\">{file}</a>"))
+        .collect();
     put(
         out,
         format_args!(
-            "<pre class=\"command\"><code>{}</code></pre>\n<p class=\"help\">Exit code {}: {}. The files of this run: \
-         <a href=\"record.json\">record.json</a> (everything; can be judged again), <a href=\"events.jsonl\">events.jsonl</a>, \
-         <a href=\"report.json\">report.json</a>, <a href=\"junit.xml\">junit.xml</a>, <a href=\"summary.md\">summary.md</a>.</p>\n",
-            esc(&view.repeat),
-            view.exit.0,
-            esc(view.exit.1)
+            "<pre class=\"command\"><code>{command}</code></pre>\n\
+             <p class=\"help\">Exit code {code}: {meaning}. The files of this run: {}. \
+             <code>clip-harness judge</code> on this directory judges it again.</p>\n",
+            files.join(", ")
         ),
     );
     out.push_str("<dl class=\"environment\">\n");

@@ -252,7 +252,7 @@ pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
         out.push_str(&format!(
             " {}   {}\n",
             look.paint(DIM, "report"),
-            report.display()
+            short(report).display()
         ));
     }
     out.push_str(&format!(
@@ -261,6 +261,13 @@ pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
         view.repeat
     ));
     out
+}
+
+/// The path as seen from the working directory, where it lies below that.
+fn short(path: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
 }
 
 fn expectations(out: &mut String, view: &View, look: Look) {

@@ -325,3 +325,31 @@ fn a_tee_feeds_both_and_gives_both_back() {
     assert_eq!(one.finish(), record);
     assert_eq!(other.finish(), record);
 }
+
+#[test]
+fn a_system_that_never_came_up_has_a_report_too() {
+    use crate::event::{EventKind, RunOutcome};
+    let reason = "gateway-1: /ready answered 503 for 10 s".to_owned();
+    let scene = survived()
+        .change(|scene| {
+            scene.samples.clear();
+            scene.ledger = None;
+            scene.events.retain(|event| event.at.0 < 1_000_000);
+        })
+        .without(|kind| *kind == EventKind::SystemReady)
+        .ended(RunOutcome::NotReady { reason });
+    let view = view(&scene);
+    assert_eq!(view.exit.0, 3);
+    assert!(
+        view.tiles
+            .iter()
+            .all(|tile| tile.status != Some(crate::judge::Status::Pass))
+    );
+    let text = terminal::summary(&view, None, terminal::Look::plain());
+    insta::assert_snapshot!(text);
+    assert!(junit::text(&view).unwrap().contains("the run"));
+    assert!(html::page(&view).contains("NOT READY"));
+    if let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) {
+        std::fs::write(directory.join("not-ready.html"), html::page(&view)).unwrap();
+    }
+}

@@ -92,7 +92,7 @@ impl Context<'_> {
                 (recovered_text(recovered), detail)
             }
             Finding::Ledger(found) => ledger_text(found),
-            Finding::Nothing { reason } => (row.word.to_string(), reason.clone()),
+            Finding::Nothing { reason } => (reason.clone(), String::new()),
         };
         RowView {
             word: row.word,
@@ -178,14 +178,20 @@ impl Context<'_> {
                 (Some(from), None) => format!("from {} s", tenth(from, self.origin)),
                 (None, _) => "never in place".to_owned(),
             },
-            proof: match fault.errors.is_empty() {
-                true => joined(&fault.proofs, "touched nothing"),
-                false => fault.errors.join("; "),
+            proof: match (fault.errors.is_empty(), fault.injected) {
+                (false, _) => fault.errors.join("; "),
+                (true, None) => "never in place".to_owned(),
+                (true, Some(_)) => joined(&fault.proofs, "touched nothing"),
             },
-            undo: joined(&fault.undos, "undo not proved"),
-            first_impact: fault
-                .first_impact
-                .map_or("none".to_owned(), |after| format!("+{}", seconds(after))),
+            undo: match fault.injected {
+                Some(_) => joined(&fault.undos, "undo not proved"),
+                None => "nothing to undo".to_owned(),
+            },
+            first_impact: match (fault.first_impact, fault.injected) {
+                (Some(after), _) => format!("+{}", seconds(after)),
+                (None, Some(_)) => "none".to_owned(),
+                (None, None) => "-".to_owned(),
+            },
             detected: fault.detected.map_or("-".to_owned(), seconds),
             detected_by: fault.detected_by.clone().unwrap_or_default(),
             recovered: recovered_text(&fault.recovered),

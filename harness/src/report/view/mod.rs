@@ -2,11 +2,13 @@
 
 use self::context::Context;
 use super::chart::{Chart, chart};
+use super::file_name;
 use super::operations::{Operation, operations};
 use super::sentence::sentence;
 use super::words::counted;
 use crate::judge::{Conclusion, Status, Verdict, Word};
-use crate::plan::{NodeStart, Plan, RuntimeKind, ServiceRole};
+use crate::plan::{Format, NodeStart, Plan, RuntimeKind, ServiceRole};
+use crate::record::format::{EVENTS_FILE, RECORD_FILE};
 use crate::record::{Record, Timeline};
 
 mod context;
@@ -63,6 +65,8 @@ pub struct View {
     pub events_cut: usize,
     /// Command that repeats the run.
     pub repeat: String,
+    /// Files beside the page.
+    pub files: Vec<&'static str>,
     /// What is drawn.
     pub chart: Chart,
 }
@@ -203,6 +207,11 @@ impl View {
             events_cut: listed.len().saturating_sub(MOST_EVENTS),
             events: listed.into_iter().take(MOST_EVENTS).collect(),
             repeat: repeat(plan),
+            files: [RECORD_FILE, EVENTS_FILE]
+                .into_iter()
+                .chain(plan.formats.iter().copied().map(file_name))
+                .filter(|file| *file != file_name(Format::Html))
+                .collect(),
             chart: chart(record, &timeline, origin),
         }
     }
