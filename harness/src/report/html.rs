@@ -7,14 +7,14 @@ use super::View;
 use super::operations::Phase;
 use super::view::{FaultView, RequestView, RowView, Tile};
 use super::words::{count, time};
-use crate::judge::{Conclusion, Status};
+use crate::judge::Status;
 use crate::series::Times;
 
-const STYLE: &str = include_str!("assets/report.css");
+pub(super) const STYLE: &str = include_str!("assets/report.css");
 const SCRIPT: &str = include_str!("assets/report.js");
 
 /// Text with every character that means something in HTML replaced.
-fn esc(text: &str) -> String {
+pub(super) fn esc(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -29,7 +29,12 @@ fn esc(text: &str) -> String {
     safe
 }
 
-fn class(status: Status) -> &'static str {
+/// Text with names of links and changes of state in it, whose arrows may be drawn here.
+fn link(text: &str) -> String {
+    esc(text).replace(" -&gt; ", " → ").replace("-&gt;", " → ")
+}
+
+pub(super) fn class(status: Status) -> &'static str {
     match status {
         Status::Pass => "pass",
         Status::Inconclusive => "open",
@@ -37,7 +42,7 @@ fn class(status: Status) -> &'static str {
     }
 }
 
-fn sign(status: Status) -> &'static str {
+pub(super) fn sign(status: Status) -> &'static str {
     match status {
         Status::Pass => "✓",
         Status::Inconclusive => "?",
@@ -76,18 +81,12 @@ pub(super) fn page(view: &View) -> String {
 }
 
 /// Writing to a string cannot fail.
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).ok();
 }
 
 fn head(out: &mut String, view: &View) {
-    let status = match view.conclusion {
-        Conclusion::Pass => Status::Pass,
-        Conclusion::Inconclusive | Conclusion::Interrupted | Conclusion::Invalid => {
-            Status::Inconclusive
-        }
-        _ => Status::Fail,
-    };
+    let status = view.status();
     let name = esc(&view.name);
     put(
         out,
@@ -249,16 +248,16 @@ fn broken(out: &mut String, faults: &[FaultView]) {
         put(
             out,
             format_args!(
-                "<tr{class}><th scope=\"row\">{}<small>{}, {}</small></th><td>{}<small>undone: {}</small></td>\
+                "<tr{class}><th scope=\"row\">{}<small>{}, {}</small></th><td>{}<small>{}</small></td>\
              <td class=\"num\">{}</td><td class=\"num\">{}<small>{}</small></td><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>\n",
                 esc(&fault.name),
-                esc(&fault.what),
+                link(&fault.what),
                 esc(&fault.when),
-                esc(&fault.proof),
-                esc(&fault.undo),
+                link(&fault.proof),
+                link(&fault.undo),
                 esc(&fault.first_impact),
                 esc(&fault.detected),
-                esc(&fault.detected_by),
+                link(&fault.detected_by),
                 esc(&fault.recovered),
                 esc(&fault.hurt)
             ),
@@ -448,15 +447,19 @@ fn events(out: &mut String, view: &View) {
 
 fn environment(out: &mut String, view: &View) {
     out.push_str("<section aria-labelledby=\"again\">\n<h2 id=\"again\">Do it again</h2>\n");
+    let (command, (code, meaning)) = (esc(&view.repeat), view.exit);
+    let files: Vec<_> = view
+        .files
+        .iter()
+        .map(|file| format!("<a href=\"{file}\">{file}</a>"))
+        .collect();
     put(
         out,
         format_args!(
-            "<pre class=\"command\"><code>{}</code></pre>\n<p class=\"help\">Exit code {}: {}. The files of this run: \
-         <a href=\"record.json\">record.json</a> (everything; can be judged again), <a href=\"events.jsonl\">events.jsonl</a>, \
-         <a href=\"report.json\">report.json</a>, <a href=\"junit.xml\">junit.xml</a>, <a href=\"summary.md\">summary.md</a>.</p>\n",
-            esc(&view.repeat),
-            view.exit.0,
-            esc(view.exit.1)
+            "<pre class=\"command\"><code>{command}</code></pre>\n\
+             <p class=\"help\">Exit code {code}: {meaning}. The files of this run: {}. \
+             <code>clip-harness judge</code> on this directory judges it again.</p>\n",
+            files.join(", ")
         ),
     );
     out.push_str("<dl class=\"environment\">\n");

@@ -45,7 +45,7 @@ pub(super) fn text(view: &View) -> String {
             "| {} {} | `{}`, {} | {} | {}{facts} |\n",
             sign(Some(row.word.status())),
             row.word,
-            cell(&row.text),
+            code(&row.text),
             cell(&row.scope),
             cell(&row.observed),
             cell(&row.detail)
@@ -91,6 +91,13 @@ pub(super) fn text(view: &View) -> String {
     }
     out.push_str(&format!("\nRepeat: `{}`\n", view.repeat));
     out
+}
+
+/// Text between back-ticks in a cell, where nothing but they and the bar means anything.
+fn code(text: &str) -> String {
+    text.replace('|', "\\|")
+        .replace('`', "'")
+        .replace(['\n', '\r'], " ")
 }
 
 fn sign(status: Option<Status>) -> &'static str {

@@ -19,6 +19,7 @@ mod markdown;
 mod operations;
 pub mod progress;
 mod sentence;
+pub mod suite;
 pub mod terminal;
 pub mod view;
 pub mod words;

@@ -34,7 +34,15 @@ pub(super) fn sentence(plan: &Plan, verdict: &Verdict) -> String {
             reason()
         ),
         Conclusion::Interrupted => {
-            "The run was interrupted; what was broken has been undone.".to_owned()
+            let mut hit = verdict
+                .faults
+                .iter()
+                .filter(|fault| fault.injected.is_some());
+            let undone = match hit.all(|fault| fault.reverted.is_some()) {
+                true => "nothing is left broken",
+                false => "that everything was undone is not proved",
+            };
+            format!("The run was interrupted; {undone}.")
         }
         Conclusion::NotReady => format!("The system did not start{}.", reason()),
         Conclusion::UndoFailed => format!("Something was left broken or behind{}.", reason()),

@@ -11,7 +11,7 @@ use super::View;
 use super::view::RowView;
 use super::words::{count, seconds};
 use crate::event::{EventKind, RunOutcome};
-use crate::judge::{Conclusion, Status};
+use crate::judge::Status;
 
 /// How text is made for a terminal, or for what is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,13 +218,7 @@ pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
 #[must_use]
 pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
     let mut out = String::new();
-    let status = match view.conclusion {
-        Conclusion::Pass => Status::Pass,
-        Conclusion::Inconclusive | Conclusion::Interrupted | Conclusion::Invalid => {
-            Status::Inconclusive
-        }
-        _ => Status::Fail,
-    };
+    let status = view.status();
     let word = view.conclusion.to_string();
     out.push_str(&format!(
         "{}   {}   {}   seed {}\n",
@@ -258,7 +252,7 @@ pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
         out.push_str(&format!(
             " {}   {}\n",
             look.paint(DIM, "report"),
-            report.display()
+            short(report).display()
         ));
     }
     out.push_str(&format!(
@@ -267,6 +261,13 @@ pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
         view.repeat
     ));
     out
+}
+
+/// The path as seen from the working directory, where it lies below that.
+fn short(path: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
 }
 
 fn expectations(out: &mut String, view: &View, look: Look) {
@@ -333,14 +334,8 @@ fn faults(out: &mut String, view: &View, look: Look) {
         })
         .collect();
     let numbers: usize = widths.iter().map(|width| width + 2).sum();
-    let names = view
-        .faults
-        .iter()
-        .map(|fault| fault.name.width())
-        .max()
-        .unwrap_or(0)
-        .max(5)
-        .min(24);
+    let longest = view.faults.iter().map(|fault| fault.name.width()).max();
+    let names = longest.unwrap_or(0).clamp(5, 24);
     let room = look.width.saturating_sub(names + numbers + 3);
     let proofs = view
         .faults

@@ -25,6 +25,34 @@ fn samples() {
     }
 }
 
+#[test]
+fn a_suite_puts_what_failed_first_and_says_what_was_skipped() {
+    let (good, bad) = (view(&survived()), view(&unprotected()));
+    let runs = [
+        suite::SuiteRun {
+            view: &good,
+            report: "a/report.html",
+        },
+        suite::SuiteRun {
+            view: &bad,
+            report: "b/report.html",
+        },
+    ];
+    let skipped = [suite::Skipped {
+        name: "partition".to_owned(),
+        reason: "needs CAP_NET_ADMIN".to_owned(),
+    }];
+    let page = suite::index("nightly", &runs, &skipped);
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("b/report.html") < at("a/report.html") && at("a/report.html") < at("CAP_NET_ADMIN"));
+    assert!(page.contains("3 scenarios: 1 passed, 1 failed, 1 skipped."));
+    assert!(page.contains("<title>FAIL: nightly</title>"));
+    assert!(suite::index("empty", &[], &skipped).contains("INCONCLUSIVE"));
+    if let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) {
+        std::fs::write(directory.join("index.html"), page).unwrap();
+    }
+}
+
 fn played(scene: &Scene, mode: progress::Mode, until_ms: u64) -> String {
     let look = terminal::Look {
         colour: false,
@@ -185,7 +213,13 @@ fn what_comes_from_outside_cannot_become_markup() {
     }
     assert!(elements > 10);
     assert!(!xml.contains('\u{7}'));
-    assert!(!markdown::text(&view(&scene)).contains("<script"));
+    let summary = markdown::text(&view(&scene));
+    // Between back-ticks nothing is markup, and none can be ended from within.
+    let outside: String = summary
+        .lines()
+        .flat_map(|line| line.split('`').step_by(2))
+        .collect();
+    assert!(!outside.contains("<script") && summary.contains("</script>"));
 }
 
 #[test]
@@ -273,4 +307,49 @@ fn all_formats_are_written_where_they_are_asked_for() {
         .collect();
     assert_eq!(names, ["summary.md", "report.html"]);
     assert!(paths.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn a_tee_feeds_both_and_gives_both_back() {
+    let record = survived().record();
+    let recorder = || crate::record::Recorder::new(record.plan.clone(), record.environment.clone());
+    let mut tee = progress::Tee(recorder(), recorder());
+    record.events.iter().for_each(|event| tee.event(event));
+    survived()
+        .samples
+        .iter()
+        .for_each(|sample| tee.sample(sample));
+    let ledger = record.ledger.clone().unwrap();
+    tee.ledger(&ledger.entries, &ledger.checks);
+    let progress::Tee(one, other) = tee;
+    assert_eq!(one.finish(), record);
+    assert_eq!(other.finish(), record);
+}
+
+#[test]
+fn a_system_that_never_came_up_has_a_report_too() {
+    use crate::event::{EventKind, RunOutcome};
+    let reason = "gateway-1: /ready answered 503 for 10 s".to_owned();
+    let scene = survived()
+        .change(|scene| {
+            scene.samples.clear();
+            scene.ledger = None;
+            scene.events.retain(|event| event.at.0 < 1_000_000);
+        })
+        .without(|kind| *kind == EventKind::SystemReady)
+        .ended(RunOutcome::NotReady { reason });
+    let view = view(&scene);
+    assert_eq!(view.exit.0, 3);
+    assert!(
+        view.tiles
+            .iter()
+            .all(|tile| tile.status != Some(crate::judge::Status::Pass))
+    );
+    let text = terminal::summary(&view, None, terminal::Look::plain());
+    insta::assert_snapshot!(text);
+    assert!(junit::text(&view).unwrap().contains("the run"));
+    assert!(html::page(&view).contains("NOT READY"));
+    if let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) {
+        std::fs::write(directory.join("not-ready.html"), html::page(&view)).unwrap();
+    }
 }

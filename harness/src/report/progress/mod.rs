@@ -4,7 +4,6 @@
 //! Time is the run's own: the block is redrawn when what comes in is new enough (the host is sampled every second), so
 //! the same events always give the same text. A stream that cannot be written is left alone; it must not stop a run.
 
-use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,46 +11,41 @@ use crossterm::QueueableCommand as _;
 use crossterm::cursor::MoveToPreviousLine;
 use crossterm::terminal::{Clear, ClearType};
 
+use self::loads::{LoadLine, LoadState, earlier};
 use super::terminal::{BOLD, DIM, Look, event_text, fit, status_style};
 use super::view::system;
-use super::words::{count, ratio, time};
-use crate::event::{Event, EventKind, LedgerEntry, Offset, Outcome, Sample, Sink};
+use super::words::count;
+use crate::event::{Event, EventKind, LedgerEntry, Offset, Sample, Sink};
 use crate::judge::Status;
 use crate::plan::{LedgerCheck, Moment, Plan, StartPlan};
+
+mod loads;
 
 /// Redrawn at most this often.
 const REDRAW: Duration = Duration::from_millis(200);
 /// Rate and percentiles are of the last seconds.
 const RECENT: Duration = Duration::from_secs(5);
-/// Requests are remembered so long.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// Seconds in a sparkline.
-const SPARK: u64 = 16;
 /// Lines about load, where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Hands everything to several sinks, in order.
-pub struct Tee(pub Vec<Box<dyn Sink>>);
+/// Hands everything to two sinks, first the one and then the other; nests for more.
+#[derive(Debug)]
+pub struct Tee<A, B>(pub A, pub B);
 
-impl std::fmt::Debug for Tee {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tee of {}", self.0.len())
-    }
-}
-
-impl Sink for Tee {
+impl<A: Sink, B: Sink> Sink for Tee<A, B> {
     fn event(&mut self, event: &Event) {
-        self.0.iter_mut().for_each(|sink| sink.event(event));
+        self.0.event(event);
+        self.1.event(event);
     }
 
     fn sample(&mut self, sample: &Sample) {
-        self.0.iter_mut().for_each(|sink| sink.sample(sample));
+        self.0.sample(sample);
+        self.1.sample(sample);
     }
 
     fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]) {
-        self.0
-            .iter_mut()
-            .for_each(|sink| sink.ledger(entries, checks));
+        self.0.ledger(entries, checks);
+        self.1.ledger(entries, checks);
     }
 }
 
@@ -94,17 +88,6 @@ struct FaultState {
     reverted: Option<Offset>,
     recovered: Option<Offset>,
     failed: bool,
-}
-
-#[derive(Debug, Default)]
-struct LoadState {
-    /// Intended start, response, whether ok; in order of arrival.
-    recent: VecDeque<(Offset, Duration, bool)>,
-    offered: u64,
-    ok: u64,
-    unsent: u64,
-    accepted: u64,
-    steady_p99: Option<Duration>,
 }
 
 impl Progress<std::io::Stderr> {
@@ -158,7 +141,7 @@ impl<W: Write + Send> Progress<W> {
         match &event.kind {
             EventKind::RunStarted { wall_ms, .. } => self.wall_ms = *wall_ms,
             EventKind::SystemReady => self.ready = Some(at),
-            EventKind::LoadStarted => self.load_started = Some(at),
+            EventKind::LoadStarted => (self.load_started, self.told_at) = (Some(at), at),
             EventKind::LoadEnded => self.load_ended = Some(at),
             EventKind::SteadyReached { from } => {
                 self.steady = Some((*from, at));
@@ -222,15 +205,11 @@ impl<W: Write + Send> Progress<W> {
             // A stream that is gone is no reason to stop a run.
             Mode::Live => self.draw_block().unwrap_or_default(),
             Mode::Plain => {
-                if self.load_started.is_some()
-                    && self.now.since(self.told_at) >= PLAIN_EVERY
-                    && self.load_ended.is_none()
-                {
+                let driving = self.load_started.is_some() && self.load_ended.is_none();
+                if driving && self.now.since(self.told_at) >= PLAIN_EVERY {
                     self.told_at = self.now;
-                    let stamp = self.time_of_day(self.now);
-                    let lines = self.load_lines();
-                    self.pending
-                        .extend(lines.into_iter().map(|line| format!("{stamp}  {line}")));
+                    let lines = self.plain_load_lines();
+                    self.pending.extend(lines);
                 }
                 for line in self.pending.split_off(0) {
                     writeln!(self.out, "{line}").unwrap_or_default();
@@ -427,93 +406,68 @@ impl<W: Write + Send> Progress<W> {
             "", "offered", "ok", "p50", "p99", "steady p99", "unsent"
         );
         let mut lines = vec![head];
-        // Before the first second is over a rate says nothing.
-        let began = self.load_started.unwrap_or(self.now);
-        let recent = RECENT
-            .min(self.now.since(began))
-            .max(Duration::from_secs(1));
-        let from = Offset(
-            self.now
-                .0
-                .saturating_sub(u64::try_from(recent.as_micros()).unwrap_or(0)),
-        );
-        for (plan, load) in self.plan.load.iter().zip(&self.loads) {
-            let due = load.recent.iter().filter(|(due, ..)| *due >= from).count();
-            let dash = || "-".to_owned();
-            let q = |q| load.quantile(q, from, self.now).map_or(dash(), time);
-            let share = (load.offered > 0).then(|| ratio(load.ok as f64 / load.offered as f64));
-            let tail = match plan.steps.iter().any(|step| step.ledger) {
-                true => format!("accepted {}", count(load.accepted)),
-                false => load.sparkline(self.now),
-            };
+        for line in self.load_states() {
+            let LoadLine {
+                name,
+                rate,
+                ok,
+                p50,
+                p99,
+                steady_p99,
+                unsent,
+                accepted,
+                spark,
+            } = line;
+            let tail = accepted.map_or(spark, |n| format!("accepted {}", count(n)));
+            let unsent = count(unsent);
             lines.push(format!(
-                " {:names$}  {:>7.1}/s  {:>9}  {:>8}  {:>8}  {:>10}  {:>6}  {tail}",
-                plan.name,
-                due as f64 / recent.as_secs_f64(),
-                share.unwrap_or_else(dash),
-                q(0.5),
-                q(0.99),
-                load.steady_p99.map_or(dash(), time),
-                count(load.unsent)
+                " {name:names$}  {rate:>7.1}/s  {ok:>9}  {p50:>8}  {p99:>8}  {steady_p99:>10}  {unsent:>6}  {tail}"
             ));
         }
         lines
     }
 
+    fn load_states(&self) -> Vec<LoadLine> {
+        // Before the first second is over a rate says nothing.
+        let began = self.load_started.unwrap_or(self.now);
+        let recent = RECENT
+            .min(self.now.since(began))
+            .max(Duration::from_secs(1));
+        let from = earlier(self.now, recent);
+        let loads = self.plan.load.iter().zip(&self.loads);
+        loads
+            .map(|(plan, load)| load.line(plan, from, self.now))
+            .collect()
+    }
+
+    /// A line for each load that reads by itself.
+    fn plain_load_lines(&self) -> Vec<String> {
+        let stamp = self.time_of_day(self.now);
+        let lines = self.load_states().into_iter().map(|state| {
+            let LoadLine {
+                name,
+                rate,
+                ok,
+                p50,
+                p99,
+                unsent,
+                accepted,
+                ..
+            } = state;
+            let accepted = accepted.map_or(String::new(), |n| format!(", accepted {}", count(n)));
+            let unsent = match unsent {
+                0 => String::new(),
+                n => format!(", {} never sent", count(n)),
+            };
+            let name = fit(&name, 12);
+            format!("{stamp}  {name}  {rate:.1}/s, ok {ok}, p50 {p50}, p99 {p99}{unsent}{accepted}")
+        });
+        lines.collect()
+    }
+
     /// The stream, when the run is over.
     pub fn into_inner(self) -> W {
         self.out
-    }
-}
-
-impl LoadState {
-    fn quantile(&self, q: f64, from: Offset, to: Offset) -> Option<Duration> {
-        let inside = self
-            .recent
-            .iter()
-            .filter(|(due, ..)| *due >= from && *due < to);
-        let mut times: Vec<_> = inside.map(|(_, response, _)| *response).collect();
-        times.sort_unstable();
-        let rank = (q * times.len() as f64).ceil().max(1.0) as usize;
-        times.get(rank - 1).copied()
-    }
-
-    /// Slowest request of each of the last seconds, on a log scale between the extremes; `×` where one failed.
-    fn sparkline(&self, now: Offset) -> String {
-        const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        let second = now.0 / 1_000_000;
-        let mut seconds = vec![(0.0_f64, false); usize::try_from(SPARK).unwrap_or(0)];
-        for (due, response, ok) in &self.recent {
-            let age = second.saturating_sub(due.0 / 1_000_000);
-            if (1..=SPARK).contains(&age) {
-                let slot = &mut seconds[usize::try_from(SPARK - age).unwrap_or(0)];
-                slot.0 = slot.0.max(response.as_secs_f64());
-                slot.1 |= !ok;
-            }
-        }
-        let known = || {
-            seconds
-                .iter()
-                .map(|(slowest, _)| *slowest)
-                .filter(|slowest| *slowest > 0.0)
-        };
-        let (low, high) = (
-            known().fold(f64::MAX, f64::min),
-            known().fold(0.0, f64::max),
-        );
-        // Less than a factor of four between the extremes is noise: it is drawn small.
-        let span = (high / low).ln().max(4.0_f64.ln());
-        let bar = |(slowest, failed): &(f64, bool)| match (*slowest > 0.0, failed) {
-            (_, true) => '×',
-            (false, _) => ' ',
-            (true, _) => BARS[(((slowest / low).ln() / span * 7.0).round() as usize).min(7)],
-        };
-        seconds
-            .iter()
-            .map(bar)
-            .collect::<String>()
-            .trim_start()
-            .to_owned()
     }
 }
 
@@ -542,21 +496,8 @@ impl<W: Write + Send> Sink for Progress<W> {
             .get(sample.load)
             .and_then(|load| load.steps.get(sample.step));
         let ledger = ledger.is_some_and(|step| step.ledger);
-        let oldest = self
-            .now
-            .0
-            .saturating_sub(u64::try_from(REMEMBERED.as_micros()).unwrap_or(0));
         if let Some(load) = self.loads.get_mut(sample.load) {
-            let ok = sample.outcome == Outcome::Ok;
-            load.offered += 1;
-            load.ok += u64::from(ok);
-            load.accepted += u64::from(ok && ledger);
-            load.unsent += u64::from(sample.outcome == Outcome::Unsent);
-            load.recent
-                .push_back((sample.due, sample.done.since(sample.due), ok));
-            while load.recent.front().is_some_and(|(due, ..)| due.0 < oldest) {
-                load.recent.pop_front();
-            }
+            load.take(sample, ledger, self.now);
         }
         self.draw(false);
     }
