@@ -455,8 +455,8 @@ impl Scalar for Settings {
         Self { node: None }
     }
 
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        super::config::editor_schema()
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        super::config::schema(generator)
     }
 }
 

@@ -201,7 +201,7 @@ fn whole(node: &Node, cx: &mut Reader, least: u64) -> Option<u64> {
 }
 
 impl Scalar for HumanDuration {
-    const NAME: &'static str = "Duration";
+    const NAME: &'static str = "TimeSpan";
 
     fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
         let text = cx.plain(node, "a duration")?;
