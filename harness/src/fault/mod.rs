@@ -62,10 +62,7 @@ pub struct Undone {
 /// A fault that is in place.
 pub trait Active: Send + Sync + fmt::Debug {
     /// Takes it away and proves that it is gone.
-    fn revert<'a>(
-        self: Box<Self>,
-        world: World<'a>,
-    ) -> BoxFuture<'a, Result<Undone, FaultError>>;
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>>;
 }
 
 /// A fault that is in place, with the words for it.

@@ -229,9 +229,10 @@ pub fn cleanup(directory: &Path) -> io::Result<Cleaned> {
         match file.try_lock() {
             Ok(()) => replay(&name, &file, &path, &mut cleaned),
             Err(TryLockError::WouldBlock) => cleaned.running.push(name),
-            Err(TryLockError::Error(error)) => cleaned
-                .failed
-                .push(format!("journal {} cannot be locked: {error}", path.display())),
+            Err(TryLockError::Error(error)) => cleaned.failed.push(format!(
+                "journal {} cannot be locked: {error}",
+                path.display()
+            )),
         }
     }
     Ok(cleaned)
@@ -284,9 +285,9 @@ fn perform(run: &str, undo: &Undo) -> Result<Option<String>, String> {
                 kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
             }
             let gone = wait_until(|| {
-                found
-                    .iter()
-                    .all(|was| proc::stat(was.pid).is_none_or(|is| is.start != was.start || !is.lives()))
+                found.iter().all(|was| {
+                    proc::stat(was.pid).is_none_or(|is| is.start != was.start || !is.lives())
+                })
             });
             if gone {
                 Ok(Some(format!("killed child processes {pids:?}")))
@@ -299,7 +300,9 @@ fn perform(run: &str, undo: &Undo) -> Result<Option<String>, String> {
             let ours = match proc::stat(*pgid) {
                 Some(leader) => leader.start == *start,
                 // The leader is gone: only members that carry the run's mark are surely ours.
-                None => members.iter().any(|stat| proc::carries(stat.pid, MARKER, run)),
+                None => members
+                    .iter()
+                    .any(|stat| proc::carries(stat.pid, MARKER, run)),
             };
             if members.is_empty() || !ours {
                 return Ok(None);

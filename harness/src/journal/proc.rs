@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_parentheses_is_not_in_the_way() {
-        let line = "4711 (a) b (c) T 1 4700 4700 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2";
+        let line =
+            "4711 (a) b (c) T 1 4700 4700 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2";
         assert_eq!(
             parse(line),
             Some(Stat {

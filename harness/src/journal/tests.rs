@@ -72,7 +72,11 @@ fn what_a_dead_harness_left_is_undone_stopped_processes_and_their_children_too()
     {
         let journal = Journal::open(dir.path(), &run).expect("open");
         drop(journal.note(Undo::Children).expect("note"));
-        drop(journal.note(Undo::Directory { path: work.clone() }).expect("note"));
+        drop(
+            journal
+                .note(Undo::Directory { path: work.clone() })
+                .expect("note"),
+        );
         drop(journal.note(group_of(&child)).expect("note"));
         // The harness dies here: the lock goes with its file.
     }
@@ -81,7 +85,10 @@ fn what_a_dead_harness_left_is_undone_stopped_processes_and_their_children_too()
     let cleaned = cleanup(dir.path()).expect("cleanup");
     assert_eq!(cleaned.failed, Vec::<String>::new());
     assert!(
-        cleaned.undone.iter().any(|line| line.contains("killed processor-2")),
+        cleaned
+            .undone
+            .iter()
+            .any(|line| line.contains("killed processor-2")),
         "{cleaned:?}"
     );
     assert!(cleaned.undone.iter().any(|line| line.contains("removed")));

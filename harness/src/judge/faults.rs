@@ -9,7 +9,7 @@ use super::{FaultRow, Recovered};
 use crate::event::{EventKind, Offset};
 use crate::record::timeline::{FaultSpan, TargetSpan};
 use crate::record::{Record, Timeline};
-use crate::series::{Counts, Window};
+use crate::series::{Counts, Point, Window};
 
 /// States that say that something is wrong with an instance.
 const ALARMS: [&str; 5] = ["open", "warning", "critical", "draining", "removed"];
@@ -71,15 +71,29 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
     for (index, load) in record.plan.load.iter().enumerate() {
         row.counts = row.counts.and(record.series.counts(index, window));
         row.hurt += record.series.counts(index, reach).bad();
-        let timeout = u64::try_from(load.timeout.get().as_micros()).unwrap_or(u64::MAX);
-        let before = Window::new(Offset(window.from.0.saturating_sub(timeout)), window.from);
-        row.carried_in += record.series.counts(index, before).bad();
+        row.carried_in += under_way(record, index, window.from, load.timeout.get());
     }
     if let Some((at, by)) = detected(record, &row.targets, window) {
         row.detected = Some(at);
         row.detected_by = Some(by);
     }
     row
+}
+
+/// Requests of a load that were due before a moment, still under way at it, and did not end as expected.
+fn under_way(record: &Record, load: usize, at: Offset, timeout: Duration) -> u64 {
+    let timeout = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+    let before = Window::new(Offset(at.0.saturating_sub(timeout)), at);
+    let points = record
+        .series
+        .points(load, before)
+        .filter(|point| !point.ok());
+    // Never sent: it waited for its whole timeout.
+    let ended = |point: &&Point| match point.service() {
+        Some(service) => point.due().plus(service) >= at,
+        None => point.due().plus(point.response()) >= at,
+    };
+    points.filter(ended).count() as u64
 }
 
 /// From injection to recovery: as long as the fault may be the reason for what goes wrong. Ends where the next begins.

@@ -78,12 +78,9 @@ pub fn seconds(record: &Record, timeline: &Timeline) -> Vec<(Window, SecondState
         for (load, objective) in objectives.iter().enumerate() {
             match record.series.counts(load, window).success() {
                 None => {}
-                Some(share) if share + 1e-9 >= *objective => {
-                    if state == SecondState::Idle {
-                        state = SecondState::Good;
-                    }
-                }
-                Some(_) => state = SecondState::Bad,
+                Some(share) if share + 1e-9 < *objective => state = SecondState::Bad,
+                Some(_) if state == SecondState::Idle => state = SecondState::Good,
+                Some(_) => {}
             }
         }
         seconds.push((window, state));

@@ -224,7 +224,7 @@ pub struct FaultRow {
     pub recovered: Recovered,
     /// Requests begun from injection to recovery that did not end as expected.
     pub hurt: u64,
-    /// Requests begun up to one timeout before injection that did not end as expected: under way when it struck.
+    /// Requests due before the injection and under way when it struck that did not end as expected.
     pub carried_in: u64,
     /// Requests begun from injection to undo.
     pub counts: Counts,

@@ -194,6 +194,7 @@ fn breaker(
         BreakerChange::Closed => {
             let before = changes
                 .clone()
+                .take_while(|(at, _)| *at < window.to)
                 .filter(|(at, _)| window.contains(*at))
                 .last()
                 .filter(|(_, transition)| transition.to == to);

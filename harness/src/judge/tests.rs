@@ -392,11 +392,21 @@ fn unsent_work_counts_against_the_system() {
 
 #[test]
 fn what_was_under_way_when_the_fault_struck_is_counted_apart() {
-    let verdict = judge(
-        &survived()
-            .spoil(0, 14_950, 15_000, &failed("connection reset"))
-            .record(),
-    );
+    let spoilt = survived().spoil(0, 14_900, 15_000, &failed("connection reset"));
+    let scene = spoilt.change(|scene| {
+        // The last ones before it hang until after it.
+        for sample in &mut scene.samples {
+            let due = sample.due.0 / 1000 - LOAD_AT;
+            if (14_950..15_000).contains(&due) {
+                sample.done = sample.due.plus(Duration::from_millis(100));
+            }
+        }
+    });
+    let hanging = scene.samples.iter();
+    let hanging = hanging.filter(|s| (14_950..15_000).contains(&(s.due.0 / 1000 - LOAD_AT)));
+    let hanging = hanging.count() as u64;
+    let verdict = judge(&scene.record());
+    assert_eq!(verdict.faults[0].carried_in, hanging);
     assert!(verdict.faults[0].carried_in > 0);
     assert_eq!(verdict.faults[0].hurt, 0);
 }

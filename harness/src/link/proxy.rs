@@ -174,6 +174,9 @@ async fn connection(
         // Whatever broke on one side breaks on the other: no orderly end is made up.
         reset(up.write.as_ref());
         reset(down.write.as_ref());
+        // A dropped write half would send an orderly end first.
+        up.write.forget();
+        down.write.forget();
     }
 }
 

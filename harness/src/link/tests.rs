@@ -113,7 +113,12 @@ async fn latency_holds_answers_on_a_live_connection_and_lets_go_when_removed() {
     stream.write_all(&[9]).await.expect("write");
     tokio::time::sleep(Duration::from_millis(100)).await;
     link.set_latency(None);
-    assert_eq!(bounded("the held byte", stream.read_u8()).await.expect("read"), 9);
+    assert_eq!(
+        bounded("the held byte", stream.read_u8())
+            .await
+            .expect("read"),
+        9
+    );
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
@@ -140,7 +145,9 @@ async fn down_refuses_and_resets_and_up_has_the_same_address() {
     link.set_down(true).await.expect("down");
     let error = bounded("the cut", stream.read_u8()).await.expect_err("cut");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    let refused = TcpStream::connect(link.address()).await.expect_err("refused");
+    let refused = TcpStream::connect(link.address())
+        .await
+        .expect_err("refused");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     assert_eq!(link.tally().cut, 1);
     link.set_down(false).await.expect("up");
@@ -170,7 +177,9 @@ async fn a_new_target_takes_new_connections_and_no_target_resets_them() {
     assert_eq!(round_trip(&mut first, 10).await.0, 11, "live ones stay");
     target.send_replace(None);
     let mut third = TcpStream::connect(link.address()).await.expect("connect");
-    let error = bounded("the reset", third.read_u8()).await.expect_err("no node");
+    let error = bounded("the reset", third.read_u8())
+        .await
+        .expect_err("no node");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(link.tally().dials_failed, 1);
 }
@@ -181,7 +190,9 @@ async fn a_refused_dial_resets_the_caller_at_once() {
     let (link, _target) = link_to(unused.local_addr().expect("address"));
     let started = Instant::now();
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
-    let error = bounded("the reset", stream.read_u8()).await.expect_err("refused");
+    let error = bounded("the reset", stream.read_u8())
+        .await
+        .expect_err("refused");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(started.elapsed() < Duration::from_secs(1));
 }
@@ -191,10 +202,14 @@ async fn a_reset_from_the_node_reaches_the_caller_as_a_reset() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let (link, _target) = link_to(listener.local_addr().expect("address"));
     let mut caller = TcpStream::connect(link.address()).await.expect("connect");
-    let (node, _) = bounded("the dial", listener.accept()).await.expect("accept");
+    let (node, _) = bounded("the dial", listener.accept())
+        .await
+        .expect("accept");
     node.set_zero_linger().expect("linger");
     drop(node);
-    let error = bounded("the reset", caller.read_u8()).await.expect_err("reset");
+    let error = bounded("the reset", caller.read_u8())
+        .await
+        .expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
@@ -205,13 +220,19 @@ async fn a_half_close_lets_the_answer_come_back() {
     let mut caller = TcpStream::connect(link.address()).await.expect("connect");
     caller.write_all(b"question").await.expect("write");
     caller.shutdown().await.expect("half-close");
-    let (mut node, _) = bounded("the dial", listener.accept()).await.expect("accept");
+    let (mut node, _) = bounded("the dial", listener.accept())
+        .await
+        .expect("accept");
     let mut question = String::new();
-    bounded("the end", node.read_to_string(&mut question)).await.expect("read");
+    bounded("the end", node.read_to_string(&mut question))
+        .await
+        .expect("read");
     assert_eq!(question, "question");
     node.write_all(b"answer").await.expect("write");
     drop(node);
     let mut answer = String::new();
-    bounded("the answer", caller.read_to_string(&mut answer)).await.expect("read");
+    bounded("the answer", caller.read_to_string(&mut answer))
+        .await
+        .expect("read");
     assert_eq!(answer, "answer");
 }

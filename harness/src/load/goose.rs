@@ -92,8 +92,8 @@ impl Attack {
             })
         });
         let scenario = Scenario::new("load").register_transaction(Transaction::new(function));
-        let attack =
-            GooseAttack::initialize_with_config(configuration(host, users))?.register_scenario(scenario);
+        let attack = GooseAttack::initialize_with_config(configuration(host, users))?
+            .register_scenario(scenario);
         let handle = tokio::spawn(async move {
             if let Err(error) = attack.execute().await {
                 tracing::error!(%error, "load generator");
@@ -140,7 +140,6 @@ fn configuration(host: &str, users: usize) -> GooseConfiguration {
     // All of them as fast as they can be launched; ramps are the schedule's business.
     configuration.increase_rate = Some("100000".to_owned());
     configuration.no_telnet = true;
-    configuration.no_websocket = true;
     configuration.no_metrics = true;
     configuration.no_print_metrics = true;
     configuration.no_reset_metrics = true;

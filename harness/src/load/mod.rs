@@ -4,7 +4,7 @@
 //! [`goose`] lends the hands, [`pacing`] says when, [`session`] does the asking. Nothing here judges.
 
 mod goose;
-pub mod jsonpath;
+
 mod outstanding;
 mod pacer;
 pub mod pacing;

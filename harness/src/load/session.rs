@@ -12,10 +12,11 @@ use reqwest::{Client, Method};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::jsonpath;
+
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
+use crate::runtime::jsonpath;
 use crate::scenario::template::{self, Resolver};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -112,7 +113,11 @@ impl Shared {
         };
         let mut due = due;
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let sent = if index == 0 { first_sent } else { Instant::now() };
+            let sent = if index == 0 {
+                first_sent
+            } else {
+                Instant::now()
+            };
             let id = format!("{}-{}-{number}-{index}", self.tag, self.plan.name);
             let exchange = self.exchange(step, &mut values, &id).await;
             let done = Instant::now();
@@ -334,7 +339,10 @@ fn classify(error: &reqwest::Error) -> (String, Accepted) {
                 _ => {}
             }
         }
-        if inner.to_string().contains("connection closed before message completed") {
+        if inner
+            .to_string()
+            .contains("connection closed before message completed")
+        {
             class = "connection closed";
         }
         cause = inner.source();
@@ -375,14 +383,29 @@ mod tests {
     fn expectations_decide() {
         let any = step(&[], None, &[]);
         assert_eq!(class(&any, 204, None, b""), Outcome::Ok);
-        assert_eq!(class(&any, 302, None, b""), Outcome::Failed("status 302".into()));
+        assert_eq!(
+            class(&any, 302, None, b""),
+            Outcome::Failed("status 302".into())
+        );
         let listed = step(&[409], None, &[]);
         assert_eq!(class(&listed, 409, None, b""), Outcome::Ok);
-        assert_eq!(class(&listed, 200, None, b""), Outcome::Failed("status 200".into()));
+        assert_eq!(
+            class(&listed, 200, None, b""),
+            Outcome::Failed("status 200".into())
+        );
         let typed = step(&[], Some("image/jpeg"), &[]);
-        assert_eq!(class(&typed, 200, Some("Image/JPEG; q=1"), b""), Outcome::Ok);
-        assert_eq!(class(&typed, 200, Some("text/html"), b""), Outcome::Failed("content type".into()));
-        assert_eq!(class(&typed, 200, None, b""), Outcome::Failed("content type".into()));
+        assert_eq!(
+            class(&typed, 200, Some("Image/JPEG; q=1"), b""),
+            Outcome::Ok
+        );
+        assert_eq!(
+            class(&typed, 200, Some("text/html"), b""),
+            Outcome::Failed("content type".into())
+        );
+        assert_eq!(
+            class(&typed, 200, None, b""),
+            Outcome::Failed("content type".into())
+        );
     }
 
     #[test]
@@ -392,7 +415,13 @@ mod tests {
         let (outcome, captured) = judge(&capturing, 202, None, body.as_bytes());
         assert_eq!(outcome, Outcome::Ok);
         assert_eq!(captured["job"], "job_1");
-        assert!(matches!(class(&capturing, 202, None, b"{}"), Outcome::Failed(_)));
-        assert!(matches!(class(&capturing, 202, None, b"<html>"), Outcome::Failed(_)));
+        assert!(matches!(
+            class(&capturing, 202, None, b"{}"),
+            Outcome::Failed(_)
+        ));
+        assert!(matches!(
+            class(&capturing, 202, None, b"<html>"),
+            Outcome::Failed(_)
+        ));
     }
 }

@@ -81,7 +81,8 @@ impl Moments {
     }
 
     fn pass(&self, moment: Moment) {
-        self.of(moment).send_replace(Some(Passed::At(Instant::now())));
+        self.of(moment)
+            .send_replace(Some(Passed::At(Instant::now())));
     }
 }
 
@@ -207,7 +208,10 @@ impl<'a> Stage<'a> {
         outlook.steady().await;
         let over = outlook.load_over();
         if begins.max(Instant::now()) >= over {
-            return Err(format!("{} was never injected: load is over by then", fault.name));
+            return Err(format!(
+                "{} was never injected: load is over by then",
+                fault.name
+            ));
         }
         tokio::time::sleep_until(begins).await;
         Ok(())
@@ -295,7 +299,11 @@ impl<'a> Stage<'a> {
     pub(super) async fn undo_all(&self) -> Vec<String> {
         let mut left = Vec::new();
         loop {
-            let last = self.active.lock().last_key_value().map(|(number, _)| *number);
+            let last = self
+                .active
+                .lock()
+                .last_key_value()
+                .map(|(number, _)| *number);
             let Some(number) = last else {
                 return left;
             };

@@ -88,7 +88,13 @@ mod tests {
     fn the_busy_share_is_what_is_not_idle() {
         let before = cpu("cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2").expect("cpu");
         let now = cpu("cpu  150 0 150 770 130 0 0 0 0 0").expect("cpu");
-        assert_eq!(before, Cpu { total: 1000, idle: 800 });
+        assert_eq!(
+            before,
+            Cpu {
+                total: 1000,
+                idle: 800
+            }
+        );
         assert!((busy(before, now) - 0.5).abs() < 1e-9);
         assert!(busy(now, now).abs() < 1e-9);
         assert_eq!(cpu("intr 1 2 3"), None);
@@ -96,7 +102,10 @@ mod tests {
 
     #[test]
     fn memory_is_in_bytes() {
-        assert_eq!(memory("MemTotal: 10 kB\nMemAvailable:    2048 kB\n"), Some(2_097_152));
+        assert_eq!(
+            memory("MemTotal: 10 kB\nMemAvailable:    2048 kB\n"),
+            Some(2_097_152)
+        );
         assert_eq!(memory("MemTotal: 10 kB"), None);
     }
 }

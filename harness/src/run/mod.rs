@@ -115,7 +115,14 @@ async fn conduct(
     };
     let mut left = Vec::new();
     if let Some(world) = &world {
-        let stage = Stage::new(plan, &world.system, &world.links, emitter, &halt, &options.hurry);
+        let stage = Stage::new(
+            plan,
+            &world.system,
+            &world.links,
+            emitter,
+            &halt,
+            &options.hurry,
+        );
         let over = CancellationToken::new();
         let play = async {
             let played = AssertUnwindSafe(play(plan, world, &stage, series, options))
@@ -224,7 +231,17 @@ async fn play(
             return None;
         }
     };
-    Some(settle::settle(&plan.expect.end, entries, entry, emitter, halt.token(), &world.around.data).await)
+    Some(
+        settle::settle(
+            &plan.expect.end,
+            entries,
+            entry,
+            emitter,
+            halt.token(),
+            &world.around.data,
+        )
+        .await,
+    )
 }
 
 /// What exists outside this process for the length of a run: the journal and the shared directory.
@@ -258,12 +275,19 @@ impl Ground {
             Err(error) => left.push(format!("directory {}: {error}", self.data.display())),
         }
         self.children.strike();
-        left.extend(self.journal.close().into_iter().filter_map(|undo| match undo {
-            Undo::Children => Some("child processes".to_owned()),
-            Undo::Group { node, pgid, .. } => Some(format!("process group {pgid} of {node}")),
-            // Said above, with the reason.
-            Undo::Directory { .. } => None,
-        }));
+        left.extend(
+            self.journal
+                .close()
+                .into_iter()
+                .filter_map(|undo| match undo {
+                    Undo::Children => Some("child processes".to_owned()),
+                    Undo::Group { node, pgid, .. } => {
+                        Some(format!("process group {pgid} of {node}"))
+                    }
+                    // Said above, with the reason.
+                    Undo::Directory { .. } => None,
+                }),
+        );
         left
     }
 }

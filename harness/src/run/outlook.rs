@@ -107,10 +107,8 @@ impl Outlook {
                 if self.series.lock().holds(&steady.hold, window, baseline) == Some(true) {
                     return Some(window);
                 }
-                window = Window::starting(
-                    window.from.plus(measure::SEARCH_STEP),
-                    steady.window.get(),
-                );
+                window =
+                    Window::starting(window.from.plus(measure::SEARCH_STEP), steady.window.get());
             }
             if complete || halt.token().is_cancelled() {
                 return None;
@@ -133,7 +131,11 @@ impl Outlook {
     fn why_not_steady(&self, steady: &SteadyPlan) -> String {
         let horizon = self.emitter.at(self.progress.horizon());
         let length = steady.window.get();
-        let from = Offset(horizon.0.saturating_sub(Window::starting(Offset(0), length).to.0));
+        let from = Offset(
+            horizon
+                .0
+                .saturating_sub(Window::starting(Offset(0), length).to.0),
+        );
         let window = Window::new(from.max(self.began), horizon);
         let series = self.series.lock();
         let unmet: Vec<String> = steady
@@ -147,7 +149,8 @@ impl Outlook {
                     (_, Some(missing)) => missing.to_string(),
                     (None, None) => "nothing".to_owned(),
                 };
-                (found.holds != Some(true)).then(|| format!("{} (last seen {seen})", expectation.text))
+                (found.holds != Some(true))
+                    .then(|| format!("{} (last seen {seen})", expectation.text))
             })
             .collect();
         let why = if unmet.is_empty() {

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
-use crate::load::jsonpath;
+
 use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
 use crate::runtime::emit::Emitter;
-use crate::runtime::{ready, service};
+use crate::runtime::{jsonpath, ready};
+use crate::runtime::service::Decoder;
 
 const PERIOD: Duration = Duration::from_millis(250);
 const REQUEST_BOUND: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ struct Reader<'a> {
     client: Client,
     base: String,
     read: &'a LedgerRead,
-    decode: bool,
+    decoder: Option<Decoder>,
     scratch: &'a Path,
 }
 
@@ -54,11 +55,18 @@ pub(super) async fn settle(
     if halted.is_cancelled() {
         return entries;
     }
+    let decoder = if end.ledger.contains(&LedgerCheck::AllPlayable) {
+        Decoder::new()
+            .map_err(|error| emitter.warn(format!("results cannot be decoded: {error}")))
+            .ok()
+    } else {
+        None
+    };
     let reader = Reader {
         client: ready::client(),
         base: format!("http://{entry}"),
         read,
-        decode: end.ledger.contains(&LedgerCheck::AllPlayable),
+        decoder,
         scratch,
     };
     let began = Instant::now();
@@ -195,25 +203,29 @@ impl Reader<'_> {
             if let Some(rank) = jsonpath::find(item, &results.rank).and_then(jsonpath::text) {
                 *ranks.entry(rank).or_default() += 1;
             }
-            if !self.decode {
-                continue;
-            }
-            match self.decodes(results, item).await {
-                Ok(()) => decoded += 1,
-                Err(why) => trouble = trouble.or(Some(why)),
+            if let Some(decoder) = &self.decoder {
+                match self.decodes(decoder, results, item).await {
+                    Ok(()) => decoded += 1,
+                    Err(why) => trouble = trouble.or(Some(why)),
+                }
             }
         }
         let repeated = ranks.values().filter(|count| **count > 1).count();
         Ok(Fate::Done {
             results: u32::try_from(items.len()).unwrap_or(u32::MAX),
-            decoded: self.decode.then_some(decoded),
+            decoded: self.decoder.is_some().then_some(decoded),
             duplicates: u32::try_from(repeated).unwrap_or(u32::MAX),
             trouble,
         })
     }
 
     /// Downloads one result and decodes it to its end.
-    async fn decodes(&self, results: &ResultsRead, item: &Value) -> Result<(), String> {
+    async fn decodes(
+        &self,
+        decoder: &Decoder,
+        results: &ResultsRead,
+        item: &Value,
+    ) -> Result<(), String> {
         let url = jsonpath::find(item, &results.url)
             .and_then(jsonpath::text)
             .ok_or_else(|| format!("a result without {}", results.url))?;
@@ -230,7 +242,7 @@ impl Reader<'_> {
             tokio::fs::write(file.path(), body)
                 .await
                 .map_err(|error| error.to_string())?;
-            service::decodes(file.path()).await
+            decoder.decodes(file.path()).await
         };
         tokio::time::timeout(DOWNLOAD_BOUND, check)
             .await

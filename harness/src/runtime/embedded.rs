@@ -251,7 +251,10 @@ impl Node for EmbeddedNode {
     fn kill(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
         Box::pin(async {
             let address = *self.address.borrow();
-            if self.ended_receiver().is_none_or(|ended| ended.borrow().is_some()) {
+            if self
+                .ended_receiver()
+                .is_none_or(|ended| ended.borrow().is_some())
+            {
                 return Err(self.control("cannot be killed: it is not running"));
             }
             self.cut();

@@ -46,8 +46,10 @@ impl NodeLog {
             && let Err(error) = writeln!(file, "{line}")
         {
             self.file = None;
-            self.emitter
-                .warn(format!("the log of {} cannot be written: {error}", self.node));
+            self.emitter.warn(format!(
+                "the log of {} cannot be written: {error}",
+                self.node
+            ));
         }
         if !weighty(line) {
             return;
@@ -127,7 +129,9 @@ mod tests {
     #[test]
     fn weight_is_read_from_json_and_from_words() {
         assert!(weighty(r#"{"level":"WARN","fields":{"message":"x"}}"#));
-        assert!(!weighty(r#"{"level":"INFO","fields":{"message":"an ERROR in a message"}}"#));
+        assert!(!weighty(
+            r#"{"level":"INFO","fields":{"message":"an ERROR in a message"}}"#
+        ));
         assert!(weighty("thread 'main' panicked at src/main.rs:1:1"));
         assert!(!weighty("listening"));
     }
@@ -150,7 +154,15 @@ mod tests {
         }
         assert_eq!(
             lines,
-            ["WARN 0", "WARN 1", "WARN 2", "WARN 3", "WARN 4", "95 more lines are in the log file", "WARN last"]
+            [
+                "WARN 0",
+                "WARN 1",
+                "WARN 2",
+                "WARN 3",
+                "WARN 4",
+                "95 more lines are in the log file",
+                "WARN last"
+            ]
         );
         let file = std::fs::read_to_string(dir.path().join("gateway-1.log")).expect("file");
         assert_eq!(file.lines().count(), 101);

@@ -4,6 +4,7 @@
 //! a generic program (its configuration, its fixtures) is in [`service`] and nowhere else.
 
 pub mod embedded;
+pub mod jsonpath;
 pub mod emit;
 pub mod logs;
 pub mod process;

@@ -116,8 +116,19 @@ pub struct ProcessNode {
 struct State {
     incarnation: u32,
     live: Option<Live>,
-    /// Every process group this node ever had.
-    groups: Vec<i32>,
+    /// Process groups that were not seen to be empty, with the start time of each one's leader.
+    groups: Groups,
+}
+
+type Groups = Arc<Mutex<BTreeMap<i32, u64>>>;
+
+/// Living members of a group, its leader aside. A group's number is not given away while it has members, so whoever
+/// is in it and began after its leader belongs to it.
+fn followers(pgid: i32, leader_start: u64) -> Vec<proc::Stat> {
+    proc::group(pgid)
+        .into_iter()
+        .filter(|stat| stat.pid != pgid && stat.start >= leader_start)
+        .collect()
 }
 
 #[derive(Debug, Clone)]
@@ -203,13 +214,14 @@ impl ProcessNode {
         // `id` is only `None` after the child was waited for, which has not happened.
         let pid = child.id().unwrap_or_default();
         let pgid = i32::try_from(pid).unwrap_or_default();
+        let start = proc::stat(pgid).map_or(0, |stat| stat.start);
         let entry = self
             .around
             .journal
             .note(Undo::Group {
                 node: self.name.clone(),
                 pgid,
-                start: proc::stat(pgid).map_or(0, |stat| stat.start),
+                start,
             })
             .map_err(|error| {
                 journal::kill_group(pgid);
@@ -217,17 +229,17 @@ impl ProcessNode {
             })?;
         let (ended_tx, ended) = watch::channel(None);
         let expected = Arc::new(AtomicBool::new(false));
-        let incarnation = {
+        let (incarnation, groups) = {
             let mut state = self.state.lock();
             state.incarnation += 1;
-            state.groups.push(pgid);
+            state.groups.lock().insert(pgid, start);
             state.live = Some(Live {
                 pid,
                 pgid,
                 expected: expected.clone(),
                 ended,
             });
-            state.incarnation
+            (state.incarnation, state.groups.clone())
         };
         self.around.emitter.event(EventKind::NodeStarted {
             node: self.name.clone(),
@@ -241,6 +253,8 @@ impl ProcessNode {
         let watcher = Watcher {
             name: self.name.clone(),
             pgid,
+            start,
+            groups,
             expected,
             address: self.address.clone(),
             around: self.around.clone(),
@@ -390,9 +404,10 @@ impl Node for ProcessNode {
                 killpg(Pid::from_raw(live.pgid), Signal::SIGCONT).ok();
                 kill(Pid::from_raw(live.pgid), Signal::SIGTERM).ok();
                 if self.wait_ended(&live, grace).await.is_none() {
-                    self.around
-                        .emitter
-                        .warn(format!("{} did not end within {grace:?} of SIGTERM", self.name));
+                    self.around.emitter.warn(format!(
+                        "{} did not end within {grace:?} of SIGTERM",
+                        self.name
+                    ));
                     journal::kill_group(live.pgid);
                     if self.wait_ended(&live, EFFECT_WITHIN).await.is_none() {
                         return Err(self.control(format!("pid {} cannot be ended", live.pid)));
@@ -405,10 +420,13 @@ impl Node for ProcessNode {
 
     fn leftovers(&self) -> Vec<String> {
         let groups = self.state.lock().groups.clone();
+        let groups = groups.lock();
         groups
-            .into_iter()
-            .flat_map(proc::group)
-            .filter(|stat| proc::carries(stat.pid, MARKER, &self.around.run_id))
+            .iter()
+            .flat_map(|(pgid, start)| {
+                let leader = proc::stat(*pgid).filter(|stat| stat.start == *start && stat.lives());
+                followers(*pgid, *start).into_iter().chain(leader)
+            })
             .map(|stat| {
                 format!(
                     "process {} of {} ({})",
@@ -432,6 +450,8 @@ impl Node for ProcessNode {
 struct Watcher {
     name: String,
     pgid: i32,
+    start: u64,
+    groups: Groups,
     expected: Arc<AtomicBool>,
     address: Arc<watch::Sender<Option<SocketAddr>>>,
     around: Surroundings,
@@ -456,6 +476,7 @@ impl Watcher {
             drop(tokio::time::timeout(Duration::from_secs(1), output).await);
         }
         if gone {
+            self.groups.lock().remove(&self.pgid);
             entry.strike();
         } else {
             drop(entry);
@@ -472,12 +493,7 @@ impl Watcher {
     async fn end_group(&self) -> bool {
         let until = Instant::now() + EFFECT_WITHIN;
         loop {
-            let ours: Vec<_> = proc::group(self.pgid)
-                .into_iter()
-                .filter(|stat| {
-                    stat.pid != self.pgid && proc::carries(stat.pid, MARKER, &self.around.run_id)
-                })
-                .collect();
+            let ours = followers(self.pgid, self.start);
             if ours.is_empty() {
                 return true;
             }
@@ -536,10 +552,7 @@ mod tests {
 
     #[test]
     fn links_are_filled_in_and_unknown_ones_named() {
-        let links = BTreeMap::from([(
-            "a->b".to_owned(),
-            "127.0.0.1:9".parse().expect("address"),
-        )]);
+        let links = BTreeMap::from([("a->b".to_owned(), "127.0.0.1:9".parse().expect("address"))]);
         assert_eq!(
             fill_links("http://$(link.a->b)/x and $(link.a->b)", &links).expect("filled"),
             "http://127.0.0.1:9/x and 127.0.0.1:9"
@@ -547,7 +560,10 @@ mod tests {
         let error = fill_links("$(link.a->c)", &links).expect_err("unknown");
         assert!(error.contains("a->c"), "{error}");
         assert!(fill_links("$(link.a", &links).is_err());
-        assert_eq!(fill_links("plain $(x)", &links).expect("filled"), "plain $(x)");
+        assert_eq!(
+            fill_links("plain $(x)", &links).expect("filled"),
+            "plain $(x)"
+        );
     }
 
     #[tokio::test]

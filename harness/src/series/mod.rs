@@ -317,12 +317,26 @@ impl Series {
     /// Service times of a window, of what was sent.
     #[must_use]
     pub fn services(&self, load: usize, window: Window) -> Times {
-        Times::new(
-            self.points(load, window)
-                .map(|p| p.service_us)
-                .filter(|us| *us != NO_SERVICE)
-                .collect(),
-        )
+        self.spread(load, window, |_| true).2
+    }
+
+    /// Counts, response times and service times of those requests of a window that are wanted.
+    pub(crate) fn spread(
+        &self,
+        load: usize,
+        window: Window,
+        wanted: impl Fn(&Point) -> bool,
+    ) -> (Counts, Times, Times) {
+        let mut counts = Counts::default();
+        let (mut responses, mut services) = (Vec::new(), Vec::new());
+        for point in self.points(load, window).filter(|point| wanted(point)) {
+            counts.count(point);
+            responses.push(point.response_us);
+            if point.service_us != NO_SERVICE {
+                services.push(point.service_us);
+            }
+        }
+        (counts, Times::new(responses), Times::new(services))
     }
 
     /// Error classes of a window with their counts, most frequent first, then by name.

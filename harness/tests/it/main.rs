@@ -6,6 +6,7 @@ mod hostile;
 mod problems;
 mod scenario;
 mod schema;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};

@@ -468,3 +468,6 @@ fn refused(error: MediaError, after: Duration) -> Outcome {
         _ => Outcome::Failed(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 //! modelled engine stands in for it in simulations. Nothing here knows of HTTP, jobs or nodes.
 
 mod config;
+#[cfg(test)]
+mod evaluate;
 mod ffmpeg;
 mod loudness;
 pub mod model;

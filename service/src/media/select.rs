@@ -616,3 +616,178 @@ pub(crate) fn clock(seconds: f64) -> String {
         format!("{minutes:02}:{seconds:02}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::signals::Picture;
+
+    /// A video of `seconds` with quiet noise everywhere and planted bursts.
+    fn video(seconds: u32, bursts: &[(f64, f64)], noise: &[f64]) -> Signals {
+        let noise_at = |i: usize| {
+            noise
+                .get(i % noise.len().max(1))
+                .copied()
+                .unwrap_or_default()
+        };
+        let inside = |at: f64| bursts.iter().any(|(from, to)| (*from..*to).contains(&at));
+        let edge = |at: f64| {
+            bursts
+                .iter()
+                .any(|(from, to)| (at - from).abs() < 0.05 || (at - to).abs() < 0.05)
+        };
+        let pictures = (0..seconds * 10)
+            .map(|i| {
+                let at = f64::from(i) / 10.0;
+                let motion = if inside(at) { 6.0 } else { 0.6 };
+                let change = if edge(at) {
+                    60.0
+                } else {
+                    motion * (1.0 + 0.3 * noise_at(i as usize))
+                };
+                Picture {
+                    at,
+                    change,
+                    luma: 110.0,
+                }
+            })
+            .collect();
+        let loudness = (0..seconds * 10)
+            .map(|i| {
+                let at = f64::from(i) / 10.0;
+                (if inside(at) { -16.0 } else { -32.0 }) + 2.0 * noise_at(i as usize)
+            })
+            .collect();
+        Signals {
+            duration: f64::from(seconds),
+            picture_time: 0.1,
+            pictures,
+            loudness,
+        }
+    }
+
+    fn options(min_length: f64, max_length: f64, max_clips: usize) -> SelectOptions {
+        SelectOptions {
+            min_length,
+            max_length,
+            max_clips,
+        }
+    }
+
+    #[test]
+    fn weights_sum_to_one() {
+        assert!((WEIGHTS.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_burst_is_found_whole_and_on_its_cuts() {
+        let signals = video(120, &[(41.0, 56.0)], &[0.1, -0.4, 0.3, -0.2, 0.8]);
+        let selection = select(&signals, &options(8.0, 30.0, 3));
+        let best = &selection.highlights[0];
+        assert!(
+            (best.start - 41.0).abs() < 0.2 && (best.end - 56.0).abs() < 0.2,
+            "{best:?}"
+        );
+        assert_eq!(
+            (best.start_boundary.as_str(), best.end_boundary.as_str()),
+            ("shot cut", "shot cut")
+        );
+        assert!(
+            best.reasons.iter().any(|r| r.contains("LU louder")),
+            "{:?}",
+            best.reasons
+        );
+        assert!(best.score > 75.0, "{}", best.score);
+    }
+
+    #[test]
+    fn a_video_without_events_scores_low() {
+        let signals = video(120, &[], &[0.1, -0.4, 0.3, -0.2, 0.8]);
+        let best = select(&signals, &options(8.0, 30.0, 3)).highlights[0].score;
+        assert!(best <= 55.0, "{best}");
+    }
+
+    #[test]
+    fn a_video_shorter_than_a_clip_is_one_clip() {
+        let selection = select(&video(6, &[(2.0, 4.0)], &[0.0]), &options(15.0, 60.0, 10));
+        assert_eq!(selection.highlights.len(), 1);
+        assert_eq!(
+            (selection.highlights[0].start, selection.highlights[0].end),
+            (0.0, 6.0)
+        );
+        assert!(
+            selection.warnings[0].contains("shorter"),
+            "{:?}",
+            selection.warnings
+        );
+    }
+
+    #[test]
+    fn without_sound_motion_decides_and_it_says_so() {
+        let mut signals = video(120, &[(41.0, 56.0)], &[0.1, -0.4, 0.3]);
+        signals.loudness.clear();
+        let selection = select(&signals, &options(8.0, 30.0, 3));
+        assert!(
+            (selection.highlights[0].start - 41.0).abs() < 0.2,
+            "{:?}",
+            selection.highlights[0]
+        );
+        assert_eq!(selection.warnings, ["no audio track: motion and cuts only"]);
+    }
+
+    #[test]
+    fn louder_as_a_whole_changes_nothing() {
+        let signals = video(120, &[(41.0, 56.0), (80.0, 92.0)], &[0.1, -0.4, 0.3, -0.2]);
+        let mut louder = signals.clone();
+        louder.loudness.iter_mut().for_each(|l| *l += 6.0);
+        let spans = |s| -> Vec<(f64, f64)> {
+            select(s, &options(8.0, 30.0, 2))
+                .highlights
+                .iter()
+                .map(|h| (h.start, h.end))
+                .collect()
+        };
+        assert_eq!(spans(&signals), spans(&louder));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn picks_keep_every_promise(
+            seconds in 5_u32..150,
+            starts in prop::collection::vec((0.0..140.0_f64, 2.0..25.0_f64), 0..4),
+            noise in prop::collection::vec(-3.0..3.0_f64, 1..40),
+            min in 1.0..20.0_f64,
+            extra in 0.0..40.0_f64,
+            count in 1_usize..8,
+        ) {
+            let bursts: Vec<(f64, f64)> = starts.iter().map(|(from, length)| (*from, from + length)).collect();
+            let signals = video(seconds, &bursts, &noise);
+            let options = options(min, min + extra, count);
+            let selection = select(&signals, &options);
+            prop_assert!(!selection.highlights.is_empty() || signals.duration < 0.5);
+            prop_assert!(selection.highlights.len() <= count);
+            let shortest = min.min(signals.duration);
+            for h in &selection.highlights {
+                let length = h.end - h.start;
+                prop_assert!(length >= shortest - 1e-3 && length <= min + extra + 1e-3, "{h:?}");
+                prop_assert!(h.start >= 0.0 && h.end <= signals.duration + 1e-9);
+                let sum: f64 = h.components.iter().map(|c| c.points).sum();
+                prop_assert!((sum - h.score).abs() < 0.1);
+                prop_assert!((0.0..=100.0).contains(&h.score));
+                for c in &h.components {
+                    prop_assert!((c.points - 100.0 * c.value * c.weight).abs() < 0.1, "{c:?}");
+                }
+                prop_assert!(!h.reasons.is_empty());
+            }
+            let mut spans: Vec<(f64, f64)> = selection.highlights.iter().map(|h| (h.start, h.end)).collect();
+            spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+            prop_assert!(spans.windows(2).all(|w| w[1].0 - w[0].1 >= APART - 1e-9), "{spans:?}");
+            prop_assert!(selection.highlights.windows(2).all(|w| w[0].score >= w[1].score));
+            prop_assert_eq!(select(&signals, &options), selection);
+        }
+    }
+}

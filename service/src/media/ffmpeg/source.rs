@@ -10,7 +10,7 @@ use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Packet, Rational, codec, decoder, frame, media};
 
-use super::is_dry;
+use super::{is_dry, raw};
 use crate::media::config::Limits;
 use crate::media::{MediaError, MediaErrorCode, Probe};
 
@@ -158,8 +158,7 @@ impl Source {
             index: stream.index(),
             time_base: stream.time_base(),
         };
-        let decoder = open_video(&stream.parameters(), limits, 1)?;
-        let (coded_width, coded_height) = (decoder.width(), decoder.height());
+        let (coded_width, coded_height) = raw::picture_size(&stream.parameters());
         if coded_width == 0 || coded_height == 0 {
             return Err(MediaError::new(
                 MediaErrorCode::CorruptMedia,
@@ -173,6 +172,7 @@ impl Source {
                 limits.max_pixels
             )));
         }
+        let decoder = open_video(&stream.parameters(), limits, 1)?;
         let turn = stream
             .side_data()
             .find(|data| data.kind() == side_data::Type::DisplayMatrix)

@@ -116,6 +116,22 @@ impl WorkerPool {
         Ok(())
     }
 
+    /// Process ids of the workers that wait for work, for whoever wants to see what becomes of them.
+    #[must_use]
+    pub fn idle_workers(&self) -> Vec<u32> {
+        let lanes = [&self.inner.light, &self.inner.heavy];
+        lanes
+            .iter()
+            .flat_map(|lane| {
+                lane.idle
+                    .lock()
+                    .iter()
+                    .filter_map(|w| w.child.id())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     async fn run(
         &self,
         lane: &Arc<Lane>,
@@ -124,6 +140,7 @@ impl WorkerPool {
         outputs: &[File],
         progress: &Progress,
     ) -> Result<Reply, MediaError> {
+        check_numbers(&job)?;
         let (file, key) = open_source(source)?;
         let mut lease = lane.checkout(Some(key)).await?;
         let request = Request {
@@ -284,6 +301,7 @@ impl MediaEngine for WorkerPool {
         width: u32,
     ) -> BoxFuture<'a, Result<Bytes, MediaError>> {
         async move {
+            check_numbers(&Job::Frame { at, width })?;
             let width = width.clamp(16, WIDEST);
             let key = SourceKey::of(&std::fs::metadata(source).map_err(|e| unavailable(&e))?);
             if let Some(jpeg) = self.inner.cache.lock().get(key, width, at) {
@@ -361,6 +379,26 @@ fn open_source(path: &Path) -> Result<(File, SourceKey), MediaError> {
         ));
     }
     Ok((file, SourceKey::of(&metadata)))
+}
+
+/// Numbers that are none have no place in a request: JSON cannot hold them.
+fn check_numbers(job: &Job) -> Result<(), MediaError> {
+    let numbers = match job {
+        Job::Probe => vec![],
+        Job::Analyse { select } => vec![select.min_length, select.max_length],
+        Job::Render { spec, .. } => vec![spec.start, spec.end],
+        Job::Frame { at, .. } => vec![*at],
+    };
+    match numbers
+        .iter()
+        .find(|number| !number.is_finite() || **number < 0.0)
+    {
+        None => Ok(()),
+        Some(number) => Err(MediaError::new(
+            MediaErrorCode::OutOfRange,
+            format!("{number} s is not a time inside a video"),
+        )),
+    }
 }
 
 fn unavailable(error: &io::Error) -> MediaError {

@@ -50,7 +50,14 @@ mod tests {
         assert_eq!(at("$.clips[1].url").as_deref(), Some("/b"));
         assert_eq!(at("$.clips[1].rank").as_deref(), Some("2"));
         assert_eq!(find(&value, "$"), Some(&value));
-        for wrong in ["job_id", "$.nothing", "$.clips[2]", "$.clips[x]", "$..a", "$.clips["] {
+        for wrong in [
+            "job_id",
+            "$.nothing",
+            "$.clips[2]",
+            "$.clips[x]",
+            "$..a",
+            "$.clips[",
+        ] {
             assert_eq!(find(&value, wrong), None, "{wrong}");
         }
         assert_eq!(at("$.clips"), None);
