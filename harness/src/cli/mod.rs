@@ -13,11 +13,12 @@ mod exit;
 mod list;
 mod new;
 mod plan;
+mod run;
 
 pub use exit::Exit;
 
 use crate::plan::{PlanOptions, RuntimeKind};
-use crate::scenario::value::Words as _;
+use crate::scenario::model::Words as _;
 
 /// Breaks a system on purpose, under load, and judges what its users would have noticed.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ enum Verb {
     Check(CheckArgs),
     /// Shows what a scenario would do, and when; starts nothing
     Plan(PlanArgs),
+    /// Runs scenarios and judges what happened
+    Run(RunArgs),
     /// Lists what a scenario can use
     List(ListArgs),
     /// Prints the JSON Schema of scenario files, for editors
@@ -62,6 +65,18 @@ struct PlanArgs {
     /// For programs
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Scenario files, or folders of them
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Only those that carry this tag; repeated, all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -193,6 +208,7 @@ pub(crate) fn run_with(
     let result = match cli.verb {
         Verb::Check(args) => check::main(args, terminal),
         Verb::Plan(args) => plan::main(args, terminal),
+        Verb::Run(args) => run::main(args, terminal),
         Verb::List(args) => list::main(&args, terminal),
         Verb::Schema => schema(terminal),
         Verb::New(args) => new::main(&args, terminal),

@@ -52,7 +52,9 @@ pub(crate) fn check(node: &Node, cx: &mut Reader) {
             unknown(key, SECTIONS.iter().copied(), cx);
         }
     }
-    let values = leaves.iter().map(|leaf| (leaf.key.clone(), leaf.value.clone()));
+    let values = leaves
+        .iter()
+        .map(|leaf| (leaf.key.clone(), leaf.value.clone()));
     let Err(ConfigErrors(errors)) = Config::load(None, [], values) else {
         return;
     };
@@ -70,7 +72,8 @@ pub(crate) fn check(node: &Node, cx: &mut Reader) {
             None => (node.span, error.as_str()),
         };
         cx.report(
-            Diagnostic::error(span, message).help("this is what the clip service says of its configuration"),
+            Diagnostic::error(span, message)
+                .help("this is what the clip service says of its configuration"),
         );
     }
 }
@@ -98,7 +101,14 @@ fn collect(
     };
     for (key, value) in cx.unique(entries) {
         match properties.get(&key.name) {
-            Some(inner) => collect(&format!("{at}.{}", key.name), value, inner, root, leaves, cx),
+            Some(inner) => collect(
+                &format!("{at}.{}", key.name),
+                value,
+                inner,
+                root,
+                leaves,
+                cx,
+            ),
             None => unknown(key, properties.keys().map(String::as_str), cx),
         }
     }

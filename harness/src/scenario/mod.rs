@@ -14,10 +14,12 @@ pub mod model;
 pub(crate) mod node;
 pub(crate) mod read;
 pub mod source;
+mod special;
 pub mod template;
 mod unsupported;
 pub mod value;
 mod vars;
+mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::Document;
@@ -28,8 +30,14 @@ use read::{Read as _, Reader};
 
 /// Media that the harness can make and upload; `$(fixture.NAME)` is the id it got.
 pub const FIXTURES: &[(&str, &str)] = &[
-    ("talk", "60 s, 1280x720, a keyframe every second; two planted highlights"),
-    ("short", "6 s, 320x180; one planted highlight: for quick runs"),
+    (
+        "talk",
+        "60 s, 1280x720, a keyframe every second; two planted highlights",
+    ),
+    (
+        "short",
+        "6 s, 320x180; one planted highlight: for quick runs",
+    ),
 ];
 
 /// A scenario as it was written, read and found sound in itself.
