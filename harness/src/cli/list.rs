@@ -43,7 +43,7 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
                 "error: {} is not a folder",
                 args.folder.display()
             )?;
-            return Ok(Exit::Invalid);
+            return Ok(Exit::InvalidScenario);
         }
         What::Scenarios => scenarios(args),
     };

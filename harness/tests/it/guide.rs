@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clip_harness::cli::Exit;
+use clip_harness::judge::exit::EXITS;
 use clip_harness::plan::{Plan, PlanOptions};
 use clip_harness::scenario::expr::METRICS;
 use clip_harness::scenario::kinds::KINDS;
@@ -114,7 +114,7 @@ fn every_word_of_the_format_stands_in_it() {
 #[test]
 fn the_exit_codes_are_those_of_the_command() {
     let guide = guide();
-    for (exit, meaning) in Exit::ALL {
+    for (exit, meaning) in EXITS {
         let row = format!("| {} | {meaning} |", exit.code());
         assert!(guide.contains(&row), "{row}");
     }
