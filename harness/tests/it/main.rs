@@ -1,6 +1,7 @@
 //! Integration tests of the harness, one binary for all of them.
 
 mod command;
+mod guide;
 mod hostile;
 mod problems;
 mod run;
