@@ -41,7 +41,10 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
         }
     };
     cleanup::of_the_dead(terminal)?;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             writeln!(terminal.err, "error: {error}")?;
@@ -65,7 +68,10 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
     if several && !args.json {
         write!(terminal.out, "{}", table(&done))?;
     }
-    let worst = done.iter().map(|done| done.exit).max_by_key(|exit| severity(*exit));
+    let worst = done
+        .iter()
+        .map(|done| done.exit)
+        .max_by_key(|exit| severity(*exit));
     Ok(match worst {
         _ if signals.cancel.is_cancelled() => Exit::Interrupted,
         Some(exit) => exit,
@@ -79,18 +85,30 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
     let options = PlanOptions::from(args.choices.clone());
     let (mut plans, mut sound) = (Vec::new(), true);
     let usual = [PathBuf::from("scenarios")];
-    let paths = if args.paths.is_empty() { &usual[..] } else { &args.paths };
+    let paths = if args.paths.is_empty() {
+        &usual[..]
+    } else {
+        &args.paths
+    };
     for path in paths {
         let files = scenario_files(path);
         if files.is_empty() {
-            writeln!(terminal.err, "error: no scenario files in {}", path.display())?;
+            writeln!(
+                terminal.err,
+                "error: no scenario files in {}",
+                path.display()
+            )?;
             sound = false;
         }
         for file in files {
             match Plan::prepare(&file, &options) {
                 Ok(prepared) => {
                     if !prepared.warnings.is_empty() {
-                        write!(terminal.err, "{}", prepared.warnings.render(terminal.colours))?;
+                        write!(
+                            terminal.err,
+                            "{}",
+                            prepared.warnings.render(terminal.colours)
+                        )?;
                     }
                     plans.push(prepared.plan);
                 }
@@ -190,7 +208,11 @@ fn conclude(
     let verdict = judge(record);
     let written = write_all(record, &verdict, directory, &record.plan.formats)?;
     let html = directory.join(file_name(Format::Html));
-    let report = if written.contains(&html) { html } else { directory.to_owned() };
+    let report = if written.contains(&html) {
+        html
+    } else {
+        directory.to_owned()
+    };
     let view = View::new(record, &verdict);
     let exit = verdict.exit();
     if as_json {
