@@ -179,7 +179,7 @@ async fn interrupted() {
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
             tokio::select! {
                 biased;
-                ctrl_c = tokio::signal::ctrl_c() => drop(ctrl_c),
+                Ok(()) = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
             return;

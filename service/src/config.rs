@@ -296,7 +296,10 @@ impl Config {
         check(self.node.as_deref() == Some(""), "node: must not be empty");
         check(self.data.as_os_str().is_empty(), "data: must not be empty");
         check(self.media.workers == 0, "media.workers: must be at least 1");
-        check(self.media.frame_workers == 0, "media.frame_workers: must be at least 1");
+        check(
+            self.media.frame_workers == 0,
+            "media.frame_workers: must be at least 1",
+        );
         check(self.processors == 0, "processors: `serve` needs at least 1");
         check(
             self.jobs.lease.get().as_millis() < 500,

@@ -263,7 +263,7 @@ mod tests {
     fn forks_depend_on_the_name_and_not_on_draws() {
         let a = SharedRng::seeded(42);
         let before = a.fork("breaker").next_u64();
-        let _ = a.next_u64();
+        assert_ne!(a.next_u64(), a.next_u64());
         assert_eq!(before, a.fork("breaker").next_u64());
         assert_ne!(before, a.fork("breakes").next_u64());
         assert_ne!(before, SharedRng::seeded(43).fork("breaker").next_u64());

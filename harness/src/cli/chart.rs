@@ -226,8 +226,8 @@ pub(super) fn people(time: Duration) -> String {
             let seconds = (time.as_secs_f64() * 10.0).round() / 10.0;
             format!("{seconds} s")
         }
-        _ if ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        _ if ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
         _ => {
             let seconds = time.as_secs();
             format!("{} min {} s", seconds / 60, seconds % 60)

@@ -11,7 +11,7 @@ use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
 use crate::scenario::FIXTURES;
 use crate::scenario::expr::METRICS;
 use crate::scenario::kinds::KINDS;
-use crate::scenario::value::Words;
+use crate::scenario::model::Words;
 
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,7 +43,7 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
                 "error: {} is not a folder",
                 args.folder.display()
             )?;
-            return Ok(Exit::Invalid);
+            return Ok(Exit::InvalidScenario);
         }
         What::Scenarios => scenarios(args),
     };

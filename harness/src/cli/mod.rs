@@ -9,19 +9,21 @@ use clap::{Args, Parser, Subcommand};
 
 mod chart;
 mod check;
-mod exit;
+mod cleanup;
+mod judge;
 mod list;
 mod new;
 mod plan;
+mod run;
 
-pub use exit::Exit;
+use crate::judge::exit::{EXITS, Exit};
 
 use crate::plan::{PlanOptions, RuntimeKind};
-use crate::scenario::value::Words as _;
+use crate::scenario::model::Words as _;
 
 /// Breaks a system on purpose, under load, and judges what its users would have noticed.
 #[derive(Debug, Parser)]
-#[command(name = "clip-harness", version, about, after_help = Exit::table())]
+#[command(name = "clip-harness", version, about, after_help = exit_codes())]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
@@ -34,12 +36,49 @@ enum Verb {
     Check(CheckArgs),
     /// Shows what a scenario would do, and when; starts nothing
     Plan(PlanArgs),
+    /// Runs scenarios: starts the system, drives load, breaks things, judges and reports
+    Run(RunArgs),
+    /// Judges a saved run again and writes its reports anew
+    Judge(JudgeArgs),
     /// Lists what a scenario can use
     List(ListArgs),
     /// Prints the JSON Schema of scenario files, for editors
     Schema,
     /// Writes a first scenario of your own
     New(NewArgs),
+    /// Undoes what killed runs left behind: stopped processes, children, folders
+    Cleanup,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Scenario files, or folders of them; several are run one after the other
+    #[arg(required_unless_present = "tags")]
+    paths: Vec<PathBuf>,
+    /// Only scenarios with this tag (of the folder scenarios, unless others are given); may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Folder for reports
+    #[arg(long, default_value = "reports")]
+    reports: PathBuf,
+    /// No progress, only the result
+    #[arg(long, short)]
+    quiet: bool,
+    /// One JSON line per run instead of the summary
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Debug, Args)]
+struct JudgeArgs {
+    /// Folder of a run (reports/SCENARIO/TIME-SEED)
+    directory: PathBuf,
+    /// One JSON line instead of the summary
+    #[arg(long)]
+    json: bool,
 }
 
 /// Files to look at.
@@ -152,6 +191,11 @@ pub(crate) struct Terminal<'t> {
 /// Parses the arguments of this process and does what they ask for.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Embedded processors start their media workers as children of this program.
+    if let Some(code) = clip_service::media::worker::answer_worker_verb() {
+        return code;
+    }
+    log_to_stderr();
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let width = match crossterm::terminal::size() {
@@ -170,6 +214,17 @@ pub fn main() -> ExitCode {
     run_with(std::env::args_os(), &mut terminal).into()
 }
 
+/// Logs of the harness and of embedded nodes, off unless `CLIP_HARNESS_LOG` asks for them (`info`, `clip_harness=debug`).
+/// Set up in any case: the load generator would otherwise install a logger of its own.
+fn log_to_stderr() {
+    let filter = std::env::var("CLIP_HARNESS_LOG").unwrap_or_else(|_| "off".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(io::stderr)
+        .try_init()
+        .ok();
+}
+
 /// Does what the arguments ask for.
 pub(crate) fn run_with(
     args: impl IntoIterator<Item = OsString>,
@@ -184,7 +239,7 @@ pub(crate) fn run_with(
             };
             // Help and version are results, everything else is an error.
             let (stream, exit) = match error.use_stderr() {
-                true => (&mut *terminal.err, Exit::Invalid),
+                true => (&mut *terminal.err, Exit::InvalidScenario),
                 false => (&mut *terminal.out, Exit::Pass),
             };
             return written(stream.write_all(text.as_bytes()), exit);
@@ -193,11 +248,28 @@ pub(crate) fn run_with(
     let result = match cli.verb {
         Verb::Check(args) => check::main(args, terminal),
         Verb::Plan(args) => plan::main(args, terminal),
+        Verb::Run(args) => run::main(args, terminal),
+        Verb::Judge(args) => judge::main(&args, terminal),
+        Verb::Cleanup => cleanup::main(terminal),
         Verb::List(args) => list::main(&args, terminal),
         Verb::Schema => schema(terminal),
         Verb::New(args) => new::main(&args, terminal),
     };
-    result.unwrap_or_else(|error| written(Err(error), Exit::Pass))
+    result.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            writeln!(terminal.err, "error: {error}").ok();
+        }
+        written(Err(error), Exit::Pass)
+    })
+}
+
+/// The table of exit codes for `--help`.
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (exit, meaning) in EXITS {
+        text.push_str(&format!("  {:>3}  {meaning}\n", exit.code()));
+    }
+    text
 }
 
 /// A reader that has seen enough closes its end; that is not a failure of the command.
@@ -205,7 +277,7 @@ fn written(result: io::Result<()>, exit: Exit) -> Exit {
     match result {
         Ok(()) => exit,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
-        Err(_) => Exit::Invalid,
+        Err(_) => Exit::InvalidScenario,
     }
 }
 

@@ -20,7 +20,7 @@ load:
     arrivals: { rate: 20/s, for: 20s, shape: poisson }
     timeout: 2s
     steps:
-      - get: /api/v1/videos/$(fixture.short)/frame?at=$(random 0..7)s
+      - get: /api/v1/videos/$(fixture.short)/frame?at=$(random 0..5)s
         expect: { status: 200, type: image/jpeg }
 
 steady:                           # must hold this long before the fault, and again after it
@@ -48,7 +48,7 @@ pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
             "error: `{}` is not a name: use letters, digits, - and _",
             args.name
         )?;
-        return Ok(Exit::Invalid);
+        return Ok(Exit::InvalidScenario);
     }
     let path = args.folder.join(format!("{}.yaml", args.name));
     let text = FIRST_SCENARIO.replace("NAME", &args.name);
@@ -69,7 +69,7 @@ pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
                 "error: cannot write {}: {error}",
                 path.display()
             )?;
-            Ok(Exit::Invalid)
+            Ok(Exit::InvalidScenario)
         }
     }
 }

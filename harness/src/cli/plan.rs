@@ -10,7 +10,7 @@ pub(super) fn main(args: PlanArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
         Ok(prepared) => prepared,
         Err(problems) => {
             write!(terminal.err, "{}", problems.render(terminal.colours))?;
-            return Ok(Exit::Invalid);
+            return Ok(Exit::InvalidScenario);
         }
     };
     if !prepared.warnings.is_empty() {

@@ -265,6 +265,20 @@ pub enum Conclusion {
     UndoFailed,
 }
 
+impl Conclusion {
+    /// Pass, inconclusive or fail.
+    #[must_use]
+    pub fn status(self) -> Status {
+        match self {
+            Self::Pass => Status::Pass,
+            Self::Inconclusive | Self::Invalid | Self::Interrupted => Status::Inconclusive,
+            Self::Fail | Self::NotExercised | Self::Aborted | Self::NotReady | Self::UndoFailed => {
+                Status::Fail
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Conclusion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
@@ -302,13 +316,7 @@ impl Verdict {
     /// Pass, inconclusive or fail.
     #[must_use]
     pub fn status(&self) -> Status {
-        match self.conclusion {
-            Conclusion::Pass => Status::Pass,
-            Conclusion::Inconclusive | Conclusion::Invalid | Conclusion::Interrupted => {
-                Status::Inconclusive
-            }
-            _ => Status::Fail,
-        }
+        self.conclusion.status()
     }
 
     /// What a program that ran this ends with.

@@ -11,9 +11,9 @@ use super::{
 use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
+use crate::scenario::model::Words as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
 use crate::scenario::read::Placed;
-use crate::scenario::value::Words as _;
 
 const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);

@@ -1,125 +1,125 @@
-//! The service's own configuration as it may stand under `system.service.config`, checked against its JSON Schema before
-//! anything starts.
+//! The service's own configuration as it may stand under `system.service.config`. The service judges it; this module finds
+//! the place in the file that its judgement is about.
 
-use schemars::{Schema, json_schema};
+use clip_service::config::{Config, ConfigErrors};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
 use super::diagnostic::{Diagnostic, nearest};
-use super::node::{Node, Value};
+use super::node::{Key, Node};
 use super::read::Reader;
+use super::source::Span;
 
-/// The schema of the service's configuration. The one place that knows where it comes from.
-fn schema() -> Json {
-    let sections = [
-        "balance", "breaker", "retry", "timeouts", "registry", "media", "jobs", "limits",
-    ];
-    let properties: serde_json::Map<_, _> = sections
-        .into_iter()
-        .map(|section| (section.to_owned(), serde_json::json!({})))
-        .collect();
-    serde_json::json!({
+/// Sections a scenario may set. Addresses, folders and names of nodes are the harness's to give.
+pub(super) const SECTIONS: &[&str] = &[
+    "balance", "breaker", "retry", "timeouts", "registry", "media", "jobs", "limits", "drain",
+];
+
+/// As it stands in the scenario's schema: what editors complete.
+pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    let service = generator.subschema_for::<Config>();
+    json_schema!({
         "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
+        "allOf": [service],
+        "propertyNames": { "enum": SECTIONS },
     })
 }
 
-/// As it stands in the scenario's schema: what editors complete.
-pub(crate) fn editor_schema() -> Schema {
-    let mut schema = json_schema!({ "type": "object" });
-    if let Some(properties) = schema_root().get("properties") {
-        schema.insert("properties".to_owned(), properties.clone());
-        schema.insert("additionalProperties".to_owned(), Json::Bool(false));
-    }
-    schema
+/// A value of the configuration with its key and place.
+struct Leaf {
+    key: String,
+    value: Json,
+    span: Span,
 }
 
-fn schema_root() -> Json {
-    schema()
-}
-
-/// Reports unknown keys and values of the wrong kind.
+/// Reports unknown keys, and every value that the service would refuse.
 pub(crate) fn check(node: &Node, cx: &mut Reader) {
-    let root = schema_root();
-    walk(node, &root, &root, cx);
-}
-
-fn walk(node: &Node, schema: &Json, root: &Json, cx: &mut Reader) {
-    let schema = resolve(schema, root);
-    if let Some(properties) = schema.get("properties").and_then(Json::as_object) {
-        let Some(entries) = cx.mapping(node) else {
-            return;
-        };
-        for (key, value) in cx.unique(entries) {
-            if let Some(inner) = properties.get(&key.name) {
-                walk(value, inner, root, cx);
-                continue;
-            }
-            match schema.get("additionalProperties") {
-                Some(Json::Bool(false)) => {
-                    let known = properties.keys().map(String::as_str);
-                    let help = match nearest(&key.name, known.clone()) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => format!("known here: {}", known.collect::<Vec<_>>().join(", ")),
-                    };
-                    cx.report(
-                        Diagnostic::error(key.span, format!("unknown key `{}`", key.name))
-                            .help(help),
-                    );
-                }
-                Some(inner @ Json::Object(_)) => walk(value, inner, root, cx),
-                _ => {}
-            }
-        }
+    let root = schemars::schema_for!(Config).to_value();
+    let mut leaves = Vec::new();
+    let Some(entries) = cx.mapping(node) else {
         return;
+    };
+    for (key, value) in cx.unique(entries) {
+        if SECTIONS.contains(&key.name.as_str()) {
+            let section = &root["properties"][&key.name];
+            collect(&key.name, value, section, &root, &mut leaves, cx);
+        } else if root["properties"].get(&key.name).is_some() {
+            cx.report(
+                Diagnostic::error(key.span, format!("`{}` is set by the harness", key.name))
+                    .help("leave it out"),
+            );
+        } else {
+            unknown(key, SECTIONS.iter().copied(), cx);
+        }
     }
-    if !fits(node, schema, root) {
-        let expected = describe(schema, root);
+    let values = leaves
+        .iter()
+        .map(|leaf| (leaf.key.clone(), leaf.value.clone()));
+    let Err(ConfigErrors(errors)) = Config::load(None, [], values) else {
+        return;
+    };
+    for error in errors {
+        // `the command line: breaker.open: must be above 0s`; the longest key that fits is the one it is about.
+        let about = leaves
+            .iter()
+            .filter(|leaf| error.contains(&format!("{}: ", leaf.key)))
+            .max_by_key(|leaf| leaf.key.len());
+        let (span, message) = match about {
+            Some(leaf) => {
+                let said = error.split_once(&format!("{}: ", leaf.key));
+                (leaf.span, said.map_or(error.as_str(), |(_, said)| said))
+            }
+            None => (node.span, error.as_str()),
+        };
         cx.report(
-            Diagnostic::error(
-                node.span,
-                format!("expected {expected}, found {}", shown(node)),
-            )
-            .help("see `clip-service --help` for the configuration"),
+            Diagnostic::error(span, message)
+                .help("this is what the clip service says of its configuration"),
         );
     }
 }
 
-/// Whether a value is of the kind a schema asks for. What only the service itself can judge passes here.
-fn fits(node: &Node, schema: &Json, root: &Json) -> bool {
+/// Goes down where the schema has a closed set of keys; everything else is one value.
+fn collect(
+    at: &str,
+    node: &Node,
+    schema: &Json,
+    root: &Json,
+    leaves: &mut Vec<Leaf>,
+    cx: &mut Reader,
+) {
     let schema = resolve(schema, root);
-    for alternatives in ["anyOf", "oneOf"] {
-        if let Some(each) = schema.get(alternatives).and_then(Json::as_array) {
-            return each.iter().any(|one| fits(node, one, root));
+    let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
+        leaves.push(Leaf {
+            key: at.to_owned(),
+            value: node.to_json(),
+            span: node.span,
+        });
+        return;
+    };
+    let Some(entries) = cx.mapping(node) else {
+        return;
+    };
+    for (key, value) in cx.unique(entries) {
+        match properties.get(&key.name) {
+            Some(inner) => collect(
+                &format!("{at}.{}", key.name),
+                value,
+                inner,
+                root,
+                leaves,
+                cx,
+            ),
+            None => unknown(key, properties.keys().map(String::as_str), cx),
         }
-    }
-    if let Some(constant) = schema.get("const") {
-        return node.to_json() == *constant;
-    }
-    if let Some(each) = schema.get("enum").and_then(Json::as_array) {
-        return each.contains(&node.to_json());
-    }
-    match schema.get("type") {
-        Some(Json::String(word)) => of_type(node, word),
-        Some(Json::Array(words)) => words
-            .iter()
-            .filter_map(Json::as_str)
-            .any(|word| of_type(node, word)),
-        _ => true,
     }
 }
 
-fn of_type(node: &Node, word: &str) -> bool {
-    match (word, &node.value) {
-        ("null", Value::Null)
-        | ("boolean", Value::Bool(_))
-        | ("number", Value::Number(_))
-        | ("string", Value::Text(_))
-        | ("array", Value::List(_))
-        | ("object", Value::Map(_)) => true,
-        ("integer", Value::Number(number)) => number.is_i64() || number.is_u64(),
-        _ => false,
-    }
+fn unknown<'k>(key: &Key, known: impl Iterator<Item = &'k str> + Clone, cx: &mut Reader) {
+    let problem = Diagnostic::error(key.span, format!("unknown key `{}`", key.name));
+    cx.report(problem.help(match nearest(&key.name, known.clone()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known here: {}", known.collect::<Vec<_>>().join(", ")),
+    }));
 }
 
 fn resolve<'s>(schema: &'s Json, root: &'s Json) -> &'s Json {
@@ -127,42 +127,12 @@ fn resolve<'s>(schema: &'s Json, root: &'s Json) -> &'s Json {
     // A chain of references has an end; a circle has none.
     for _ in 0..16 {
         let Some(reference) = schema.get("$ref").and_then(Json::as_str) else {
-            return schema;
+            break;
         };
         match root.pointer(reference.trim_start_matches('#')) {
             Some(target) => schema = target,
-            None => return schema,
+            None => break,
         }
     }
     schema
-}
-
-fn describe(schema: &Json, root: &Json) -> String {
-    let schema = resolve(schema, root);
-    for alternatives in ["enum", "anyOf", "oneOf"] {
-        if let Some(each) = schema.get(alternatives).and_then(Json::as_array) {
-            let each: Vec<_> = each
-                .iter()
-                .map(|one| match one {
-                    Json::Object(_) => describe(one, root),
-                    word => word.to_string(),
-                })
-                .collect();
-            return each.join(" or ");
-        }
-    }
-    match schema.get("const").or_else(|| schema.get("type")) {
-        Some(Json::String(word)) => word.clone(),
-        Some(other) => other.to_string(),
-        None => "another value".to_owned(),
-    }
-}
-
-fn shown(node: &Node) -> String {
-    match &node.value {
-        Value::Text(text) => format!("`{text}`"),
-        Value::Number(number) => format!("`{number}`"),
-        Value::Bool(value) => format!("`{value}`"),
-        _ => node.kind().to_owned(),
-    }
 }

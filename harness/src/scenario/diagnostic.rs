@@ -1,6 +1,6 @@
 //! Problems in a scenario: what is wrong, where, and what to write instead. Gathered, never thrown one at a time.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
@@ -136,8 +136,7 @@ impl Diagnostics {
     pub fn render(&self, colours: bool) -> String {
         let mut out = String::new();
         for item in self.items() {
-            // Writing to a string cannot fail.
-            let _ = self.render_one(&mut out, item, colours);
+            self.render_one(&mut out, item, colours);
             out.push('\n');
         }
         out.push_str(&self.summary());
@@ -172,7 +171,7 @@ impl Diagnostics {
         }
     }
 
-    fn render_one(&self, out: &mut String, item: &Diagnostic, colours: bool) -> fmt::Result {
+    fn render_one(&self, out: &mut String, item: &Diagnostic, colours: bool) {
         let paint = |style: Style| if colours { style } else { Style::new() };
         let (word, colour) = match item.severity {
             Severity::Error => ("error", AnsiColor::Red),
@@ -181,36 +180,30 @@ impl Diagnostics {
         let strong = paint(colour.on_default().bold());
         let frame = paint(AnsiColor::Blue.on_default());
         let bold = paint(Style::new().bold());
-        writeln!(
-            out,
-            "{strong}{word}{strong:#}{bold}: {}{bold:#}",
-            printable(&item.message)
-        )?;
+        let message = printable(&item.message);
+        let help = item.help.as_deref().map(printable);
+        out.push_str(&format!(
+            "{strong}{word}{strong:#}{bold}: {message}{bold:#}\n"
+        ));
         let Some(span) = item.span else {
-            if let Some(help) = &item.help {
-                writeln!(out, "   {}", printable(help))?;
-            }
-            return Ok(());
+            out.extend(help.map(|help| format!("   {help}\n")));
+            return;
         };
+        let name = printable(&self.source.name);
         let (line_number, column) = self.source.line_column(span.start);
         let (line, line_start) = self.source.line(span.start);
-        let gutter = line_number.to_string().len() + 1;
-        writeln!(
-            out,
-            " {:gutter$}{frame}┌─{frame:#} {}:{line_number}:{column}",
-            "", self.source.name
-        )?;
         let window = Window::around(line, span.start - line_start, span.end - line_start);
-        writeln!(out, " {frame}{line_number} │{frame:#} {}", window.text)?;
-        writeln!(
-            out,
-            " {:gutter$}{frame}│{frame:#} {}{strong}{}{strong:#}{}{}",
-            "",
-            " ".repeat(window.indent),
-            "^".repeat(window.carets),
-            if item.help.is_some() { " " } else { "" },
-            item.help.as_deref().map(printable).unwrap_or_default(),
-        )
+        let (text, indent) = (&window.text, " ".repeat(window.indent));
+        let carets = "^".repeat(window.carets);
+        let help = help.map(|help| format!(" {help}")).unwrap_or_default();
+        let gutter = " ".repeat(line_number.to_string().len() + 1);
+        out.push_str(&format!(
+            " {gutter}{frame}┌─{frame:#} {name}:{line_number}:{column}\n"
+        ));
+        out.push_str(&format!(" {frame}{line_number} │{frame:#} {text}\n"));
+        out.push_str(&format!(
+            " {gutter}{frame}│{frame:#} {indent}{strong}{carets}{strong:#}{help}\n"
+        ));
     }
 
     /// For programs.

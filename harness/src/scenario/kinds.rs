@@ -6,7 +6,7 @@ use super::diagnostic::Diagnostic;
 use super::model::{Inject, Latency, RuntimeKind};
 use super::node::{Node, Value};
 use super::read::{Read as _, Reader};
-use super::value::unknown_word;
+use super::words::unknown_word;
 
 /// What a kind of fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,10 +14,12 @@ pub mod model;
 pub(crate) mod node;
 pub(crate) mod read;
 pub mod source;
+mod special;
 pub mod template;
 mod unsupported;
 pub mod value;
 mod vars;
+mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::Document;
@@ -30,9 +32,12 @@ use read::{Read as _, Reader};
 pub const FIXTURES: &[(&str, &str)] = &[
     (
         "talk",
-        "60 s, 720p, a keyframe each second, three planted highlights",
+        "60 s, 1280x720, a keyframe every second; two planted highlights",
     ),
-    ("short", "8 s, 360p, a keyframe each second: for quick runs"),
+    (
+        "short",
+        "6 s, 320x180; one planted highlight: for quick runs",
+    ),
 ];
 
 /// A scenario as it was written, read and found sound in itself.

@@ -166,6 +166,7 @@ fn explain(error: &serde_saphyr::Error, line: Option<&str>) -> (String, &'static
             "write $(name): braces have a meaning of their own in YAML"
         }
         Some(line) if line.contains('\t') => "indent with spaces",
+        _ if says("flow") => "inside { } and [ ], quote texts that hold braces, brackets or commas",
         _ => {
             "this is where the text stops being YAML; look for a missing quote, bracket or colon before it"
         }

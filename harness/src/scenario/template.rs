@@ -341,7 +341,9 @@ mod tests {
 
         #[test]
         fn never_panics(text in "\\PC{0,40}") {
-            let _ = Template::parse(&text);
+            if let Ok(template) = Template::parse(&text) {
+                prop_assert!(!template.to_string().is_empty() || text.is_empty());
+            }
         }
     }
 }

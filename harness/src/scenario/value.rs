@@ -3,9 +3,8 @@
 use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::diagnostic::{Diagnostic, nearest};
+use super::diagnostic::Diagnostic;
 use super::expr::{self, Expectation};
-use super::model::{Format, LedgerCheck, LedgerWord, RuntimeKind, Shape, Way};
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::source::Span;
@@ -201,7 +200,7 @@ fn whole(node: &Node, cx: &mut Reader, least: u64) -> Option<u64> {
 }
 
 impl Scalar for HumanDuration {
-    const NAME: &'static str = "Duration";
+    const NAME: &'static str = "TimeSpan";
 
     fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
         let text = cx.plain(node, "a duration")?;
@@ -412,197 +411,4 @@ pub(crate) fn inside(node: &Node, text: &str, column: usize, length: usize, cx: 
     };
     let start = node.span.start + offset;
     Span::new(start + byte_of(column)..start + byte_of(column + length))
-}
-
-/// A closed set of words, each with what it means.
-pub(crate) trait Words: Copy + 'static {
-    /// What one is called in messages.
-    const WHAT: &'static str;
-    /// All of them.
-    const ALL: &'static [(&'static str, &'static str, Self)];
-}
-
-/// Reads one of a closed set of words.
-fn word<T: Words>(node: &Node, cx: &mut Reader) -> Option<T> {
-    let text = cx.plain(node, T::WHAT)?;
-    if let Some((.., value)) = T::ALL.iter().find(|(word, ..)| *word == text) {
-        return Some(*value);
-    }
-    let words: Vec<_> = T::ALL.iter().map(|(word, ..)| *word).collect();
-    cx.report(unknown_word(&text, T::WHAT, &words, node.span));
-    None
-}
-
-/// Reports a word that is none of those known.
-pub(crate) fn unknown_word(text: &str, what: &str, words: &[&str], span: Span) -> Diagnostic {
-    let what = what.trim_start_matches("a ").trim_start_matches("an ");
-    Diagnostic::error(span, format!("unknown {what} `{text}`")).help(
-        match nearest(text, words.iter().copied()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("one of {}", words.join(", ")),
-        },
-    )
-}
-
-macro_rules! words {
-    ($type:ty, $name:literal, $what:literal, [ $(($word:literal, $help:literal, $value:expr)),* $(,)? ]) => {
-        impl Words for $type {
-            const WHAT: &'static str = $what;
-            const ALL: &'static [(&'static str, &'static str, Self)] = &[$(($word, $help, $value)),*];
-        }
-
-        impl Scalar for $type {
-            const NAME: &'static str = $name;
-
-            fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
-                word(node, cx)
-            }
-
-            fn stand_in() -> Self {
-                Self::ALL[0].2
-            }
-
-            fn schema(_: &mut SchemaGenerator) -> Schema {
-                let each: Vec<_> = Self::ALL
-                    .iter()
-                    .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
-                    .collect();
-                json_schema!({ "oneOf": each })
-            }
-        }
-    };
-}
-
-words!(
-    Shape,
-    "Shape",
-    "a shape",
-    [
-        ("even", "Evenly spaced.", Shape::Even),
-        (
-            "poisson",
-            "At random, as independent users arrive.",
-            Shape::Poisson
-        ),
-    ]
-);
-words!(
-    Way,
-    "Way",
-    "a way",
-    [
-        (
-            "downstream",
-            "Answers: from the node back to the caller.",
-            Way::Downstream
-        ),
-        (
-            "upstream",
-            "Requests: from the caller to the node.",
-            Way::Upstream
-        ),
-        ("both", "Both.", Way::Both),
-    ]
-);
-words!(
-    Format,
-    "Format",
-    "a report format",
-    [
-        (
-            "html",
-            "report.html: one self-contained page with charts.",
-            Format::Html
-        ),
-        (
-            "json",
-            "report.json: the verdict for programs.",
-            Format::Json
-        ),
-        ("junit", "junit.xml: for CI.", Format::Junit),
-        (
-            "markdown",
-            "summary.md: for pull requests and job summaries.",
-            Format::Markdown
-        ),
-    ]
-);
-words!(
-    LedgerCheck,
-    "LedgerCheck",
-    "a ledger check",
-    [
-        (
-            "no_lost",
-            "Nothing that was accepted is unknown to the system.",
-            LedgerCheck::NoLost
-        ),
-        (
-            "no_duplicate",
-            "Nothing was done twice.",
-            LedgerCheck::NoDuplicate
-        ),
-        (
-            "all_terminal",
-            "Everything accepted has finished, and none of it failed.",
-            LedgerCheck::AllTerminal
-        ),
-        (
-            "all_playable",
-            "Every result can be decoded.",
-            LedgerCheck::AllPlayable
-        ),
-    ]
-);
-
-words!(
-    LedgerWord,
-    "LedgerWord",
-    "a ledger word",
-    [(
-        "accepted",
-        "The first capture is accepted work.",
-        LedgerWord::Accepted
-    ),]
-);
-
-impl Words for RuntimeKind {
-    const WHAT: &'static str = "a runtime";
-    const ALL: &'static [(&'static str, &'static str, Self)] = &[
-        (
-            "embedded",
-            "Tasks of the harness's own process.",
-            RuntimeKind::Embedded,
-        ),
-        ("process", "Child processes.", RuntimeKind::Process),
-    ];
-}
-
-impl Scalar for RuntimeKind {
-    const NAME: &'static str = "Runtime";
-
-    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
-        if let Value::Text(text) = &node.value
-            && matches!(text.as_str(), "container" | "external" | "simulated")
-        {
-            cx.report(
-                Diagnostic::error(node.span, format!("runtime `{text}` is not supported yet"))
-                    .help("use `process` or `embedded`"),
-            );
-            return None;
-        }
-        word(node, cx)
-    }
-
-    fn stand_in() -> Self {
-        Self::Process
-    }
-
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        let each: Vec<_> = Self::ALL
-            .iter()
-            .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
-            .collect();
-        json_schema!({ "oneOf": each })
-    }
 }

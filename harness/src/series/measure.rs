@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SLICE, Series, Window};
+use super::{Point, SLICE, Series, Window, nearest_rank};
 use crate::event::Offset;
 use crate::scenario::expr::{Cmp, Expectation, Expr, Limit, Measure, Metric};
 
@@ -255,13 +255,26 @@ impl Series {
         None
     }
 
+    /// As [`Times::quantile`](super::Times::quantile) of the response times, without sorting them: windows are searched
+    /// by the thousand.
+    fn quantile(&self, load: usize, window: Window, q: f64) -> Option<Duration> {
+        let mut times: Vec<_> = self.points(load, window).map(Point::response).collect();
+        let at = nearest_rank(q, times.len())?;
+        let enough = times.len() as u64 >= needed(q);
+        enough.then(|| *times.select_nth_unstable(at).1)
+    }
+
     /// The metric over one window, when there are enough requests.
     #[must_use]
     pub fn read(&self, load: usize, metric: Metric, window: Window) -> Option<Reading> {
         match metric {
             Metric::Success => self.counts(load, window).success().map(Reading::Ratio),
-            Metric::Quantile(q) => self.responses(load, window).quantile(q).map(Reading::Time),
-            Metric::Max => self.responses(load, window).max().map(Reading::Time),
+            Metric::Quantile(q) => self.quantile(load, window, q).map(Reading::Time),
+            Metric::Max => self
+                .points(load, window)
+                .map(Point::response)
+                .max()
+                .map(Reading::Time),
         }
     }
 }

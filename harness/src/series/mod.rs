@@ -206,8 +206,7 @@ impl Times {
     /// As [`Times::quantile`], with as few as one; for drawing, never for a verdict.
     #[must_use]
     pub fn rank(&self, q: f64) -> Option<Duration> {
-        let rank = (q * self.0.len() as f64 - 1e-9).ceil().max(1.0) as usize;
-        let at = rank.min(self.0.len()).checked_sub(1)?;
+        let at = nearest_rank(q, self.0.len())?;
         self.0
             .get(at)
             .map(|us| Duration::from_micros(u64::from(*us)))
@@ -445,6 +444,12 @@ impl LoadSeries {
             .or_default()
             .push(point);
     }
+}
+
+/// Place, in order, of the smallest of `n` values that at least this share of all do not exceed; `None` of nothing.
+fn nearest_rank(q: f64, n: usize) -> Option<usize> {
+    let rank = (q * n as f64 - 1e-9).ceil().max(1.0) as usize;
+    rank.min(n).checked_sub(1)
 }
 
 /// Microseconds, at most an hour and eleven minutes.

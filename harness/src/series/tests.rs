@@ -258,6 +258,9 @@ proptest! {
         let series = filled(samples);
         let all = window(0, 10_000);
         if let Some(exact) = series.responses(0, all).rank(q) {
+            if let Some(Reading::Time(read)) = series.read(0, Metric::Quantile(q), all) {
+                prop_assert_eq!(read, exact);
+            }
             let hdr = series.histogram(0, all);
             let (found, exact) = (hdr.value_at_quantile(q), exact.as_micros() as u64);
             prop_assert!(hdr.equivalent(found, exact), "{found} {exact}");

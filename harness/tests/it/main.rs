@@ -1,11 +1,13 @@
 //! Integration tests of the harness, one binary for all of them.
 
 mod command;
+mod guide;
 mod hostile;
 mod problems;
 mod run;
 mod scenario;
 mod schema;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};

@@ -107,6 +107,22 @@ fn one_mistake_one_problem() {
             "unknown key `brekaer`",
         ),
         (
+            system("{ service: { config: { breaker: { open: soon } } } }"),
+            "`soon` is not a duration: write a number and a unit, like 300ms, 15s, 2m or 1h30m",
+        ),
+        (
+            system("{ service: { config: { breaker: { opn: 1s } } } }"),
+            "unknown key `opn`",
+        ),
+        (
+            system("{ service: { config: { data: /tmp } } }"),
+            "`data` is set by the harness",
+        ),
+        (
+            system("{ service: { config: { limits: { probe: 0s } } } }"),
+            "must be above 0s",
+        ),
+        (
             system("{ runtime: embedded, nodes: { w: { run: [ ./w ] } } }"),
             "a program cannot run in the embedded runtime",
         ),

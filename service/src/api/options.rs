@@ -160,10 +160,17 @@ impl Fields {
         // A bound given alone moves the other one's default out of its way, with room between them, and never a value
         // that was asked for.
         let max_length = longest.unwrap_or_else(|| {
-            default.max_length.max(2.0 * shortest.unwrap_or(0.0)).min(*LENGTH.end())
+            default
+                .max_length
+                .max(2.0 * shortest.unwrap_or(0.0))
+                .min(*LENGTH.end())
         });
-        let min_length = shortest
-            .unwrap_or_else(|| default.min_length.min(max_length / 2.0).max(*LENGTH.start()));
+        let min_length = shortest.unwrap_or_else(|| {
+            default
+                .min_length
+                .min(max_length / 2.0)
+                .max(*LENGTH.start())
+        });
         if min_length > max_length {
             self.code = Some("invalid_length_range");
             self.wrong(
@@ -235,10 +242,7 @@ impl Fields {
         match value {
             Some(value) if self.errors.is_empty() => Ok(value),
             _ => {
-                let code = match self.code {
-                    Some(code) => code,
-                    None => "invalid_request",
-                };
+                let code = self.code.unwrap_or("invalid_request");
                 let status = match code {
                     "unknown_field" => StatusCode::BAD_REQUEST,
                     _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -400,7 +404,7 @@ mod tests {
                 (problem.status, problem.code.as_str()),
                 (422, "unsupported_source")
             );
-            assert!(problem.hint.unwrap().contains("/api/v1/upload"));
+            assert!(problem.hint.as_deref().unwrap().contains("/api/v1/upload"));
             assert_eq!(problem.errors.len(), 1);
         }
     }

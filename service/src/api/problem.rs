@@ -26,9 +26,22 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// What went wrong with a request.
+/// What went wrong with a request. Small to return: its members are in a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Members>);
+
+impl std::ops::Deref for Problem {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        &self.0
+    }
+}
+
+/// The members of a [`Problem`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
     /// A URI naming the kind.
     #[serde(rename = "type")]
     pub kind: String,
@@ -69,7 +82,7 @@ impl Problem {
         if let Some(first) = title.get_mut(0..1) {
             first.make_ascii_uppercase();
         }
-        Self {
+        Self(Box::new(Members {
             kind: format!("urn:video-opusclip:problem:{code}"),
             title,
             status: status.as_u16(),
@@ -82,35 +95,35 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             close: false,
-        }
+        }))
     }
 
     /// Says what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Lists wrong fields.
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors = errors;
+        self.0.errors = errors;
         self
     }
 
     /// Says when to come back.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
-        self.retryable = true;
+        self.0.retry_after = Some(seconds);
+        self.0.retryable = true;
         self
     }
 
     /// Has the connection closed.
     #[must_use]
     pub fn close(mut self) -> Self {
-        self.close = true;
+        self.0.close = true;
         self
     }
 
@@ -155,8 +168,8 @@ impl Problem {
         StatusCode::from_u16(problem.status)
             .ok()
             .filter(|s| s.as_u16() >= 400)?;
-        problem.instance = None;
-        problem.request_id = None;
+        problem.0.instance = None;
+        problem.0.request_id = None;
         Some(problem)
     }
 
@@ -166,8 +179,8 @@ impl Problem {
             return response;
         };
         let mut problem = Self::clone(problem);
-        problem.instance = Some(path.to_owned());
-        problem.request_id = Some(request_id.to_owned());
+        problem.0.instance = Some(path.to_owned());
+        problem.0.request_id = Some(request_id.to_owned());
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);
         match serde_json::to_vec(&problem) {
@@ -241,11 +254,8 @@ impl From<MediaError> for Problem {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let problem = Self::new(status, &media_code(error.code), error.detail);
-        let problem = Self {
-            retryable: error.code.retryable(),
-            ..problem
-        };
+        let mut problem = Self::new(status, &media_code(error.code), error.detail);
+        problem.0.retryable = error.code.retryable();
         if error.code == MediaErrorCode::Busy {
             problem.retry_after(1)
         } else {
@@ -279,7 +289,7 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8_lossy(&body));
         let read = Problem::parse(&body).unwrap();
         assert_eq!(
-            (read.status, read.code.as_str(), read.request_id),
+            (read.status, read.code.as_str(), read.request_id.as_deref()),
             (404, "job_not_found", None)
         );
     }

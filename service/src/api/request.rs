@@ -173,7 +173,8 @@ mod tests {
     fn a_body_must_be_a_json_object() {
         let mut headers = HeaderMap::new();
         let read = |headers: &HeaderMap, body: &'static str| {
-            json_object(headers, Ok(Bytes::from_static(body.as_bytes()))).map_err(|p| p.code)
+            json_object(headers, Ok(Bytes::from_static(body.as_bytes())))
+                .map_err(|p| p.code.clone())
         };
         assert_eq!(read(&headers, "{}").unwrap_err(), "unsupported_media_type");
         headers.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());

@@ -178,7 +178,8 @@ async fn observe(State(front): State<Front>, mut request: Request, next: Next) -
     let status = response.status();
     count.status = Some(status);
     let ms = started.elapsed().as_millis();
-    if status.is_server_error() {
+    // A readiness check that says no is an answer, not a failure.
+    if status.is_server_error() && !is_operational(&path) {
         tracing::warn!(%id, method = count.method, path, status = status.as_u16(), ms, "request");
     } else {
         tracing::debug!(%id, method = count.method, path, status = status.as_u16(), ms, "request");

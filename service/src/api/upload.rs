@@ -88,7 +88,11 @@ pub(super) async fn upload(
 
     let (video, probe) = keep(&api, file, deadline).await?;
     if process {
-        return submit(&api, video.id, &video.blob, options, key).await;
+        let answer = submit(&api, video.id, &video.blob, options, key).await?;
+        if answer.headers().contains_key("idempotent-replayed") {
+            discard(&api, &video.blob).await; // the first upload is the one that counts
+        }
+        return Ok(answer);
     }
     let location = format!("/api/v1/videos/{}/frame", video.id);
     let uploaded = Uploaded {
@@ -247,11 +251,15 @@ async fn keep(api: &Api, file: Received, deadline: Deadline) -> Result<(Video, P
     match stored.await {
         Ok(probe) => Ok((video, probe)),
         Err(problem) => {
-            if let Err(error) = api.env.blobs.delete(&video.blob).await {
-                tracing::warn!(%error, blob = video.blob, "a refused upload stays on disk");
-            }
+            discard(api, &video.blob).await;
             Err(problem)
         }
+    }
+}
+
+async fn discard(api: &Api, blob: &str) {
+    if let Err(error) = api.env.blobs.delete(blob).await {
+        tracing::warn!(%error, blob, "an upload that nobody needs stays on disk");
     }
 }
 

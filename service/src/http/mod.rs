@@ -8,6 +8,8 @@ mod client;
 mod connector;
 mod problem;
 mod server;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use body::{Held, InFlight, InFlightGuard, count_in_flight};
 pub use client::{Client, ClientError};

@@ -114,3 +114,125 @@ async fn connection(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::testing::{MemoryNet, node};
+
+    struct Bed {
+        env: Env,
+        stop: CancellationToken,
+        task: JoinHandle<Served>,
+    }
+
+    /// `/slow` takes ten seconds; drains for `limit`.
+    async fn bed(limit: Duration) -> Bed {
+        let (env, _) = node("server", Arc::new(MemoryNet::default()), 1);
+        let acceptor = env
+            .net
+            .bind(SocketAddr::from(([127, 0, 0, 1], 1)))
+            .await
+            .expect("free");
+        let router = Router::new().route("/quick", get(async || "quick")).route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                "slow"
+            }),
+        );
+        let stop = CancellationToken::new();
+        let drain = Drain {
+            stop: stop.clone(),
+            limit,
+        };
+        let serving = env.clone();
+        let task = tokio::spawn(async move { serve(&serving, acceptor, router, drain).await });
+        Bed { env, stop, task }
+    }
+
+    impl Bed {
+        /// Sends `text` on a connection of its own; the answer is all that comes until the end.
+        async fn send(&self, text: &'static str) -> JoinHandle<String> {
+            let mut io = self
+                .env
+                .net
+                .connect("server".to_owned(), 1)
+                .await
+                .expect("listens");
+            tokio::spawn(async move {
+                io.write_all(text.as_bytes()).await.expect("taken");
+                let mut answer = Vec::new();
+                // A connection that is cut may end in an error; what came before it counts.
+                io.read_to_end(&mut answer).await.ok();
+                String::from_utf8(answer).expect("text")
+            })
+        }
+    }
+
+    const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+    const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_closes_idle_connections_and_finishes_requests() {
+        let bed = bed(Duration::from_secs(30)).await;
+        let (slow, idle) = (bed.send(SLOW).await, bed.send(QUICK).await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let stopped = Instant::now();
+        bed.stop.cancel();
+        assert!(idle.await.expect("no panic").ends_with("quick"));
+        assert!(
+            stopped.elapsed() < Duration::from_millis(10),
+            "idle ones are closed at once"
+        );
+        assert!(
+            bed.env.net.connect("server".to_owned(), 1).await.is_err(),
+            "refuses"
+        );
+        assert!(slow.await.expect("no panic").ends_with("slow"));
+        assert_eq!(bed.task.await.expect("no panic"), Served { cut: 0 });
+        assert_eq!(stopped.elapsed().as_secs(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_is_bounded() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let slow = bed.send(SLOW).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let stopped = Instant::now();
+        bed.stop.cancel();
+        assert_eq!(bed.task.await.expect("no panic"), Served { cut: 1 });
+        assert_eq!(slow.await.expect("no panic"), "");
+        assert_eq!(stopped.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_finishes_its_request_is_closed() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        bed.send("GET /quick HTTP/1.1\r\nho")
+            .await
+            .await
+            .expect("no panic");
+        assert_eq!(began.elapsed(), HEADER_READ);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_the_server_ends_its_connections() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let slow = bed.send(SLOW).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let killed = Instant::now();
+        bed.task.abort();
+        assert_eq!(slow.await.expect("no panic"), "");
+        assert!(killed.elapsed() < Duration::from_millis(10));
+    }
+}

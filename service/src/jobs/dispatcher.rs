@@ -1,11 +1,13 @@
 //! The loop that leases tasks and sees each through.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,22 @@ pub struct Dispatcher {
     metrics: Arc<Metrics>,
     /// Cancelled when tasks still in flight shall be given back.
     cut: CancellationToken,
+    /// Tasks of ours by the processor that works on them.
+    busy: Mutex<BTreeMap<String, usize>>,
+}
+
+/// One task at a processor.
+struct Seat<'d> {
+    dispatcher: &'d Dispatcher,
+    instance: String,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if let Some(tasks) = self.dispatcher.busy.lock().get_mut(&self.instance) {
+            *tasks = tasks.saturating_sub(1);
+        }
+    }
 }
 
 /// How a processor's work on a task ended.
@@ -77,6 +95,7 @@ impl Dispatcher {
             queue,
             metrics,
             cut,
+            busy: Mutex::default(),
         }
     }
 
@@ -271,7 +290,27 @@ impl Dispatcher {
             .map_err(|e| StoreError::Failed(e.to_string()))
     }
 
-    async fn converse(&self, call: Call, progress: impl Fn(f64)) -> Outcome {
+    /// Processors that have their share of our tasks. The balancer goes by the latency of many short calls; long tasks
+    /// are spread by count.
+    fn occupied(&self) -> Vec<String> {
+        let mut busy = self.busy.lock();
+        busy.retain(|_, tasks| *tasks > 0);
+        let full = busy
+            .iter()
+            .filter(|(_, tasks)| **tasks >= self.config.per_processor);
+        full.map(|(instance, _)| instance.clone()).collect()
+    }
+
+    fn seat(&self, instance: &str) -> Seat<'_> {
+        *self.busy.lock().entry(instance.to_owned()).or_default() += 1;
+        Seat {
+            dispatcher: self,
+            instance: instance.to_owned(),
+        }
+    }
+
+    async fn converse(&self, mut call: Call, progress: impl Fn(f64)) -> Outcome {
+        call.prefer_not = self.occupied();
         let reply = match self.upstream.call(call).await {
             Ok(reply) => reply,
             Err(error) => return unanswered(&error),
@@ -293,6 +332,7 @@ impl Dispatcher {
                 _ => Outcome::Lost { why },
             };
         }
+        let _seat = self.seat(&reply.instance);
         let mut lines = Lines::default();
         loop {
             let lost = |why: String| Outcome::Lost {
@@ -468,3 +508,6 @@ fn refused(error: MediaError, after: Duration) -> Outcome {
         _ => Outcome::Failed(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,11 @@
 //! worker child processes, so that a decoder crash or a decompression bomb costs one task and never an instance; a
 //! modelled engine stands in for it in simulations. Nothing here knows of HTTP, jobs or nodes.
 
+mod boundary;
 mod config;
+#[cfg(test)]
+mod evaluate;
+mod explain;
 mod ffmpeg;
 mod loudness;
 pub mod model;

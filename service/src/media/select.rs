@@ -3,8 +3,9 @@
 //!
 //! A highlight score says how a stretch compares with the rest of *this* video. It does not foretell views.
 
+use super::boundary::{Boundary, boundaries, good_near};
 use super::signals::{self, BIN, Curves, Cut, Signals};
-use super::{Component, Highlight, SelectOptions};
+use super::{Highlight, SelectOptions};
 
 /// Name and version of the method.
 pub(crate) const ALGORITHM: &str = "heuristic-v1";
@@ -14,9 +15,6 @@ const APART: f64 = 1.0;
 
 /// Stretches that score less are not worth showing.
 const WORTH: f64 = 40.0;
-
-/// An edge moves onto a good boundary this close, seconds.
-const SNAP: f64 = 1.5;
 
 /// Parts of a score and their shares, which sum to one.
 pub(super) const WEIGHTS: [(&str, f64); 7] = [
@@ -29,20 +27,12 @@ pub(super) const WEIGHTS: [(&str, f64); 7] = [
     ("technical", 0.08),
 ];
 
-/// A place where a clip may start or end.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Boundary {
-    at: f64,
-    quality: f64,
-    kind: &'static str,
-}
-
 /// A stretch that stands out: its bins and the excitement in them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Event {
-    first: usize,
+pub(super) struct Event {
+    pub(super) first: usize,
     /// One past the last bin.
-    end: usize,
+    pub(super) end: usize,
     mass: f64,
 }
 
@@ -89,19 +79,20 @@ pub(crate) fn select(signals: &Signals, options: &SelectOptions) -> Selection {
 
 /// A stretch between two boundaries.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Pick {
-    start: Boundary,
-    end: Boundary,
-    score: f64,
+pub(super) struct Pick {
+    pub(super) start: Boundary,
+    pub(super) end: Boundary,
+    pub(super) score: f64,
 }
 
-struct Scorer {
+/// A video prepared for scoring any stretch of it at once.
+pub(super) struct Scorer {
     duration: f64,
-    curves: Curves,
+    pub(super) curves: Curves,
     /// Median of what is not silence, LUFS.
-    usual_loudness: f64,
+    pub(super) usual_loudness: f64,
     /// Excitement per bin, 0 to 1, and its running sum.
-    excitement: Vec<f64>,
+    pub(super) excitement: Vec<f64>,
     sums: Vec<f64>,
     /// Running count of bins with something wrong.
     faults: Vec<f64>,
@@ -109,7 +100,7 @@ struct Scorer {
     peaks: Vec<Vec<f64>>,
     events: Vec<Event>,
     /// Excitement above this belongs to an event.
-    threshold: f64,
+    pub(super) threshold: f64,
     starts: Vec<Boundary>,
     ends: Vec<Boundary>,
 }
@@ -254,13 +245,13 @@ impl Scorer {
     }
 
     /// Points of each part, in the order of [`WEIGHTS`], each rounded to a tenth so that they sum to what is shown.
-    fn score(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+    pub(super) fn score(&self, start: Boundary, end: Boundary) -> [f64; 7] {
         let values = self.values(start, end);
         std::array::from_fn(|i| (1000.0 * values[i] * WEIGHTS[i].1).round() / 10.0)
     }
 
     /// The parts of a score, 0 to 1, in the order of [`WEIGHTS`].
-    fn values(&self, start: Boundary, end: Boundary) -> [f64; 7] {
+    pub(super) fn values(&self, start: Boundary, end: Boundary) -> [f64; 7] {
         let (from, to) = (start.at, end.at);
         let inside = self.mean(&self.sums, from, to);
         let around = [(from - 5.0, from), (to, to + 5.0)]
@@ -311,7 +302,7 @@ impl Scorer {
     }
 
     /// The event with the largest part inside a stretch.
-    fn main_event(&self, first: usize, last: usize) -> Option<&Event> {
+    pub(super) fn main_event(&self, first: usize, last: usize) -> Option<&Event> {
         let from = self.events.partition_point(|e| e.end <= first);
         self.events[from..]
             .iter()
@@ -329,110 +320,6 @@ impl Scorer {
         } else {
             0.0
         }
-    }
-
-    fn explain(&self, pick: &Pick) -> Highlight {
-        let values = self.values(pick.start, pick.end);
-        let points = self.score(pick.start, pick.end);
-        let components: Vec<Component> = WEIGHTS
-            .iter()
-            .zip(values.iter().zip(points))
-            .map(|((name, weight), (value, points))| Component {
-                name: (*name).to_owned(),
-                value: (value * 1000.0).round() / 1000.0,
-                weight: *weight,
-                points,
-            })
-            .collect();
-        let score = (points.iter().sum::<f64>() * 10.0).round() / 10.0;
-        Highlight {
-            start: pick.start.at,
-            end: pick.end.at,
-            score,
-            components,
-            reasons: self.reasons(pick, &values),
-            start_boundary: pick.start.kind.to_owned(),
-            end_boundary: pick.end.kind.to_owned(),
-        }
-    }
-
-    fn reasons(&self, pick: &Pick, values: &[f64; 7]) -> Vec<String> {
-        let bins = self.excitement.len();
-        let first = ((pick.start.at / BIN).floor() as usize).min(bins - 1);
-        let last = ((pick.end.at / BIN).ceil() as usize).clamp(first + 1, bins);
-        let mut reasons: Vec<(f64, String)> = Vec::new();
-        let top = |curve: &[f64]| {
-            (first..last.min(curve.len()))
-                .max_by(|a, b| curve[*a].total_cmp(&curve[*b]).then(b.cmp(a)))
-        };
-        if let Some(i) = top(&self.curves.loudness) {
-            let louder = self.curves.loudness[i] - self.usual_loudness;
-            if louder >= 3.0 {
-                let at = clock(i as f64 * BIN);
-                reasons.push((
-                    louder / 10.0,
-                    format!("{louder:.0} LU louder than is usual in this video at {at}"),
-                ));
-            }
-        }
-        if let Some(i) = top(&self.curves.motion) {
-            let usual = signals::percentile(&self.curves.motion, 0.5)
-                .exp_m1()
-                .max(0.2);
-            let times = self.curves.motion[i].exp_m1() / usual;
-            if times >= 1.5 {
-                let at = clock(i as f64 * BIN);
-                let text = if times > 10.0 {
-                    format!("far more motion than is usual in this video at {at}")
-                } else {
-                    format!("{times:.1} times the usual motion at {at}")
-                };
-                reasons.push((times.min(10.0) / 8.0, text));
-            }
-        }
-        if values[3] >= 0.8
-            && let Some(event) = self.main_event(first, last)
-        {
-            let (from, to) = (
-                clock(event.first as f64 * BIN),
-                clock(event.end as f64 * BIN),
-            );
-            reasons.push((
-                values[3],
-                format!("holds the whole of what happens from {from} to {to}"),
-            ));
-        }
-        if values[4] >= 0.2 {
-            reasons.push((
-                values[4],
-                "stands out from the seconds around it".to_owned(),
-            ));
-        }
-        if values[1] > self.threshold {
-            reasons.push((
-                values[1] / 2.0,
-                "gets going within its first 3 s".to_owned(),
-            ));
-        }
-        for (verb, boundary) in [("starts", pick.start), ("ends", pick.end)] {
-            match boundary.kind {
-                "shot cut" => reasons.push((0.3, format!("{verb} on a shot cut"))),
-                "silence edge" => reasons.push((0.25, format!("{verb} in a pause"))),
-                _ => {}
-            }
-        }
-        if values[6] < 0.9 {
-            let share = 100.0 * (1.0 - values[6]);
-            reasons.push((
-                0.1,
-                format!("{share:.0} % of it is black, frozen or silent"),
-            ));
-        }
-        if reasons.is_empty() {
-            reasons.push((0.0, "as lively as the rest of the video".to_owned()));
-        }
-        reasons.sort_by(|a, b| b.0.total_cmp(&a.0));
-        reasons.into_iter().map(|(_, text)| text).collect()
     }
 }
 
@@ -508,94 +395,6 @@ fn events(excitement: &[f64], threshold: f64, max_length: f64) -> Vec<Event> {
         .collect()
 }
 
-/// Where clips may start and where they may end, each in order of time.
-fn boundaries(signals: &Signals, cuts: &[Cut]) -> (Vec<Boundary>, Vec<Boundary>) {
-    let duration = signals.duration;
-    let mut starts = vec![Boundary {
-        at: 0.0,
-        quality: 0.8,
-        kind: "file start",
-    }];
-    let mut ends = vec![Boundary {
-        at: duration,
-        quality: 0.8,
-        kind: "file end",
-    }];
-    for cut in cuts {
-        starts.push(Boundary {
-            at: cut.at,
-            quality: 1.0,
-            kind: "shot cut",
-        });
-        ends.push(Boundary {
-            at: cut.before,
-            quality: 1.0,
-            kind: "shot cut",
-        });
-    }
-    for (from, to) in signals::silences(signals) {
-        // In the middle of the pause, but never far from the sound.
-        let middle = (from + to) / 2.0;
-        if to < duration - BIN {
-            starts.push(Boundary {
-                at: middle.max(to - 0.35),
-                quality: 0.9,
-                kind: "silence edge",
-            });
-        }
-        if from > BIN {
-            ends.push(Boundary {
-                at: middle.min(from + 0.45),
-                quality: 0.9,
-                kind: "silence edge",
-            });
-        }
-    }
-    // The grid makes sure that there is always an answer.
-    let mut tick = 1;
-    while f64::from(tick) * BIN < duration {
-        let grid = Boundary {
-            at: f64::from(tick) * BIN,
-            quality: 0.25,
-            kind: "grid",
-        };
-        starts.push(grid);
-        ends.push(grid);
-        tick += 1;
-    }
-    for list in [&mut starts, &mut ends] {
-        list.sort_by(|a, b| a.at.total_cmp(&b.at).then(b.quality.total_cmp(&a.quality)));
-        // Of boundaries at the same place the best is the reason.
-        let mut kept: Vec<Boundary> = Vec::with_capacity(list.len());
-        for boundary in list.drain(..) {
-            match kept.last_mut() {
-                Some(last) if boundary.at - last.at < 0.05 => {
-                    if boundary.quality > last.quality {
-                        *last = boundary;
-                    }
-                }
-                _ => kept.push(boundary),
-            }
-        }
-        *list = kept;
-    }
-    (starts, ends)
-}
-
-/// The nearest good boundary within reach of a poor one.
-fn good_near(boundaries: &[Boundary], edge: Boundary) -> Option<Boundary> {
-    if edge.quality >= 0.9 {
-        return None;
-    }
-    let from = boundaries.partition_point(|b| b.at < edge.at - SNAP);
-    boundaries[from..]
-        .iter()
-        .take_while(|b| b.at <= edge.at + SNAP)
-        .filter(|b| b.quality >= 0.9)
-        .min_by(|a, b| (a.at - edge.at).abs().total_cmp(&(b.at - edge.at).abs()))
-        .copied()
-}
-
 fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut sums = vec![0.0];
     let mut sum = 0.0;
@@ -606,13 +405,177 @@ fn running_sum(values: impl Iterator<Item = f64>) -> Vec<f64> {
     sums
 }
 
-/// `01:05`, or `1:01:05` from an hour on.
-pub(crate) fn clock(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes:02}:{seconds:02}")
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::signals::Picture;
+
+    /// A video of `seconds` with quiet noise everywhere and planted bursts.
+    fn video(seconds: u32, bursts: &[(f64, f64)], noise: &[f64]) -> Signals {
+        let noise_at = |i: usize| {
+            noise
+                .get(i % noise.len().max(1))
+                .copied()
+                .unwrap_or_default()
+        };
+        let inside = |at: f64| bursts.iter().any(|(from, to)| (*from..*to).contains(&at));
+        let edge = |at: f64| {
+            bursts
+                .iter()
+                .any(|(from, to)| (at - from).abs() < 0.05 || (at - to).abs() < 0.05)
+        };
+        let pictures = (0..seconds * 10)
+            .map(|i| {
+                let at = f64::from(i) / 10.0;
+                let motion = if inside(at) { 6.0 } else { 0.6 };
+                let change = if edge(at) {
+                    60.0
+                } else {
+                    motion * (1.0 + 0.3 * noise_at(i as usize))
+                };
+                Picture {
+                    at,
+                    change,
+                    luma: 110.0,
+                }
+            })
+            .collect();
+        let loudness = (0..seconds * 10)
+            .map(|i| {
+                let at = f64::from(i) / 10.0;
+                (if inside(at) { -16.0 } else { -32.0 }) + 2.0 * noise_at(i as usize)
+            })
+            .collect();
+        Signals {
+            duration: f64::from(seconds),
+            picture_time: 0.1,
+            pictures,
+            loudness,
+        }
+    }
+
+    fn options(min_length: f64, max_length: f64, max_clips: usize) -> SelectOptions {
+        SelectOptions {
+            min_length,
+            max_length,
+            max_clips,
+        }
+    }
+
+    #[test]
+    fn weights_sum_to_one() {
+        assert!((WEIGHTS.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_burst_is_found_whole_and_on_its_cuts() {
+        let signals = video(120, &[(41.0, 56.0)], &[0.1, -0.4, 0.3, -0.2, 0.8]);
+        let selection = select(&signals, &options(8.0, 30.0, 3));
+        let best = &selection.highlights[0];
+        assert!(
+            (best.start - 41.0).abs() < 0.2 && (best.end - 56.0).abs() < 0.2,
+            "{best:?}"
+        );
+        assert_eq!(
+            (best.start_boundary.as_str(), best.end_boundary.as_str()),
+            ("shot cut", "shot cut")
+        );
+        assert!(
+            best.reasons.iter().any(|r| r.contains("LU louder")),
+            "{:?}",
+            best.reasons
+        );
+        assert!(best.score > 75.0, "{}", best.score);
+    }
+
+    #[test]
+    fn a_video_without_events_scores_low() {
+        let signals = video(120, &[], &[0.1, -0.4, 0.3, -0.2, 0.8]);
+        let best = select(&signals, &options(8.0, 30.0, 3)).highlights[0].score;
+        assert!(best <= 55.0, "{best}");
+    }
+
+    #[test]
+    fn a_video_shorter_than_a_clip_is_one_clip() {
+        let selection = select(&video(6, &[(2.0, 4.0)], &[0.0]), &options(15.0, 60.0, 10));
+        assert_eq!(selection.highlights.len(), 1);
+        assert_eq!(
+            (selection.highlights[0].start, selection.highlights[0].end),
+            (0.0, 6.0)
+        );
+        assert!(
+            selection.warnings[0].contains("shorter"),
+            "{:?}",
+            selection.warnings
+        );
+    }
+
+    #[test]
+    fn without_sound_motion_decides_and_it_says_so() {
+        let mut signals = video(120, &[(41.0, 56.0)], &[0.1, -0.4, 0.3]);
+        signals.loudness.clear();
+        let selection = select(&signals, &options(8.0, 30.0, 3));
+        assert!(
+            (selection.highlights[0].start - 41.0).abs() < 0.2,
+            "{:?}",
+            selection.highlights[0]
+        );
+        assert_eq!(selection.warnings, ["no audio track: motion and cuts only"]);
+    }
+
+    #[test]
+    fn louder_as_a_whole_changes_nothing() {
+        let signals = video(120, &[(41.0, 56.0), (80.0, 92.0)], &[0.1, -0.4, 0.3, -0.2]);
+        let mut louder = signals.clone();
+        louder.loudness.iter_mut().for_each(|l| *l += 6.0);
+        let spans = |s| -> Vec<(f64, f64)> {
+            select(s, &options(8.0, 30.0, 2))
+                .highlights
+                .iter()
+                .map(|h| (h.start, h.end))
+                .collect()
+        };
+        assert_eq!(spans(&signals), spans(&louder));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn picks_keep_every_promise(
+            seconds in 5_u32..150,
+            starts in prop::collection::vec((0.0..140.0_f64, 2.0..25.0_f64), 0..4),
+            noise in prop::collection::vec(-3.0..3.0_f64, 1..40),
+            min in 1.0..20.0_f64,
+            extra in 0.0..40.0_f64,
+            count in 1_usize..8,
+        ) {
+            let bursts: Vec<(f64, f64)> = starts.iter().map(|(from, length)| (*from, from + length)).collect();
+            let signals = video(seconds, &bursts, &noise);
+            let options = options(min, min + extra, count);
+            let selection = select(&signals, &options);
+            prop_assert!(!selection.highlights.is_empty() || signals.duration < 0.5);
+            prop_assert!(selection.highlights.len() <= count);
+            let shortest = min.min(signals.duration);
+            for h in &selection.highlights {
+                let length = h.end - h.start;
+                prop_assert!(length >= shortest - 1e-3 && length <= min + extra + 1e-3, "{h:?}");
+                prop_assert!(h.start >= 0.0 && h.end <= signals.duration + 1e-9);
+                let sum: f64 = h.components.iter().map(|c| c.points).sum();
+                prop_assert!((sum - h.score).abs() < 0.1);
+                prop_assert!((0.0..=100.0).contains(&h.score));
+                for c in &h.components {
+                    prop_assert!((c.points - 100.0 * c.value * c.weight).abs() < 0.1, "{c:?}");
+                }
+                prop_assert!(!h.reasons.is_empty());
+            }
+            let mut spans: Vec<(f64, f64)> = selection.highlights.iter().map(|h| (h.start, h.end)).collect();
+            spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+            prop_assert!(spans.windows(2).all(|w| w[1].0 - w[0].1 >= APART - 1e-9), "{spans:?}");
+            prop_assert!(selection.highlights.windows(2).all(|w| w[0].score >= w[1].score));
+            prop_assert_eq!(select(&signals, &options), selection);
+        }
     }
 }

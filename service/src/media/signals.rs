@@ -106,7 +106,7 @@ pub(crate) struct Curves {
 
 /// Loudness below which this file is silent: near its quiet parts, but never above -50 nor below -60 LUFS.
 pub(crate) fn silence_threshold(loudness: &[f64]) -> f64 {
-    (percentile(loudness, 0.10) + 3.0).min(-50.0).max(-60.0)
+    (percentile(loudness, 0.10) + 3.0).clamp(-60.0, -50.0)
 }
 
 /// Stretches of silence of 0.3 s and more: start and end, seconds.

@@ -62,6 +62,9 @@ struct Entry {
     /// Set while silent in a mass loss.
     suspect: bool,
     failed_probes: u32,
+    /// Its last sign of life was an answer to a probe: it is alive, though no heartbeat arrives. From then on only a
+    /// failed probe ends its lease.
+    vouched: bool,
     /// Last sign of life, moved on by the time the registry itself stood still.
     seen: Instant,
     critical_since: Instant,
@@ -180,6 +183,7 @@ impl Machine {
             status: Status::Starting,
             suspect: false,
             failed_probes: 0,
+            vouched: false,
             seen: now,
             critical_since: now,
             revision: 0,
@@ -210,6 +214,7 @@ impl Machine {
         let entry = self.current(name, beat.epoch)?;
         entry.seen = now;
         entry.failed_probes = 0;
+        entry.vouched = false;
         let was_suspect = std::mem::take(&mut entry.suspect);
         let (to, reason) = match (entry.registration.draining, beat.ready, entry.status) {
             (true, _, _) => (Status::Draining, "draining"),
@@ -286,7 +291,8 @@ impl Machine {
     }
 
     fn expire(&mut self, now: Instant, swept: &mut Swept) {
-        let (mut silent, mut expired, mut live) = (Vec::new(), Vec::new(), 0);
+        let (mut silent, mut expired, mut doubted, mut live) =
+            (Vec::new(), Vec::new(), Vec::new(), 0);
         for (name, entry) in &self.entries {
             let age = now.duration_since(entry.seen);
             match entry.status {
@@ -298,7 +304,9 @@ impl Machine {
                 }
                 _ => live += 1,
             }
-            if age >= self.times.ttl {
+            if age >= self.times.ttl && entry.vouched {
+                doubted.push(name.clone());
+            } else if age >= self.times.ttl {
                 expired.push(name.clone());
             } else if age >= self.times.warn_after() && entry.status == Status::Passing {
                 silent.push((name.clone(), Status::Warning, "missed 2 heartbeats"));
@@ -311,15 +319,16 @@ impl Machine {
         // fall silent at once, the network between them and the registry is the likelier cause: ask each directly.
         let allowed = ((live + self.given_up.len()) / 2).max(1);
         if expired.len() + self.given_up.len() <= allowed {
-            for name in expired {
+            for name in expired.drain(..) {
                 self.given_up.push_back(now);
                 swept
                     .changes
                     .extend(self.set(&name, Status::Critical, "lease expired", now));
             }
-            return;
+        } else {
+            doubted.append(&mut expired);
         }
-        for name in expired {
+        for name in doubted {
             let Some(entry) = self.entries.get_mut(&name) else {
                 continue;
             };
@@ -369,6 +378,7 @@ impl Machine {
         if alive {
             entry.seen = now;
             entry.suspect = false;
+            entry.vouched = true;
             entry.failed_probes = 0;
             self.touch(name);
             return Vec::new();

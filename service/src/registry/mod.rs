@@ -15,3 +15,6 @@ mod wire;
 pub use config::RegistryConfig;
 pub use role::{RegistryError, registry};
 pub use wire::{Heartbeat, Instance, Lease, Listing, Registration, Status, USUAL_WEIGHT};
+
+#[cfg(test)]
+mod tests;

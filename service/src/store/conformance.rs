@@ -506,3 +506,31 @@ async fn submits_that_arrive_together_are_all_kept() {
     let reopened = SqliteStore::open(&file).unwrap();
     assert_eq!(reopened.stats(at(0)).await.unwrap().jobs_open, 100);
 }
+
+#[tokio::test]
+async fn two_processes_on_one_file_share_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let stores = [
+        SqliteStore::open(&file).unwrap(),
+        SqliteStore::open(&file).unwrap(),
+    ];
+    for number in 1..=30 {
+        let (job, task) = job(number);
+        stores[number as usize % 2]
+            .submit(job, task, None)
+            .await
+            .unwrap();
+    }
+    let calls = (0..60).map(|n| stores[n % 2].lease(format!("gateway-{}", n % 2), at(0), LEASE));
+    let leases = futures_util::future::join_all(calls).await;
+    let mut ids: Vec<_> = leases
+        .into_iter()
+        .filter_map(|l| l.unwrap())
+        .map(|l| l.task.id)
+        .collect();
+    assert_eq!(ids.len(), 30);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 30);
+}

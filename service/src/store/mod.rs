@@ -76,7 +76,7 @@ pub struct TaskLease {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finished {
     /// Recorded. The job as it is now.
-    Recorded(Job),
+    Recorded(Box<Job>),
     /// The epoch was not the current one, or the task was done already; nothing changed.
     Fenced,
 }

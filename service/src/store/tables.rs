@@ -280,7 +280,7 @@ pub(super) fn finish(
         job.finished_at = Some(now);
     }
     tables.put_job(&job)?;
-    Ok(Finished::Recorded(job))
+    Ok(Finished::Recorded(Box::new(job)))
 }
 
 pub(super) fn fail(
@@ -301,5 +301,5 @@ pub(super) fn fail(
     job.error = Some(error);
     job.finished_at = Some(now);
     tables.put_job(&job)?;
-    Ok(Finished::Recorded(job))
+    Ok(Finished::Recorded(Box::new(job)))
 }

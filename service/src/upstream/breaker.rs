@@ -201,6 +201,27 @@ impl Breaker {
             .then(|| format!("{failed} of {total} calls failed"))
     }
 
+    /// Whether it is closed, but the last call failed on the way: worth a look without waiting for further callers.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.config.enabled && self.in_a_row > 0 && matches!(self.state, State::Closed { .. })
+    }
+
+    /// A probe failed as the last call did, which is one more failure in the row. A probe that passes is no success: it
+    /// must not hide that calls fail.
+    pub(super) fn doubt(&mut self, now: Instant, jitter: f64) -> Option<Moved> {
+        if !self.in_doubt() {
+            return None;
+        }
+        self.in_a_row += 1;
+        (self.in_a_row >= self.config.consecutive_failures).then(|| {
+            let reason = format!(
+                "{} transport failures in a row, probes included",
+                self.in_a_row
+            );
+            self.open(now, jitter, reason)
+        })
+    }
+
     /// When an open breaker wants to be probed.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         match self.state {

@@ -40,7 +40,9 @@ impl Budget {
             slot_ends: now + SLOT,
             deposit,
             cost,
-            reserve: i64::from(config.min_per_second) * window * cost,
+            reserve: i64::from(config.min_per_second)
+                .saturating_mul(window)
+                .saturating_mul(cost),
         }
     }
 
@@ -55,7 +57,8 @@ impl Budget {
         self.roll(now);
         let covered = self.balance() >= self.cost;
         if covered {
-            self.slots[self.slot] -= self.cost;
+            let slot = &mut self.slots[self.slot];
+            *slot = slot.saturating_sub(self.cost);
         }
         covered
     }
@@ -67,7 +70,9 @@ impl Budget {
     }
 
     fn balance(&self) -> i64 {
-        self.slots.iter().sum::<i64>() + self.reserve
+        self.slots
+            .iter()
+            .fold(self.reserve, |sum, slot| sum.saturating_add(*slot))
     }
 
     fn roll(&mut self, now: Instant) {
@@ -122,7 +127,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any ten seconds, retries stay within the ratio of the calls of the same time plus the reserve.
+        /// Whenever a retry is granted, the retries of the last seconds, it included, stay within the ratio of the calls
+        /// of the same time plus the reserve.
         #[test]
         fn never_beyond_ratio_and_reserve(
             ratio in 0.05_f64..2.0,
@@ -140,15 +146,14 @@ mod tests {
                     calls.push(now);
                 } else if budget.withdraw(now) {
                     retries.push(now);
+                    // Slots end on whole seconds: the last nine seconds are always counted, never more than ten.
+                    let within = |times: &[Instant], seconds| {
+                        let window = Duration::from_secs(seconds);
+                        times.iter().filter(|at| now - **at < window).count() as f64
+                    };
+                    let allowed = within(&calls, 10) * ratio * 1.001 + f64::from(min) * 10.0;
+                    prop_assert!(within(&retries, 9) <= allowed + 1e-6);
                 }
-                let recent = |times: &[Instant]| {
-                    // Slots end on whole seconds, so at least the last nine are always in the window.
-                    let ten = times.iter().filter(|t| now - **t < Duration::from_secs(10)).count();
-                    let nine = times.iter().filter(|t| now - **t < Duration::from_secs(9)).count();
-                    (ten as f64, nine as f64)
-                };
-                let allowed = recent(&calls).0 * ratio * 1.001 + f64::from(min) * 10.0 + 1e-6;
-                prop_assert!(recent(&retries).1 <= allowed);
             }
         }
     }

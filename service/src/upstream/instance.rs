@@ -22,7 +22,10 @@ use crate::registry::Status;
 use crate::registry::client::Peer;
 
 /// After an outage an instance gets its share back over this time, beginning at a tenth: its caches are cold.
-const SLOW_START: Duration = Duration::from_secs(10);
+pub(super) const SLOW_START: Duration = Duration::from_secs(5);
+
+/// Between probes of an instance whose last call failed.
+const DOUBT_EVERY: Duration = Duration::from_millis(50);
 
 /// One life of one instance. A restarted one is another value: what was learnt about the old life is not held against it.
 pub(super) struct Instance {
@@ -30,6 +33,8 @@ pub(super) struct Instance {
     pub(super) address: String,
     pub(super) epoch: u64,
     pub(super) client: Client,
+    /// When this gateway first heard of it.
+    pub(super) joined: Instant,
     env: Env,
     probe_timeout: Duration,
     learns: bool,
@@ -38,6 +43,8 @@ pub(super) struct Instance {
     in_flight: AtomicU32,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    /// Whether somebody is probing it in doubt.
+    doubting: AtomicBool,
     retired: AtomicBool,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -89,7 +96,7 @@ pub(super) struct Reading {
     pub(super) latency: Option<f64>,
     pub(super) penalty: f64,
     pub(super) in_flight: u32,
-    /// 0.1 to 1 while it warms up.
+    /// Share of calls it is ready for: 0.1 to 1 while it warms up.
     pub(super) warmth: f64,
 }
 
@@ -109,6 +116,7 @@ impl Instance {
             epoch: peer.epoch,
             // A client of its own: its connections end with this life of the instance.
             client: Client::new(env),
+            joined: now,
             env: env.clone(),
             probe_timeout: config.timeouts.probe.get(),
             learns: config.breaker.enabled,
@@ -119,6 +127,7 @@ impl Instance {
             in_flight: AtomicU32::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            doubting: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
@@ -201,7 +210,47 @@ impl Instance {
             guarded.follow(moved.as_ref(), now);
             moved
         };
+        let in_doubt = moved.is_none() && outcome == Outcome::TransportFailure;
         self.moved(moved);
+        if in_doubt && self.learns {
+            self.look();
+        }
+    }
+
+    /// Looks after an instance whose last call failed. The penalty keeps callers away from it, so without probes the
+    /// breaker would learn slowly what is wrong, or an instance that stumbled once would wait long for its next call.
+    fn look(self: &Arc<Self>) {
+        if self.retired.load(Relaxed) || self.doubting.swap(true, Relaxed) {
+            return;
+        }
+        let (instance, stop) = (Arc::downgrade(self), self.stop.clone());
+        drop(self.env.exec.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = probe_in_doubt(Weak::clone(&instance)) => {}
+            }
+            if let Some(known) = instance.upgrade() {
+                known.doubting.store(false, Relaxed);
+            }
+        }));
+    }
+
+    /// Takes the outcome of a probe in doubt; whether to go on.
+    fn looked(self: &Arc<Self>, passed: bool) -> bool {
+        let (now, jitter) = (Instant::now(), self.rng.unit());
+        let moved = {
+            let mut guarded = self.guarded.lock();
+            if passed {
+                guarded.load.forgive();
+                return false;
+            }
+            guarded.load.punish(now);
+            guarded.breaker.doubt(now, jitter)
+        };
+        let go_on = moved.is_none();
+        self.moved(moved);
+        go_on
     }
 
     /// Reports a move, with no lock held, and starts probing an instance that has just been taken out.
@@ -298,6 +347,25 @@ impl Guarded {
             Some(Position::Closed) => self.warming_since = Some(now),
             Some(Position::Open) | None => {}
         }
+    }
+}
+
+/// Probes an instance until one probe passes, a call succeeds, or its breaker opens.
+async fn probe_in_doubt(instance: Weak<Instance>) {
+    loop {
+        let Some(known) = instance.upgrade() else {
+            return;
+        };
+        if !known.guarded.lock().breaker.in_doubt() {
+            return;
+        }
+        let passed = known.probe().await;
+        if !known.looked(passed) {
+            return;
+        }
+        let pause = DOUBT_EVERY.mul_f64(0.9 + 0.2 * known.rng.unit());
+        drop(known);
+        tokio::time::sleep(pause).await;
     }
 }
 

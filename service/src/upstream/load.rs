@@ -82,6 +82,11 @@ impl Load {
         });
     }
 
+    /// It answers after all.
+    pub(super) fn forgive(&mut self) {
+        self.penalty = None;
+    }
+
     /// Forgets everything: what was measured before an outage says nothing about after.
     pub(super) fn reset(&mut self) {
         *self = Self::default();

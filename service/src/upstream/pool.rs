@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::breaker::Ticket;
 use super::config::UpstreamConfig;
-use super::instance::{Instance, InstanceView, Reading};
+use super::instance::{Instance, InstanceView, Reading, SLOW_START};
 use super::pick::{Candidate, Turns, choose, median};
 use crate::env::{Env, SharedRng};
 use crate::registry::client::{Discovery, Peer};
@@ -79,6 +79,21 @@ struct Choice<'a> {
     reading: Reading,
     /// Not tried yet by this call.
     fresh: bool,
+    /// Still warming up, and spared this time. A share of the calls by lot, because a mere weight would decide each
+    /// comparison of two against it, and so spare it all of them.
+    spared: bool,
+}
+
+impl Choice<'_> {
+    /// Whether it may be called as a matter of course.
+    fn regular(&self) -> bool {
+        self.reading.admits && self.tier != Tier::GivenUp
+    }
+
+    /// Another instance first, then one the registry hears, then one that is warm.
+    fn rank(&self) -> (bool, Tier, bool) {
+        (!self.fresh, self.tier, self.spared)
+    }
 }
 
 /// A chosen instance and the right to call it.
@@ -112,23 +127,23 @@ impl Pool {
                 let tier = member.tier()?;
                 let reading = member.instance.read(now);
                 let fresh = !tried.contains(&member.instance.name);
+                let spared = reading.warmth < 1.0 && self.rng.unit() >= reading.warmth;
                 Some(Choice {
                     member,
                     tier,
                     reading,
                     fresh,
+                    spared,
                 })
             })
             .collect();
-        // Admitted by its breaker and not given up: another instance first, then the same again.
-        let regular = |choice: &Choice<'_>| choice.reading.admits && choice.tier != Tier::GivenUp;
         while let Some(best) = choices
             .iter()
-            .filter(|c| regular(c))
-            .map(|c| (!c.fresh, c.tier))
+            .filter(|c| c.regular())
+            .map(Choice::rank)
             .min()
         {
-            let index = self.choose(&choices, |c| regular(c) && (!c.fresh, c.tier) == best)?;
+            let index = self.choose(&choices, |c| c.regular() && c.rank() == best)?;
             let instance = &choices[index].member.instance;
             match instance.admit() {
                 Some(ticket) => {
@@ -173,7 +188,7 @@ impl Pool {
                 )| {
                     let candidate = Candidate {
                         name: &member.instance.name,
-                        weight: member.weight() * reading.warmth,
+                        weight: member.weight(),
                         latency: reading.latency,
                         penalty: reading.penalty,
                         in_flight: reading.in_flight,
@@ -239,6 +254,11 @@ impl Pool {
         if old.generation == Some(peers.generation) {
             return old; // Another call was faster.
         }
+        // Whoever joins a pool that works starts slowly. One that is new as a whole has nobody to spare it.
+        let settled = old
+            .members
+            .iter()
+            .any(|m| m.instance.joined.elapsed() >= SLOW_START);
         let known = |peer: &Peer| old.members.iter().find(|m| m.instance.name == peer.name);
         let members: Vec<Member> = peers
             .peers
@@ -246,8 +266,7 @@ impl Pool {
             .map(|peer| {
                 let instance = match known(peer) {
                     Some(member) if member.instance.is(peer) => Arc::clone(&member.instance),
-                    // Whoever joins others starts slowly; a pool that is new as a whole has nobody to spare it.
-                    _ => Instance::new(&self.env, &self.config, peer, !old.members.is_empty()),
+                    _ => Instance::new(&self.env, &self.config, peer, settled),
                 };
                 Member {
                     instance,

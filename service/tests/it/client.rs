@@ -1,6 +1,5 @@
 //! A plain HTTP client and waits on conditions.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,19 +28,29 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The code of a problem, after checking that it is a whole one.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16) -> String {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         assert_eq!(self.header("content-type"), "application/problem+json");
         let body = self.json();
         assert_eq!(body["status"], status);
         assert_eq!(body["request_id"], self.header("x-request-id"));
         for member in ["type", "title", "detail", "instance"] {
-            assert!(body[member].as_str().is_some_and(|t| !t.is_empty()), "{member} in {body}");
+            assert!(
+                body[member].as_str().is_some_and(|t| !t.is_empty()),
+                "{member} in {body}"
+            );
         }
         body["code"].as_str().unwrap().to_owned()
     }
@@ -57,7 +66,10 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
         let hyper = Hyper::builder(TokioExecutor::new()).build_http();
-        Self { base: format!("http://{address}"), hyper }
+        Self {
+            base: format!("http://{address}"),
+            hyper,
+        }
     }
 
     /// Sends a request; fails when the connection does.
@@ -68,16 +80,30 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, String> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
         let exchange = async {
-            let response = self.hyper.request(request).await.map_err(|e| format!("{e:?}"))?;
+            let response = self
+                .hyper
+                .request(request)
+                .await
+                .map_err(|e| format!("{e:?}"))?;
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
+            let body = body
+                .collect()
+                .await
+                .map_err(|e| format!("{e:?}"))?
+                .to_bytes();
+            Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(answer) => answer,
@@ -99,10 +125,19 @@ impl Client {
         self.send(Method::GET, path, &[], Bytes::new()).await
     }
 
-    pub(crate) async fn post_json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let headers: Vec<_> =
-            [("content-type", "application/json")].iter().chain(headers).copied().collect();
-        self.send(Method::POST, path, &headers, body.to_string()).await
+    pub(crate) async fn post_json(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let headers: Vec<_> = [("content-type", "application/json")]
+            .iter()
+            .chain(headers)
+            .copied()
+            .collect();
+        self.send(Method::POST, path, &headers, body.to_string())
+            .await
     }
 
     /// Posts a form with one file and some text fields.
@@ -120,13 +155,19 @@ impl Client {
         body.extend_from_slice(file);
         body.extend_from_slice(b"\r\n--xx--\r\n");
         let headers = [("content-type", "multipart/form-data; boundary=xx")];
-        self.send(Method::POST, "/api/v1/upload", &headers, body).await
+        self.send(Method::POST, "/api/v1/upload", &headers, body)
+            .await
     }
 
     /// Uploads a video and gives its id.
     pub(crate) async fn video(&self, file: &[u8]) -> String {
         let answer = self.upload(file, &[("process", "false")]).await;
-        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            answer.status,
+            201,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
         answer.json()["video_id"].as_str().unwrap().to_owned()
     }
 
@@ -134,7 +175,12 @@ impl Client {
     pub(crate) async fn submit(&self, video: &str) -> String {
         let body = serde_json::json!({ "video_id": video, "max_clips": 2, "max_clip_length": 6 });
         let answer = self.post_json("/api/v1/process-video", &[], &body).await;
-        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            answer.status,
+            202,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
         answer.json()["job_id"].as_str().unwrap().to_owned()
     }
 
@@ -149,7 +195,11 @@ impl Client {
             assert!(now >= progress, "progress fell from {progress} to {now}");
             progress = now;
             let status = view["status"].as_str().unwrap_or_default();
-            if states.contains(&status) { Ok(view) } else { Err(view.to_string()) }
+            if states.contains(&status) {
+                Ok(view)
+            } else {
+                Err(view.to_string())
+            }
         })
         .await
     }
@@ -173,20 +223,26 @@ impl Client {
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Polls until `check` gives a value; says what it last saw when it never does.
-pub(crate) async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let started = tokio::time::Instant::now();
     loop {
         match check().await {
             Ok(value) => return value,
             Err(seen) => {
-                assert!(started.elapsed() < PATIENCE, "waited for {what}; last saw: {seen}");
+                assert!(
+                    started.elapsed() < PATIENCE,
+                    "waited for {what}; last saw: {seen}"
+                );
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         }

@@ -52,26 +52,45 @@ impl Embedded {
                 tell.send(address).unwrap();
             }
         });
-        let env: Env =
-            world::open(&config, "serve", Needs::SERVE, notices, shutdown.clone()).await.unwrap();
+        let env: Env = world::open(&config, "serve", Needs::SERVE, notices, shutdown.clone())
+            .await
+            .unwrap();
         let ended = tokio::spawn(clip_service::serve::serve(env, config));
-        let address = tokio::time::timeout(START, told.recv()).await.unwrap().unwrap();
+        let address = tokio::time::timeout(START, told.recv())
+            .await
+            .unwrap()
+            .unwrap();
         let client = Client::new(&address);
         ready(&client).await;
-        Self { client, shutdown, ended, _data: data }
+        Self {
+            client,
+            shutdown,
+            ended,
+            _data: data,
+        }
     }
 
     /// Drains; every role must have ended well.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(START, self.ended).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(START, self.ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }
 
 async fn ready(client: &Client) {
     eventually("the service to be ready", async || {
-        let answer = client.try_send(http::Method::GET, "/ready", &[], "").await?;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+        let answer = client
+            .try_send(http::Method::GET, "/ready", &[], "")
+            .await?;
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
     })
     .await;
 }
@@ -100,7 +119,10 @@ impl Process {
     /// Starts a role on a free port and waits until it is ready.
     pub(crate) async fn start(role: &str, data: &Path, arguments: &[&str]) -> Self {
         let mut command = Self::command(role, data);
-        command.args(["--listen", "127.0.0.1:0"]).args(arguments).stderr(Stdio::inherit());
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = async {
@@ -118,7 +140,11 @@ impl Process {
         if role != "registry" && role != "gateway" {
             ready(&client).await; // a gateway waits for processors, which may not be there yet
         }
-        Self { child, address, client }
+        Self {
+            child,
+            address,
+            client,
+        }
     }
 
     pub(crate) async fn ready(&self) {
@@ -138,7 +164,10 @@ impl Process {
 
     /// Waits for its end.
     pub(crate) async fn end(&mut self) -> ExitStatus {
-        tokio::time::timeout(START, self.child.wait()).await.unwrap().unwrap()
+        tokio::time::timeout(START, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -147,7 +176,13 @@ pub(crate) async fn run(mut command: Command) -> (i32, String) {
     let mut child = command.spawn().unwrap();
     let mut stderr = String::new();
     let read = async {
-        child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .await
+            .unwrap();
         child.wait().await.unwrap()
     };
     let status = tokio::time::timeout(START, read).await.unwrap();
@@ -159,7 +194,11 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
 }

@@ -24,7 +24,10 @@ async fn a_job_survives_the_death_of_everything() {
     }
     // What the killed process was writing when it died is gone.
     let scratch = std::fs::read_dir(data.path().join("tmp")).unwrap().count();
-    assert_eq!(scratch, 2, "a lock file and a folder, of the living process");
+    assert_eq!(
+        scratch, 2,
+        "a lock file and a folder, of the living process"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,8 +39,14 @@ async fn a_job_survives_the_death_of_its_processor_and_of_its_gateway() {
         Process::start(role, data.path(), &[&at[..], &["--node", name]].concat()).await
     };
     let mut processors = vec![
-        ("processor-1".to_owned(), start("processor", "processor-1").await),
-        ("processor-2".to_owned(), start("processor", "processor-2").await),
+        (
+            "processor-1".to_owned(),
+            start("processor", "processor-1").await,
+        ),
+        (
+            "processor-2".to_owned(),
+            start("processor", "processor-2").await,
+        ),
     ];
     let gateway = start("gateway", "gateway-1").await;
     gateway.ready().await;
@@ -47,10 +56,14 @@ async fn a_job_survives_the_death_of_its_processor_and_of_its_gateway() {
         let seen = gateway.client.get("/internal/upstreams").await.json();
         let instances = seen["instances"].as_array().unwrap();
         let busy = instances.iter().find(|i| i["in_flight"].as_u64() > Some(0));
-        busy.map(|i| i["name"].as_str().unwrap().to_owned()).ok_or_else(|| seen.to_string())
+        busy.map(|i| i["name"].as_str().unwrap().to_owned())
+            .ok_or_else(|| seen.to_string())
     })
     .await;
-    let place = processors.iter().position(|(name, _)| *name == busy).unwrap();
+    let place = processors
+        .iter()
+        .position(|(name, _)| *name == busy)
+        .unwrap();
     processors.remove(place).1.kill().await;
     gateway.client.completed_with_clips(&job).await;
 
@@ -72,11 +85,18 @@ async fn a_polite_stop_loses_nothing() {
     first.signal(Signal::SIGTERM);
     eventually("/ready to say no", async || {
         let answer = first.client.get("/ready").await;
-        if answer.status == 503 { Ok(()) } else { Err(format!("{answer:?}")) }
+        if answer.status == 503 {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
     })
     .await;
     // Told to go, but whoever has not heard of it yet is still served.
-    let frame = first.client.get(&format!("/api/v1/videos/{video}/frame?at=1")).await;
+    let frame = first
+        .client
+        .get(&format!("/api/v1/videos/{video}/frame?at=1"))
+        .await;
     assert_eq!(frame.status, 200, "{frame:?}");
     assert_eq!(first.end().await.code(), Some(0));
     let scratch = std::fs::read_dir(data.path().join("tmp")).unwrap().count();
@@ -93,7 +113,11 @@ async fn a_second_signal_ends_at_once() {
     it.signal(Signal::SIGINT);
     eventually("the drain to begin", async || {
         let answer = it.client.get("/ready").await;
-        if answer.status == 503 { Ok(()) } else { Err(format!("{answer:?}")) }
+        if answer.status == 503 {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
     })
     .await;
     it.signal(Signal::SIGINT);
@@ -110,7 +134,10 @@ async fn a_wrong_start_is_one_line_and_a_code() {
         command.args(["--listen", &address]);
         let (code, text) = run(command).await;
         assert_eq!(code, 1, "{role}: {text}");
-        assert!(text.contains(&address) && text.contains("listen"), "{role}: {text}");
+        assert!(
+            text.contains(&address) && text.contains("listen"),
+            "{role}: {text}"
+        );
         assert_eq!(text.lines().count(), 1, "{role}: {text}");
     }
 
@@ -118,11 +145,16 @@ async fn a_wrong_start_is_one_line_and_a_code() {
     std::fs::write(&file, "").unwrap();
     let (code, text) = run(Process::command("serve", &file)).await;
     assert_eq!(code, 1, "{text}");
-    assert!(text.starts_with("clip-service: cannot use the data folder"), "{text}");
+    assert!(
+        text.starts_with("clip-service: cannot use the data folder"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1, "{text}");
 
     let mut command = Process::command("gateway", Path::new("x"));
-    command.args(["--set", "jobs.leese=1s", "--listen", "here"]).env("CLIP_PROCESSORS", "none");
+    command
+        .args(["--set", "jobs.leese=1s", "--listen", "here"])
+        .env("CLIP_PROCESSORS", "none");
     let (code, text) = run(command).await;
     assert_eq!(code, 2, "{text}");
     for part in ["jobs.leese", "listen", "CLIP_PROCESSORS"] {

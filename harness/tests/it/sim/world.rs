@@ -61,7 +61,9 @@ pub(super) struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     pub(super) fn line(&self, text: impl AsRef<str>) {
         let at = turmoil::sim_elapsed().unwrap_or_default();
-        self.0.lock().push(format!("{:>9.3} {}", at.as_secs_f64(), text.as_ref()));
+        self.0
+            .lock()
+            .push(format!("{:>9.3} {}", at.as_secs_f64(), text.as_ref()));
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
@@ -77,7 +79,14 @@ pub(super) struct Disk {
 }
 
 /// The world of one incarnation of one node. Called inside the simulation.
-pub(super) fn env(node: &str, seed: u64, incarnation: u64, disk: &Disk, media: Arc<dyn MediaEngine>, log: &Log) -> Env {
+pub(super) fn env(
+    node: &str,
+    seed: u64,
+    incarnation: u64,
+    disk: &Disk,
+    media: Arc<dyn MediaEngine>,
+    log: &Log,
+) -> Env {
     let log = log.clone();
     Env {
         node: node.into(),
@@ -88,13 +97,18 @@ pub(super) fn env(node: &str, seed: u64, incarnation: u64, disk: &Disk, media: A
             let epoch = Timestamp::from_second(1_700_000_000).expect("a valid time");
             epoch + SignedDuration::try_from(elapsed).expect("a short run")
         }),
-        rng: SharedRng::seeded(seed).fork(node).fork(&incarnation.to_string()),
+        rng: SharedRng::seeded(seed)
+            .fork(node)
+            .fork(&incarnation.to_string()),
         store: Arc::clone(&disk.store),
         blobs: Arc::clone(&disk.blobs),
         media,
         notices: Notices::new(move |notice: Notice| {
             if let Notice::Transition(t) = notice {
-                log.line(format!("{} {:?} {}: {} -> {} ({})", t.source, t.subject, t.name, t.from, t.to, t.reason));
+                log.line(format!(
+                    "{} {:?} {}: {} -> {} ({})",
+                    t.source, t.subject, t.name, t.from, t.to, t.reason
+                ));
             }
         }),
         shutdown: CancellationToken::new(),

@@ -13,6 +13,9 @@ use crate::media::{MediaError, MediaErrorCode};
 /// Samples per second of everything that comes out.
 pub(crate) const RATE: u32 = 48_000;
 
+/// Receives blocks of sound: the time in seconds, if the file says, and the samples of both channels.
+pub(crate) type Take<'a> = &'a mut dyn FnMut(Option<f64>, &[f32], &[f32]) -> Result<(), MediaError>;
+
 /// What goes into the graph, as far as the graph depends on it.
 #[derive(Debug, Clone, PartialEq)]
 struct Shape(String);
@@ -51,7 +54,7 @@ impl Sound {
         &mut self,
         source: &Source,
         packet: Option<&Packet>,
-        take: &mut dyn FnMut(Option<f64>, &[f32], &[f32]) -> Result<(), MediaError>,
+        take: Take<'_>,
     ) -> Result<(), MediaError> {
         let sent = match packet {
             Some(packet) => self.decoder.send_packet(packet),
@@ -72,7 +75,7 @@ impl Sound {
         &mut self,
         block: &frame::Audio,
         time: Option<f64>,
-        take: &mut dyn FnMut(Option<f64>, &[f32], &[f32]) -> Result<(), MediaError>,
+        take: Take<'_>,
     ) -> Result<(), MediaError> {
         if block.samples() == 0 || block.rate() == 0 {
             return Ok(());
@@ -198,7 +201,7 @@ impl Tape {
 mod tests {
     use super::*;
 
-    const SECOND: [f32; 48_000] = [1.0; 48_000];
+    static SECOND: [f32; 48_000] = [1.0; 48_000];
 
     #[test]
     fn fills_gaps_and_drops_overlaps() {

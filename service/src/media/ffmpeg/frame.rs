@@ -13,7 +13,7 @@ use super::{encode_failed, is_dry, raw};
 use crate::media::config::Limits;
 use crate::media::{MediaError, MediaErrorCode};
 
-/// A later time is reached by decoding on when it is this close, seconds; further away a seek is cheaper.
+/// A later time is always reached by decoding on when it is this close, seconds.
 const DECODE_ON: f64 = 0.5;
 
 /// Pictures that nothing refers to are left out until this close to the wanted time, seconds.
@@ -46,6 +46,10 @@ pub(crate) struct FrameReader {
     held: Vec<Held>,
     /// Nothing follows the held pictures.
     ended: bool,
+    /// Time of the last keyframe read, seconds.
+    keyframe: Option<f64>,
+    /// Longest time known to lie between two keyframes, seconds.
+    keyframe_gap: f64,
     graph: Option<(u32, PictureGraph)>,
 }
 
@@ -59,6 +63,8 @@ impl FrameReader {
             pictures,
             held: Vec::new(),
             ended: false,
+            keyframe: None,
+            keyframe_gap: 0.0,
             graph: None,
         })
     }
@@ -118,16 +124,19 @@ impl FrameReader {
 
     /// Decodes until it is known which picture is shown at `at`.
     fn advance_to(&mut self, at: f64) -> Result<(), MediaError> {
+        // A seek lands half a gap before the wanted time on average; up to there decoding on is cheaper.
+        let decode_on = DECODE_ON.max(self.keyframe_gap / 2.0);
         let near = self.held.first().is_some_and(|first| first.at <= at)
             && self
                 .held
                 .last()
-                .is_some_and(|last| at < last.at + DECODE_ON || self.ended);
+                .is_some_and(|last| at < last.at + decode_on || self.ended);
         if !near {
             self.source.seek(at)?;
             self.pictures.flush();
             self.held.clear();
             self.ended = false;
+            self.keyframe = None;
         }
         while !self.ended && !self.decided(at) {
             let packet = self.source.packet()?;
@@ -139,6 +148,12 @@ impl FrameReader {
                     .pts()
                     .map(|pts| self.source.seconds(self.source.video, pts));
                 let far = time.is_some_and(|time| time < at - ALL_PICTURES);
+                if let (Some(time), Some(last)) = (time, self.keyframe) {
+                    self.keyframe_gap = self.keyframe_gap.max(time - last);
+                }
+                if packet.is_key() {
+                    self.keyframe = time;
+                }
                 self.pictures.decoder.skip_frame(if far {
                     Discard::NonReference
                 } else {

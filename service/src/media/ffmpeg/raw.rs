@@ -1,4 +1,4 @@
-//! The two things FFmpeg's safe wrapper does not offer.
+//! The few things FFmpeg's safe wrapper does not offer.
 
 #![expect(
     unsafe_code,
@@ -7,7 +7,7 @@
 
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::{filter, frame};
+use ffmpeg::{codec, filter, frame};
 
 /// Makes a graph that is not configured yet use the calling thread only: workers run side by side, and a graph's own
 /// threads would only take turns with them.
@@ -28,4 +28,11 @@ pub(super) fn share(picture: &frame::Video) -> frame::Video {
             frame::Video::wrap(copy)
         }
     }
+}
+
+/// Width and height that the headers name, before any decoder is opened for them.
+pub(super) fn picture_size(parameters: &codec::Parameters) -> (u32, u32) {
+    // SAFETY: the parameters are alive while they are borrowed, and these are plain numbers.
+    let (width, height) = unsafe { ((*parameters.as_ptr()).width, (*parameters.as_ptr()).height) };
+    (width.max(0).unsigned_abs(), height.max(0).unsigned_abs())
 }

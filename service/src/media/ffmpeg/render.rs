@@ -341,7 +341,7 @@ mod tests {
             ]),
         ) {
             let framing = Framing::new(w, h, shape, max);
-            prop_assert!(framing.width % 2 == 0 && framing.height % 2 == 0);
+            prop_assert!(framing.width.is_multiple_of(2) && framing.height.is_multiple_of(2));
             prop_assert!(framing.crop.0 <= w && framing.crop.1 <= h);
             prop_assert!(framing.width <= framing.crop.0 && framing.height <= framing.crop.1);
             prop_assert!(framing.height <= max.unwrap_or(u32::MAX));

@@ -10,7 +10,7 @@ use ffmpeg::format::context::{Input, StreamIo};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Packet, Rational, codec, decoder, frame, media};
 
-use super::is_dry;
+use super::{is_dry, raw};
 use crate::media::config::Limits;
 use crate::media::{MediaError, MediaErrorCode, Probe};
 
@@ -158,8 +158,7 @@ impl Source {
             index: stream.index(),
             time_base: stream.time_base(),
         };
-        let decoder = open_video(&stream.parameters(), limits, 1)?;
-        let (coded_width, coded_height) = (decoder.width(), decoder.height());
+        let (coded_width, coded_height) = raw::picture_size(&stream.parameters());
         if coded_width == 0 || coded_height == 0 {
             return Err(MediaError::new(
                 MediaErrorCode::CorruptMedia,
@@ -173,6 +172,7 @@ impl Source {
                 limits.max_pixels
             )));
         }
+        let decoder = open_video(&stream.parameters(), limits, 1)?;
         let turn = stream
             .side_data()
             .find(|data| data.kind() == side_data::Type::DisplayMatrix)
@@ -208,7 +208,8 @@ impl Source {
             .chain([&stream])
             .filter_map(start_of)
             .min_by(f64::total_cmp)
-            .unwrap_or_default();
+            // What lies before zero is run-up that players do not show.
+            .map_or(0.0, |start| start.max(0.0));
         let stream_duration = match stream.duration() {
             d if d > 0 => Some(d as f64 * f64::from(video.time_base)),
             _ => None,
@@ -229,16 +230,15 @@ impl Source {
                 limits.max_duration
             )));
         }
-        let name = |id: codec::Id| {
-            decoder::find(id).map_or_else(|| format!("{id:?}"), |c| c.name().to_owned())
-        };
         let probe = Probe {
             duration,
             width,
             height,
             fps,
-            video_codec: name(stream.parameters().id()),
-            audio_codec: audio_stream.as_ref().map(|s| name(s.parameters().id())),
+            video_codec: stream.parameters().id().name().to_owned(),
+            audio_codec: audio_stream
+                .as_ref()
+                .map(|s| s.parameters().id().name().to_owned()),
             container: input.format().name().to_owned(),
             size,
         };

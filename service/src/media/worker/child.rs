@@ -93,7 +93,8 @@ impl Worker {
             // An encoder may take a few seconds for each second of a large picture.
             Job::Render { spec, .. } => 20.0 * (spec.end - spec.start),
         };
-        sandbox::limit(request.limits, seconds);
+        let long = matches!(request.job, Job::Analyse { .. } | Job::Render { .. });
+        sandbox::limit(request.limits, seconds, long);
         // A panic is an error of this job; the process that had it is not used again.
         match catch_unwind(AssertUnwindSafe(|| self.run(request, files))) {
             Ok(Ok((reply, bytes))) => {

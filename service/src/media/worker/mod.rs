@@ -6,7 +6,9 @@
 
 mod cache;
 mod child;
+mod lane;
 mod pool;
+mod process;
 mod sandbox;
 mod wire;
 

@@ -45,7 +45,7 @@ pub(super) fn enter(parent: Option<i32>) -> Result<String, String> {
     );
     #[cfg(target_os = "linux")]
     {
-        linux::be_humble();
+        linux::be_quiet();
         wall(
             "no-new-privileges",
             nix::sys::prctl::set_no_new_privs().is_ok(),
@@ -57,10 +57,17 @@ pub(super) fn enter(parent: Option<i32>) -> Result<String, String> {
     Ok(walls.join(" "))
 }
 
-/// Sets what one job may use up: address space, and processor time from now on.
-pub(super) fn limit(limits: Limits, media_seconds: f64) {
+/// Sets what one job may use up: address space, and processor time from now on. A `long` job also steps back behind
+/// those that people wait for.
+pub(super) fn limit(limits: Limits, media_seconds: f64, long: bool) {
     use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
+    #[cfg(target_os = "linux")]
+    if long {
+        linux::be_humble();
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = long;
     #[cfg(target_os = "linux")]
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_AS) {
         // Best effort: without the limit the job still runs.
@@ -95,11 +102,18 @@ mod linux {
     use nix::sys::signal::{SigHandler, Signal, signal};
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-    /// Leaves the machine to the server first, and leaves ending to the parent: a Ctrl-C reaches the whole process group.
+    /// Lets the machine answer requests first while this process does long work.
     pub(super) fn be_humble() {
-        // SAFETY: plain calls without pointers; ignoring a signal installs no handler that could run.
+        // SAFETY: a plain call without pointers.
         unsafe {
             libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+        }
+    }
+
+    /// Leaves ending to the parent: a Ctrl-C reaches the whole process group. And goes first when memory runs out.
+    pub(super) fn be_quiet() {
+        // SAFETY: ignoring a signal installs no handler that could run.
+        unsafe {
             for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
                 signal(ending, SigHandler::SigIgn).ok();
             }

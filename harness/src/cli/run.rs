@@ -1,0 +1,260 @@
+//! `run`: scenarios from the first node to the report, one after the other. The only verb that starts anything.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clip_service::env::WallClock;
+use serde_json::json;
+
+use super::check::scenario_files;
+use super::{Exit, RunArgs, Terminal, cleanup};
+use crate::event::{Event, LedgerEntry, Sample, Sink};
+use crate::judge::judge;
+use crate::plan::{Format, LedgerCheck, Plan, PlanOptions};
+use crate::record::{Environment, Record, Recorder, run_dir, save};
+use crate::report::progress::Progress;
+use crate::report::terminal::{Look, summary};
+use crate::report::{View, file_name, words, write_all};
+use crate::run::signals::{self, Signals};
+use crate::run::{Options, run};
+
+/// What one scenario came to.
+struct Done {
+    name: String,
+    exit: Exit,
+    took: Duration,
+    report: PathBuf,
+}
+
+pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let Some(plans) = plans(&args, terminal)? else {
+        return Ok(Exit::InvalidScenario);
+    };
+    // Before anything is started: the load generator would install a handler of its own, which leaves faults in place.
+    let signals = match signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            writeln!(terminal.err, "error: cannot take over Ctrl-C: {error}")?;
+            return Ok(Exit::NotReady);
+        }
+    };
+    cleanup::of_the_dead(terminal)?;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            writeln!(terminal.err, "error: {error}")?;
+            return Ok(Exit::NotReady);
+        }
+    };
+    let several = plans.len() > 1;
+    let mut done: Vec<Done> = Vec::new();
+    for plan in plans {
+        if signals.cancel.is_cancelled() {
+            break;
+        }
+        let result = runtime.block_on(one(plan, &args, &signals, terminal))?;
+        done.push(result);
+        if several {
+            writeln!(terminal.out)?;
+        }
+    }
+    // Whatever a run could not end within its bounds must not keep the program from ending.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    if several && !args.json {
+        write!(terminal.out, "{}", table(&done))?;
+    }
+    let worst = done.iter().map(|done| done.exit).max_by_key(|exit| severity(*exit));
+    Ok(match worst {
+        _ if signals.cancel.is_cancelled() => Exit::Interrupted,
+        Some(exit) => exit,
+        None => Exit::Skipped,
+    })
+}
+
+/// Every scenario asked for, resolved; `None` when one cannot be, all problems having been said. Nothing is started
+/// unless everything is sound.
+fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<Plan>>> {
+    let options = PlanOptions::from(args.choices.clone());
+    let (mut plans, mut sound) = (Vec::new(), true);
+    let usual = [PathBuf::from("scenarios")];
+    let paths = if args.paths.is_empty() { &usual[..] } else { &args.paths };
+    for path in paths {
+        let files = scenario_files(path);
+        if files.is_empty() {
+            writeln!(terminal.err, "error: no scenario files in {}", path.display())?;
+            sound = false;
+        }
+        for file in files {
+            match Plan::prepare(&file, &options) {
+                Ok(prepared) => {
+                    if !prepared.warnings.is_empty() {
+                        write!(terminal.err, "{}", prepared.warnings.render(terminal.colours))?;
+                    }
+                    plans.push(prepared.plan);
+                }
+                Err(problems) => {
+                    write!(terminal.err, "{}", problems.render(terminal.colours))?;
+                    sound = false;
+                }
+            }
+        }
+    }
+    if !sound {
+        return Ok(None);
+    }
+    if !args.tags.is_empty() {
+        plans.retain(|plan| plan.tags.iter().any(|tag| args.tags.contains(tag)));
+    }
+    if plans.is_empty() {
+        let tags = args.tags.join(", ");
+        writeln!(terminal.err, "error: no scenario has a tag of: {tags}")?;
+        return Ok(None);
+    }
+    Ok(Some(plans))
+}
+
+/// Watches one run: keeps it, and shows it.
+struct Watchers {
+    recorder: Recorder,
+    progress: Option<Progress<io::Stderr>>,
+}
+
+impl Watchers {
+    fn each(&mut self, mut tell: impl FnMut(&mut dyn Sink)) {
+        tell(&mut self.recorder);
+        if let Some(progress) = &mut self.progress {
+            tell(progress);
+        }
+    }
+}
+
+impl Sink for Watchers {
+    fn event(&mut self, event: &Event) {
+        self.each(|sink| sink.event(event));
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        self.each(|sink| sink.sample(sample));
+    }
+
+    fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]) {
+        self.each(|sink| sink.ledger(entries, checks));
+    }
+}
+
+async fn one(
+    plan: Plan,
+    args: &RunArgs,
+    signals: &Signals,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Done> {
+    let started = WallClock::system().now().as_millisecond();
+    let directory = run_dir(&args.reports, &plan.name, started, plan.seed);
+    std::fs::create_dir_all(&directory).map_err(|error| naming(&directory, &error))?;
+    let mut watchers = Watchers {
+        recorder: Recorder::new(plan.clone(), Environment::here())
+            .stream_to(&directory)
+            .map_err(|error| naming(&directory, &error))?,
+        progress: (!args.quiet).then(|| Progress::stderr(&plan)),
+    };
+    let mut options = Options::new(
+        format!("{}-{started}-{}", plan.name, std::process::id()),
+        directory.join("logs"),
+    );
+    options.hurry = signals.hurry.clone();
+    // The outcome is also the last event, so the record has it.
+    run(&plan, &mut watchers, options, signals.cancel.clone()).await;
+    let record = watchers.recorder.finish();
+    save(&record, &directory).map_err(io::Error::other)?;
+    conclude(&record, &directory, args.json, terminal)
+}
+
+/// Judges a record, writes its reports into its directory and says what came of it.
+pub(super) fn judged(
+    record: &Record,
+    directory: &Path,
+    json: bool,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Exit> {
+    Ok(conclude(record, directory, json, terminal)?.exit)
+}
+
+fn conclude(
+    record: &Record,
+    directory: &Path,
+    as_json: bool,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Done> {
+    let verdict = judge(record);
+    let written = write_all(record, &verdict, directory, &record.plan.formats)?;
+    let html = directory.join(file_name(Format::Html));
+    let report = if written.contains(&html) { html } else { directory.to_owned() };
+    let view = View::new(record, &verdict);
+    let exit = verdict.exit();
+    if as_json {
+        let line = json!({
+            "scenario": record.plan.name,
+            "verdict": view.conclusion.to_string(),
+            "sentence": view.sentence,
+            "exit": exit.code(),
+            "seconds": view.took.as_secs_f64(),
+            "seed": record.plan.seed,
+            "directory": directory,
+            "files": written,
+        });
+        writeln!(terminal.out, "{line}")?;
+    } else {
+        let look = Look::of(io::IsTerminal::is_terminal(&io::stdout()));
+        write!(terminal.out, "{}", summary(&view, Some(&report), look))?;
+    }
+    Ok(Done {
+        name: record.plan.name.clone(),
+        exit,
+        took: view.took,
+        report,
+    })
+}
+
+/// The runs of a suite, a line each, failing ones first.
+fn table(done: &[Done]) -> String {
+    let mut rows: Vec<&Done> = done.iter().collect();
+    rows.sort_by_key(|done| std::cmp::Reverse(severity(done.exit)));
+    let width = rows.iter().map(|done| done.name.len()).max().unwrap_or(0);
+    let passed = rows.iter().filter(|done| done.exit == Exit::Pass).count();
+    let mut text = format!("{passed} of {} scenarios passed\n\n", rows.len());
+    for done in rows {
+        let took = words::time(done.took);
+        // Writing into a string cannot fail.
+        writeln!(
+            text,
+            " {:>3}  {:<width$}  {took:>8}  {}  {}",
+            done.exit.code(),
+            done.name,
+            done.exit.meaning(),
+            done.report.display(),
+        )
+        .ok();
+    }
+    text
+}
+
+/// Which of several endings a suite has: what is left on the machine weighs most.
+fn severity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Pass => 0,
+        Exit::Skipped => 1,
+        Exit::Inconclusive => 2,
+        Exit::Failed => 3,
+        Exit::Aborted => 4,
+        Exit::NotReady => 5,
+        Exit::InvalidScenario => 6,
+        Exit::Interrupted => 7,
+        Exit::UndoFailed => 8,
+    }
+}
+
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

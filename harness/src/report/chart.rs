@@ -1,0 +1,184 @@
+//! The numbers behind the chart, small enough to travel inside the page.
+
+use std::time::Duration;
+
+use clip_service::observe::Subject;
+use serde::Serialize;
+
+use crate::event::{EventKind, Offset};
+use crate::judge::{SecondState, seconds};
+use crate::record::{Record, Timeline};
+use crate::series::Window;
+
+/// Buckets over all loads; beyond, a bucket covers more than a second.
+const MOST_BUCKETS: u64 = 7_200;
+/// Points of the host's lane.
+const MOST_HOST_POINTS: usize = 1_800;
+
+/// Everything that is drawn. Times in seconds from the start of load, response times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Chart {
+    from: f64,
+    to: f64,
+    /// Seconds per bucket.
+    step: u64,
+    loads: Vec<LoadChart>,
+    /// Per bucket: 0 nothing due, 1 objective met, 2 missed.
+    held: Vec<u8>,
+    lanes: Vec<LaneChart>,
+    /// Time and busy share.
+    host: Vec<(f64, f64)>,
+    steady: Option<(f64, f64)>,
+    faults: Vec<Band>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct LoadChart {
+    name: String,
+    ok: Vec<u64>,
+    bad: Vec<u64>,
+    p50: Vec<Option<f64>>,
+    p95: Vec<Option<f64>>,
+    p99: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct LaneChart {
+    kind: &'static str,
+    name: String,
+    /// From, to, state, reason.
+    spans: Vec<(f64, f64, String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Band {
+    name: String,
+    kind: String,
+    from: f64,
+    to: f64,
+}
+
+pub(super) fn chart(record: &Record, timeline: &Timeline, origin: Offset) -> Chart {
+    let at = |offset: Offset| {
+        let seconds = (offset.0 as f64 - origin.0 as f64) / 1e6;
+        (seconds * 1e3).round() / 1e3
+    };
+    let whole = timeline.load.unwrap_or(Window::new(origin, origin));
+    let length = whole.length().as_secs_f64().ceil() as u64;
+    let loads = record.plan.load.len().max(1) as u64;
+    let step = (length * loads).div_ceil(MOST_BUCKETS).max(1);
+    let bucket = |n: u64| {
+        Window::starting(
+            whole.from.plus(Duration::from_secs(n * step)),
+            Duration::from_secs(step),
+        )
+    };
+    let buckets = length.div_ceil(step);
+    // Load ends where the last request ends; what follows is waiting and tidying up.
+    let several_breakers = |name: &str| {
+        let of_it = |lane: &&crate::record::timeline::Lane| {
+            lane.subject == Subject::Breaker && lane.name == name
+        };
+        timeline.lanes.iter().filter(of_it).count() > 1
+    };
+    Chart {
+        from: at(Offset(0)).min(at(whole.from)),
+        to: at(timeline.end),
+        step,
+        loads: (0..record.plan.load.len())
+            .map(|load| {
+                let mut chart = LoadChart {
+                    name: record.plan.load[load].name.clone(),
+                    ok: Vec::new(),
+                    bad: Vec::new(),
+                    p50: Vec::new(),
+                    p95: Vec::new(),
+                    p99: Vec::new(),
+                };
+                for n in 0..buckets {
+                    let (counts, times, _) = record.series.spread(load, bucket(n), |_| true);
+                    let ms = |q| {
+                        times
+                            .rank(q)
+                            .map(|time| (time.as_secs_f64() * 1e5).round() / 1e2)
+                    };
+                    chart.ok.push(counts.ok);
+                    chart.bad.push(counts.bad());
+                    chart.p50.push(ms(0.5));
+                    chart.p95.push(ms(0.95));
+                    chart.p99.push(ms(0.99));
+                }
+                chart
+            })
+            .collect(),
+        held: seconds(record, timeline)
+            .chunks(usize::try_from(step).unwrap_or(1))
+            .map(|chunk| {
+                let worst = chunk.iter().map(|(_, state)| match state {
+                    SecondState::Idle => 0,
+                    SecondState::Good => 1,
+                    SecondState::Bad => 2,
+                });
+                worst.max().unwrap_or(0)
+            })
+            .collect(),
+        lanes: timeline
+            .lanes
+            .iter()
+            .map(|lane| {
+                let breaker = lane.subject == Subject::Breaker;
+                LaneChart {
+                    kind: if breaker { "breaker" } else { "instance" },
+                    name: match breaker && several_breakers(&lane.name) {
+                        true => format!("{} at {}", lane.name, lane.source),
+                        false => lane.name.clone(),
+                    },
+                    spans: lane
+                        .spans
+                        .iter()
+                        .map(|span| {
+                            let Window { from, to } = span.window;
+                            (at(from), at(to), span.state.clone(), span.reason.clone())
+                        })
+                        .collect(),
+                }
+            })
+            .collect(),
+        host: host(record, at),
+        steady: timeline
+            .steady
+            .map(|steady| (at(steady.from), at(steady.to))),
+        faults: timeline
+            .faults
+            .iter()
+            .filter_map(|fault| {
+                let window = fault.window(timeline.end)?;
+                let planned = record.plan.faults.iter().find(|p| p.name == fault.name);
+                Some(Band {
+                    name: fault.name.clone(),
+                    kind: planned
+                        .map_or("", |planned| planned.inject.word())
+                        .to_owned(),
+                    from: at(window.from),
+                    to: at(window.to),
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Thinned evenly when there is more than can be seen; the busiest of each bunch is kept.
+fn host(record: &Record, at: impl Fn(Offset) -> f64) -> Vec<(f64, f64)> {
+    let all: Vec<_> = record
+        .events
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::Host { cpu, .. } => Some((at(event.at), (cpu * 1e3).round() / 1e3)),
+            _ => None,
+        })
+        .collect();
+    let bunch = all.len().div_ceil(MOST_HOST_POINTS).max(1);
+    all.chunks(bunch)
+        .filter_map(|bunch| bunch.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)))
+        .collect()
+}

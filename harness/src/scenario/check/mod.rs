@@ -1,0 +1,191 @@
+//! What the values of a scenario must be together. One function per rule; each leaves unsound values alone.
+
+mod expect;
+mod faults;
+mod load;
+
+use super::config;
+use super::diagnostic::{Diagnostic, nearest};
+use super::model::{Document, Json, Program, System};
+use super::read::Reader;
+use super::source::Span;
+use super::template::{Call, Template, TemplateError};
+use super::value::check_name;
+
+/// Applies every rule.
+pub(crate) fn document(document: &Document, cx: &mut Reader) {
+    version(document, cx);
+    names(document, cx);
+    system(&document.system, cx);
+    for (name, load) in document.load.iter() {
+        load::one_load(name, load, document, cx);
+    }
+    if document.load.is_empty() {
+        cx.report(
+            Diagnostic::error(document.span, "there is no load")
+                .help("add one under `load:`; a system that is asked nothing shows nothing"),
+        );
+    }
+    faults::faults(document, cx);
+    expect::steady(document, cx);
+    expect::expectations(document, cx);
+    expect::ledger(document, cx);
+    without_effect(document, cx);
+}
+
+fn version(document: &Document, cx: &mut Reader) {
+    let version = &document.version;
+    if version.sound && version.value != 1 {
+        cx.report(
+            Diagnostic::error(
+                version.span,
+                format!("version {} is not known", version.value),
+            )
+            .help("this harness reads version 1"),
+        );
+    }
+}
+
+/// Names the author chose stand in expressions and file names.
+fn names(document: &Document, cx: &mut Reader) {
+    let loads = document.load.iter().map(|(name, _)| name);
+    let nodes = document.system.nodes.iter().map(|(name, _)| name);
+    let mut captures = Vec::new();
+    for (_, load) in document.load.iter() {
+        for step in &load.steps {
+            captures.extend(step.capture.iter().map(|(name, _)| name));
+        }
+    }
+    let vars = document.vars.iter().map(|(name, _)| name);
+    for name in loads
+        .chain(nodes)
+        .chain(captures.iter().copied())
+        .chain(vars)
+    {
+        check_name(&name.value, name.span, cx);
+    }
+    for name in document.vars.iter().map(|(name, _)| name).chain(captures) {
+        if matches!(name.value.as_str(), "uuid" | "random") {
+            cx.report(
+                Diagnostic::error(
+                    name.span,
+                    format!("`$({})` has a meaning of its own", name.value),
+                )
+                .help("choose another name"),
+            );
+        }
+    }
+    if let Some((name, _)) = document
+        .load
+        .iter()
+        .find(|(name, _)| name.value == "breaker")
+    {
+        cx.report(
+            Diagnostic::error(
+                name.span,
+                "`breaker` has a meaning of its own in expectations",
+            )
+            .help("choose another name"),
+        );
+    }
+}
+
+fn system(system: &System, cx: &mut Reader) {
+    let settings = system
+        .service
+        .as_ref()
+        .and_then(|service| service.config.as_ref());
+    if let Some(node) = settings.and_then(|settings| settings.node.as_ref()) {
+        config::check(node, cx);
+    }
+    for (_, program) in system.nodes.iter() {
+        environment(program, cx);
+    }
+}
+
+fn environment(program: &Program, cx: &mut Reader) {
+    for (_, value) in program.env.iter().filter(|(_, value)| value.sound) {
+        let template = template(&value.value.0, value.span, cx);
+        for call in template.iter().flat_map(Template::calls) {
+            match call {
+                Call::Link(_) => {}
+                Call::Capture(name) => unknown_variable(name, &[], value.span, cx),
+                other => cx.report(
+                    Diagnostic::error(value.span, format!("`$({other})` is not known at start-up"))
+                        .help("an environment may hold variables and $(link.NODE)"),
+                ),
+            }
+        }
+    }
+}
+
+fn positive(zero: bool, what: &str, span: Span, cx: &mut Reader) {
+    if zero {
+        cx.report(
+            Diagnostic::error(span, format!("{what} must be longer than nothing"))
+                .help("write a number and a unit: 300ms, 15s, 2m"),
+        );
+    }
+}
+
+fn template(text: &str, span: Span, cx: &mut Reader) -> Option<Template> {
+    match Template::parse(text) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            let problem = Diagnostic::error(span, error.to_string());
+            cx.report(match error {
+                TemplateError::Unclosed => problem.help("add `)`"),
+                TemplateError::NotARange(_) | TemplateError::Unknown(_) => problem,
+            });
+            None
+        }
+    }
+}
+
+fn unknown_variable(name: &str, captured: &[&str], span: Span, cx: &mut Reader) {
+    let vars = cx.vars.clone();
+    let known = vars
+        .iter()
+        .map(String::as_str)
+        .chain(captured.iter().copied())
+        .chain(["uuid"]);
+    let help = match nearest(name, known) {
+        Some(meant) => format!("did you mean `$({meant})`?"),
+        None => "define it under `vars:`, or capture it in an earlier step".to_owned(),
+    };
+    cx.report(Diagnostic::error(span, format!("unknown variable `{name}`")).help(help));
+}
+
+/// Words that are understood and do nothing yet.
+fn without_effect(document: &Document, cx: &mut Reader) {
+    for (_, load) in document.load.iter() {
+        if let Some(down) = load
+            .users
+            .as_ref()
+            .and_then(|users| users.ramp_down.as_ref())
+        {
+            cx.report(
+                Diagnostic::warning(down.span, "`ramp_down` has no effect yet")
+                    .help("users leave together when their time is over"),
+            );
+        }
+    }
+    if let Some(baseline) = document
+        .report
+        .as_ref()
+        .and_then(|report| report.baseline.as_ref())
+    {
+        cx.report(
+            Diagnostic::warning(baseline.span, "`baseline` has no effect yet")
+                .help("runs are not compared with earlier ones"),
+        );
+    }
+    for (name, value) in document.vars.iter() {
+        if matches!(value.value, Json(serde_json::Value::Null)) {
+            cx.report(
+                Diagnostic::error(name.span, format!("`{}` has no value", name.value))
+                    .help("a variable needs a default; --var overrides it"),
+            );
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Values with a form of their own: JSON, status codes, moments of faults, what a fault injects.
+
+use clip_service::units::HumanDuration;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::diagnostic::Diagnostic;
+use super::kinds;
+use super::model::Latency;
+use super::node::{Node, Value};
+use super::read::{Reader, Scalar};
+use super::words::{Moment, unknown_word};
+
+/// A JSON value; its texts may be templates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json(pub serde_json::Value);
+
+impl Scalar for Json {
+    const NAME: &'static str = "Json";
+
+    fn read(node: &Node, _: &mut Reader) -> Option<Self> {
+        Some(Self(node.to_json()))
+    }
+
+    fn stand_in() -> Self {
+        Self(serde_json::Value::Null)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "Any value." })
+    }
+}
+
+/// A mapping whose keys are another program's business; kept with its places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub(crate) node: Option<Node>,
+}
+
+impl Scalar for Settings {
+    const NAME: &'static str = "Settings";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        cx.mapping(node)?;
+        Some(Self {
+            node: Some(node.clone()),
+        })
+    }
+
+    fn stand_in() -> Self {
+        Self { node: None }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        super::config::schema(generator)
+    }
+}
+
+/// An HTTP status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status(pub u16);
+
+impl Scalar for Status {
+    const NAME: &'static str = "Status";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let written = cx.plain(node, "a status code")?;
+        match written.trim().parse() {
+            Ok(status @ 100..=599) => Some(Self(status)),
+            _ => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{written}` is not a status code"))
+                        .help("write a number from 100 to 599"),
+                );
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self(200)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 100, "maximum": 599 })
+    }
+}
+
+/// One status code or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statuses(pub Vec<u16>);
+
+impl Scalar for Statuses {
+    const NAME: &'static str = "Statuses";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let each = match &node.value {
+            Value::List(items) => items.iter().collect(),
+            _ => vec![node],
+        };
+        let read: Vec<_> = each
+            .into_iter()
+            .map(|item| Status::read(item, cx))
+            .collect();
+        read.into_iter()
+            .map(|status| status.map(|status| status.0))
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    fn stand_in() -> Self {
+        Self(Vec::new())
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = Status::schema(generator);
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// `crash.recovered + 3s`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// The other fault.
+    pub fault: String,
+    /// Which moment of it.
+    pub moment: Moment,
+    /// How long after that.
+    pub offset: HumanDuration,
+}
+
+/// Moments of a fault, with their meaning.
+pub const MOMENTS: &[(&str, &str, Moment)] = &[
+    ("start", "it is in place", Moment::Start),
+    ("end", "it is undone, and the undo is proved", Moment::End),
+    (
+        "recovered",
+        "the steady state has held for a whole window since its end",
+        Moment::Recovered,
+    ),
+];
+
+impl Scalar for After {
+    const NAME: &'static str = "After";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a moment of another fault")?;
+        let (moment_text, offset_text) = match text.split_once('+') {
+            Some((moment, offset)) => (moment.trim(), Some(offset.trim())),
+            None => (text.trim(), None),
+        };
+        let Some((fault, moment)) = moment_text.split_once('.') else {
+            cx.report(
+                Diagnostic::error(node.span, format!("`{text}` is not a moment of a fault"))
+                    .help("write FAULT.recovered + 3s; moments are start, end, recovered"),
+            );
+            return None;
+        };
+        let Some((.., moment)) = MOMENTS.iter().find(|(word, ..)| *word == moment) else {
+            let words: Vec<_> = MOMENTS.iter().map(|(word, ..)| *word).collect();
+            cx.report(unknown_word(moment, "a moment", &words, node.span));
+            return None;
+        };
+        let offset = match offset_text.map(str::parse::<HumanDuration>) {
+            None => HumanDuration::default(),
+            Some(Ok(offset)) => offset,
+            Some(Err(_)) => {
+                let shown = offset_text.unwrap_or_default();
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{shown}` is not a duration"))
+                        .help("write a number and a unit: 300ms, 15s, 2m"),
+                );
+                return None;
+            }
+        };
+        Some(Self {
+            fault: fault.to_owned(),
+            moment: *moment,
+            offset,
+        })
+    }
+
+    fn stand_in() -> Self {
+        Self {
+            fault: String::new(),
+            moment: Moment::Start,
+            offset: HumanDuration::default(),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A moment of another fault and a time after it: crash.recovered + 3s.",
+            "pattern": r"^\s*[A-Za-z0-9_-]+\.(start|end|recovered)\s*(\+.*)?$|\$\(",
+        })
+    }
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inject {
+    /// SIGKILL; undone by starting the node again.
+    Kill,
+    /// SIGSTOP; undone by SIGCONT.
+    Pause,
+    /// Bytes on a link are held back.
+    Latency(Latency),
+    /// A link refuses connections and cuts those it has.
+    Down,
+}
+
+impl Scalar for Inject {
+    const NAME: &'static str = "Inject";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        kinds::read(node, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::Down
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        kinds::schema(generator)
+    }
+}

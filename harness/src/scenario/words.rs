@@ -1,0 +1,283 @@
+//! Closed sets of words: one table each, read by the parser, the JSON Schema, `list` and the guide alike.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::{Diagnostic, nearest};
+use super::node::{Node, Value};
+use super::read::{Reader, Scalar};
+use super::source::Span;
+
+/// Where nodes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Tasks of this process.
+    Embedded,
+    /// Child processes.
+    Process,
+}
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Evenly.
+    #[default]
+    Even,
+    /// At random, as independent users do.
+    Poisson,
+}
+
+/// A moment in the life of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// Injected.
+    Start,
+    /// Undone, the undo proved.
+    End,
+    /// First full steady window after its end has begun and held.
+    Recovered,
+}
+
+/// Direction on a link, named from the caller's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Answers: from the node back to the caller.
+    #[default]
+    Downstream,
+    /// Requests: from the caller to the node.
+    Upstream,
+    /// Both.
+    Both,
+}
+
+/// What must be true of accepted work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerCheck {
+    /// Nothing accepted is unknown to the system.
+    NoLost,
+    /// Nothing was done twice: one id per accepted request, no two results of one rank.
+    NoDuplicate,
+    /// Everything is in a terminal state, and none failed.
+    AllTerminal,
+    /// Every result can be decoded.
+    AllPlayable,
+}
+
+/// Report files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `report.html`.
+    Html,
+    /// `report.json`.
+    Json,
+    /// `junit.xml`.
+    Junit,
+    /// `summary.md`.
+    Markdown,
+}
+
+/// The word that enters work in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerWord {
+    /// The first capture is the id of accepted work.
+    Accepted,
+}
+
+/// A closed set of words, each with what it means.
+pub trait Words: Copy + 'static {
+    /// What one is called in messages.
+    const WHAT: &'static str;
+    /// All of them.
+    const ALL: &'static [(&'static str, &'static str, Self)];
+}
+
+/// Reads one of a closed set of words.
+fn word<T: Words>(node: &Node, cx: &mut Reader) -> Option<T> {
+    let text = cx.plain(node, T::WHAT)?;
+    if let Some((.., value)) = T::ALL.iter().find(|(word, ..)| *word == text) {
+        return Some(*value);
+    }
+    let words: Vec<_> = T::ALL.iter().map(|(word, ..)| *word).collect();
+    cx.report(unknown_word(&text, T::WHAT, &words, node.span));
+    None
+}
+
+/// Reports a word that is none of those known.
+pub(crate) fn unknown_word(text: &str, what: &str, words: &[&str], span: Span) -> Diagnostic {
+    let what = what.trim_start_matches("a ").trim_start_matches("an ");
+    Diagnostic::error(span, format!("unknown {what} `{text}`")).help(
+        match nearest(text, words.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("one of {}", words.join(", ")),
+        },
+    )
+}
+
+macro_rules! words {
+    ($type:ty, $name:literal, $what:literal, [ $(($word:literal, $help:literal, $value:expr)),* $(,)? ]) => {
+        impl Words for $type {
+            const WHAT: &'static str = $what;
+            const ALL: &'static [(&'static str, &'static str, Self)] = &[$(($word, $help, $value)),*];
+        }
+
+        impl Scalar for $type {
+            const NAME: &'static str = $name;
+
+            fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+                word(node, cx)
+            }
+
+            fn stand_in() -> Self {
+                Self::ALL[0].2
+            }
+
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                let each: Vec<_> = Self::ALL
+                    .iter()
+                    .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
+                    .collect();
+                json_schema!({ "oneOf": each })
+            }
+        }
+    };
+}
+
+words!(
+    Shape,
+    "Shape",
+    "a shape",
+    [
+        ("even", "Evenly spaced.", Shape::Even),
+        (
+            "poisson",
+            "At random, as independent users arrive.",
+            Shape::Poisson
+        ),
+    ]
+);
+words!(
+    Way,
+    "Way",
+    "a way",
+    [
+        (
+            "downstream",
+            "Answers: from the node back to the caller.",
+            Way::Downstream
+        ),
+        (
+            "upstream",
+            "Requests: from the caller to the node.",
+            Way::Upstream
+        ),
+        ("both", "Both.", Way::Both),
+    ]
+);
+words!(
+    Format,
+    "Format",
+    "a report format",
+    [
+        (
+            "html",
+            "report.html: one self-contained page with charts.",
+            Format::Html
+        ),
+        (
+            "json",
+            "report.json: the verdict for programs.",
+            Format::Json
+        ),
+        ("junit", "junit.xml: for CI.", Format::Junit),
+        (
+            "markdown",
+            "summary.md: for pull requests and job summaries.",
+            Format::Markdown
+        ),
+    ]
+);
+words!(
+    LedgerCheck,
+    "LedgerCheck",
+    "a ledger check",
+    [
+        (
+            "no_lost",
+            "Nothing that was accepted is unknown to the system.",
+            LedgerCheck::NoLost
+        ),
+        (
+            "no_duplicate",
+            "Nothing was done twice.",
+            LedgerCheck::NoDuplicate
+        ),
+        (
+            "all_terminal",
+            "Everything accepted has finished, and none of it failed.",
+            LedgerCheck::AllTerminal
+        ),
+        (
+            "all_playable",
+            "Every result can be decoded.",
+            LedgerCheck::AllPlayable
+        ),
+    ]
+);
+
+words!(
+    LedgerWord,
+    "LedgerWord",
+    "a ledger word",
+    [(
+        "accepted",
+        "The first capture is accepted work.",
+        LedgerWord::Accepted
+    ),]
+);
+
+impl Words for RuntimeKind {
+    const WHAT: &'static str = "a runtime";
+    const ALL: &'static [(&'static str, &'static str, Self)] = &[
+        (
+            "embedded",
+            "Tasks of the harness's own process.",
+            RuntimeKind::Embedded,
+        ),
+        ("process", "Child processes.", RuntimeKind::Process),
+    ];
+}
+
+impl Scalar for RuntimeKind {
+    const NAME: &'static str = "Runtime";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        if let Value::Text(text) = &node.value
+            && matches!(text.as_str(), "container" | "external" | "simulated")
+        {
+            cx.report(
+                Diagnostic::error(node.span, format!("runtime `{text}` is not supported yet"))
+                    .help("use `process` or `embedded`"),
+            );
+            return None;
+        }
+        word(node, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::Process
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        let each: Vec<_> = Self::ALL
+            .iter()
+            .map(|(word, help, _)| serde_json::json!({ "const": word, "description": help }))
+            .collect();
+        json_schema!({ "oneOf": each })
+    }
+}
