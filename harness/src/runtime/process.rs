@@ -24,6 +24,7 @@ use super::logs::NodeLog;
 use super::{Node, RuntimeError, Surroundings};
 use crate::event::EventKind;
 use crate::journal::{self, Entry, MARKER, Undo, proc};
+use crate::scenario::template::{self, Resolver};
 
 /// Time a signal has to show its effect.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ pub(super) enum Listens {
     ByPort,
 }
 
-/// The program of a generic node: any command, with link addresses filled into its environment and arguments.
+/// The program of a generic node: any command, with link addresses filled into its environment.
 pub(super) fn program(
     node: &str,
     command: &[String],
@@ -60,46 +61,46 @@ pub(super) fn program(
         node: node.to_owned(),
         reason,
     };
-    let mut words = Vec::new();
-    for word in command {
-        words.push(fill_links(word, &around.links).map_err(failed)?);
-    }
-    let mut words = words.into_iter();
-    let program = words
-        .next()
+    let (program, arguments) = command
+        .split_first()
         .ok_or_else(|| failed("its command is empty".to_owned()))?;
     let mut filled = BTreeMap::new();
     for (name, value) in env {
-        let value = fill_links(value, &around.links).map_err(failed)?;
+        let value = template::render(value, &mut LinksOnly(&around.links))
+            .map_err(|error| failed(format!("{name}: {error}")))?;
         filled.insert(name.clone(), value);
     }
     Ok(Program {
         program: PathBuf::from(program),
-        arguments: words.collect(),
+        arguments: arguments.to_vec(),
         env: filled,
         listens: Listens::ByPort,
     })
 }
 
-/// Replaces `$(link.NAME)` by the link's address.
-fn fill_links(text: &str, links: &BTreeMap<String, SocketAddr>) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(begin) = rest.find("$(link.") {
-        let inside = &rest[begin + "$(link.".len()..];
-        let end = inside
-            .find(')')
-            .ok_or_else(|| format!("`{text}` has no `)` after `$(link.`"))?;
-        let name = &inside[..end];
-        let address = links
-            .get(name)
-            .ok_or_else(|| format!("`{text}` names link `{name}`, which does not exist"))?;
-        out.push_str(&rest[..begin]);
-        out.push_str(&address.to_string());
-        rest = &inside[end + 1..];
+/// Knows links and nothing else: what a node's environment may refer to.
+struct LinksOnly<'a>(&'a BTreeMap<String, SocketAddr>);
+
+impl Resolver for LinksOnly<'_> {
+    fn uuid(&mut self) -> String {
+        String::new()
     }
-    out.push_str(rest);
-    Ok(out)
+
+    fn draw(&mut self, low: i64, _: i64) -> i64 {
+        low
+    }
+
+    fn fixture(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn link(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(ToString::to_string)
+    }
+
+    fn capture(&self, _: &str) -> Option<String> {
+        None
+    }
 }
 
 /// One child process at a time, started again after each end.
@@ -549,22 +550,6 @@ async fn each_line(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_are_filled_in_and_unknown_ones_named() {
-        let links = BTreeMap::from([("a->b".to_owned(), "127.0.0.1:9".parse().expect("address"))]);
-        assert_eq!(
-            fill_links("http://$(link.a->b)/x and $(link.a->b)", &links).expect("filled"),
-            "http://127.0.0.1:9/x and 127.0.0.1:9"
-        );
-        let error = fill_links("$(link.a->c)", &links).expect_err("unknown");
-        assert!(error.contains("a->c"), "{error}");
-        assert!(fill_links("$(link.a", &links).is_err());
-        assert_eq!(
-            fill_links("plain $(x)", &links).expect("filled"),
-            "plain $(x)"
-        );
-    }
 
     #[tokio::test]
     async fn lines_come_whole_and_long_ones_in_pieces() {
