@@ -268,7 +268,7 @@ impl ProcessNode {
     fn follow_outputs(
         &self,
         child: &mut Child,
-    ) -> Result<Vec<tokio::task::JoinHandle<()>>, RuntimeError> {
+    ) -> Result<(SharedLog, Vec<tokio::task::JoinHandle<()>>), RuntimeError> {
         let log = NodeLog::open(&self.name, &self.around.logs, self.around.emitter.clone())
             .map_err(|error| self.failed(format!("its log file: {error}")))?;
         let log = Arc::new(Mutex::new(log));
@@ -280,6 +280,7 @@ impl ProcessNode {
             })));
         }
         if let Some(stdout) = child.stdout.take() {
+            let log = log.clone();
             let address = self.address.clone();
             let emitter = self.around.emitter.clone();
             let by_notice = self.program.listens == Listens::ByNotice;
@@ -301,7 +302,7 @@ impl ProcessNode {
                 }
             })));
         }
-        Ok(tasks)
+        Ok((log, tasks))
     }
 
     async fn wait_ended(&self, live: &Live, bound: Duration) -> Option<String> {
@@ -458,15 +459,19 @@ struct Watcher {
     around: Surroundings,
 }
 
+/// The log of a node, written by the readers of both its streams.
+type SharedLog = Arc<Mutex<NodeLog>>;
+
 impl Watcher {
     async fn watch(
         self,
         mut child: Child,
-        outputs: Vec<tokio::task::JoinHandle<()>>,
+        outputs: (SharedLog, Vec<tokio::task::JoinHandle<()>>),
         ended: watch::Sender<Option<String>>,
         entry: Entry,
     ) {
-        let how = match child.wait().await {
+        let (log, outputs) = outputs;
+        let mut how = match child.wait().await {
             Ok(status) => describe(status),
             Err(error) => format!("cannot be waited for: {error}"),
         };
@@ -482,10 +487,15 @@ impl Watcher {
         } else {
             drop(entry);
         }
+        let expected = self.expected.load(Ordering::SeqCst);
+        // Whoever ends by himself says why in his last line, if anywhere.
+        if !expected && let Some(last) = log.lock().last_line() {
+            how = format!("{how}, having said: {last}");
+        }
         self.around.emitter.event(EventKind::NodeExited {
             node: self.name,
             how: how.clone(),
-            expected: self.expected.load(Ordering::SeqCst),
+            expected,
         });
         ended.send_replace(Some(how));
     }
