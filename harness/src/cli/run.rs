@@ -1,7 +1,9 @@
 //! `run`: scenarios from the first node to the report, one after the other. The only verb that starts anything.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -133,6 +135,30 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
     Ok(Some(plans))
 }
 
+/// Standard output while a run goes on: nowhere. The load generator prints a line of its own there, which would spoil
+/// what programs read from us.
+struct Muted(Option<OwnedFd>);
+
+impl Muted {
+    fn stdout() -> Self {
+        let muted = || {
+            let ours = nix::unistd::dup(io::stdout())?;
+            let nowhere = File::options().write(true).open("/dev/null")?;
+            nix::unistd::dup2_stdout(nowhere)?;
+            Ok::<_, io::Error>(ours)
+        };
+        Self(muted().ok())
+    }
+}
+
+impl Drop for Muted {
+    fn drop(&mut self) {
+        if let Some(ours) = self.0.take() {
+            nix::unistd::dup2_stdout(ours).ok();
+        }
+    }
+}
+
 /// Watches one run: keeps it, and shows it.
 struct Watchers {
     recorder: Recorder,
@@ -182,8 +208,10 @@ async fn one(
         directory.join("logs"),
     );
     options.hurry = signals.hurry.clone();
+    let muted = Muted::stdout();
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;
+    drop(muted);
     let record = watchers.recorder.finish();
     save(&record, &directory).map_err(io::Error::other)?;
     conclude(&record, &directory, args.json, terminal)
