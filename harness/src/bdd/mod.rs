@@ -2,8 +2,8 @@
 //! verdict; or use the service over HTTP, as its users do. Not an engine of its own: scenario text goes through the same
 //! reader, plan, run and judge as every file.
 //!
-//! The steps are in [`checking`] (is a scenario sound), [`breaking`] (what a system does when something breaks) and
-//! [`clipping`] (what someone with a video gets); the values in them in [`words`]. `features/README.md` lists them all
+//! The steps are in `checking` (is a scenario sound), `breaking` (what a system does when something breaks) and
+//! `clipping` (what someone with a video gets); the values in them in `words`. `features/README.md` lists them all
 //! for writers of features, and a test holds that list to the code. The words of faults and expectations are those of
 //! the scenario format: `"kill"`, `"frames.success >= 99.9%"`.
 //!
