@@ -216,7 +216,11 @@ async fn cancelling_ends_requests_at_once_and_counts_what_was_due() {
     );
     let ran = collect(&mut rx, ledger.expect("finish"));
     // 20/s for half a second; the 590 that were not due yet were never offered.
-    assert!((5..=20).contains(&ran.samples.len()), "{}", ran.samples.len());
+    assert!(
+        (5..=20).contains(&ran.samples.len()),
+        "{}",
+        ran.samples.len()
+    );
     let stopped = ran
         .samples
         .iter()
