@@ -22,9 +22,8 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// The record, asked everything that the draft expects by now.
-    fn asked(&self, draft: &Draft) -> Result<Record, String> {
-        let plan = draft.plan()?;
+    /// The record, asked everything that this plan expects.
+    fn asked(&self, plan: Plan) -> Result<Record, String> {
         let without = |plan: &Plan| Plan {
             expect: ExpectPlan::default(),
             ..plan.clone()
@@ -39,12 +38,12 @@ impl Ran {
     }
 
     pub(super) fn verdict(&self, draft: &Draft) -> Result<Verdict, String> {
-        self.asked(draft).map(|record| judge(&record))
+        self.asked(draft.plan()?).map(|record| judge(&record))
     }
 
     /// Requires every expectation that `chosen` picks to hold, and at least one to be picked.
     fn holds(&self, draft: &Draft, what: &str, chosen: impl Fn(&Row) -> bool) -> Step {
-        let record = self.asked(draft)?;
+        let record = self.asked(draft.sketch()?)?;
         let verdict = judge(&record);
         let picked: Vec<_> = verdict.rows.iter().filter(|row| chosen(row)).collect();
         if picked.is_empty() {
@@ -129,7 +128,7 @@ async fn a_load_of_clips(
 #[given(expr = "a steady state of {time} in which {string}")]
 async fn a_steady_state(story: &mut Story, window: Time, hold: String) -> Step {
     story.draft.steady(window, &hold);
-    story.draft.plan().map(drop)
+    story.draft.sketch().map(drop)
 }
 
 #[when(expr = "{string} hits {target} at {time} for {time}")]
@@ -141,18 +140,18 @@ async fn a_fault_hits(
     length: Time,
 ) -> Step {
     story.draft.fault(&kind, &at, start, length);
-    story.draft.plan().map(drop)
+    story.draft.sketch().map(drop)
 }
 
 #[when(expr = "it is expected that {when} {string}")]
 async fn it_is_expected(story: &mut Story, when: When, text: String) -> Step {
     story.draft.expect(when, &text)?;
-    story.draft.plan().map(drop)
+    story.draft.sketch().map(drop)
 }
 
 #[when("the scenario has run")]
 async fn the_scenario_has_run(story: &mut Story) -> Step {
-    let plan = story.draft.plan()?;
+    let plan = story.draft.sketch()?;
     let logs = tempfile::tempdir().map_err(|error| error.to_string())?;
     let now = WallClock::system().now().as_millisecond();
     let run_id = format!("{}-{now}-{}", plan.name, std::process::id());
@@ -209,7 +208,7 @@ async fn no_accepted_job_is_lost(story: &mut Story) -> Step {
 
 #[then(expr = "the verdict is {word}")]
 async fn the_verdict_is(story: &mut Story, wanted: String) -> Step {
-    let record = ran(story)?.asked(&story.draft)?;
+    let record = ran(story)?.asked(story.draft.plan()?)?;
     let verdict = judge(&record);
     let said = verdict.conclusion.to_string().to_lowercase();
     if said == wanted {

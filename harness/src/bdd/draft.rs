@@ -138,7 +138,7 @@ impl Draft {
     }
 
     /// The scenario as text: JSON, which every YAML reader understands.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut document = json!({
             "version": 1,
             "name": self.name,
@@ -174,6 +174,22 @@ impl Draft {
         }
         document["expect"] = expect;
         format!("{document:#}\n")
+    }
+
+    /// What would happen, if the expectations are still to come.
+    ///
+    /// # Errors
+    /// As [`Draft::plan`], but for a lack of expectations.
+    pub(super) fn sketch(&self) -> Result<Plan, String> {
+        let expects = !self.always.is_empty() || !self.during.is_empty() || self.promises;
+        match self.load.keys().next() {
+            Some(load) if !expects => {
+                let mut draft = self.clone();
+                draft.always.push(format!("{load}.success >= 0%"));
+                draft.plan()
+            }
+            _ => self.plan(),
+        }
     }
 
     /// What would happen.
@@ -314,6 +330,27 @@ mod tests {
             .expect("there is one fault");
         let problems = draft.plan().expect_err("no such node");
         assert!(problems.contains("processor-9"), "{problems}");
+    }
+
+    #[test]
+    fn expectations_may_come_later_and_must_come() {
+        let draft = draft();
+        let sketch = draft
+            .sketch()
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(sketch.expect.always.len(), 1);
+        let problems = draft.plan().expect_err("nothing can fail");
+        assert!(problems.contains("nothing is expected"), "{problems}");
+        let mut wrong = draft.clone();
+        wrong.fault(
+            "kil",
+            &Target("processor-1".into()),
+            time("1 s"),
+            time("1 s"),
+        );
+        let problems = wrong.sketch().expect_err("no such fault");
+        assert!(problems.contains("did you mean `kill`"), "{problems}");
+        assert!(!problems.contains("nothing is expected"), "{problems}");
     }
 
     #[test]

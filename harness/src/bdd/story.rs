@@ -52,14 +52,14 @@ impl Story {
         {
             left.push(format!("the service did not end well: {error}"));
         }
-        left.extend(children_left().await);
+        left.extend(children_left(GONE_WITHIN).await);
         left
     }
 }
 
 /// Child processes of this one that outlive what they were started for.
-async fn children_left() -> Vec<String> {
-    let until = Instant::now() + GONE_WITHIN;
+async fn children_left(within: Duration) -> Vec<String> {
+    let until = Instant::now() + within;
     loop {
         let children = proc::children();
         if children.is_empty() || Instant::now() >= until {
@@ -94,4 +94,45 @@ pub(super) async fn eventually<T>(
         ended = tokio::time::timeout(within, poll) => ended,
     };
     ended.map_err(|_| format!("waited {within:?} for {what}; last saw {seen}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_that_lives_on_is_found() {
+        let mut child = tokio::process::Command::new("sleep")
+            .arg("61")
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a child");
+        let pid = child.id().expect("it lives").to_string();
+        let named = |left: Vec<String>| left.iter().any(|child| child.contains(&pid));
+        let found = children_left(Duration::ZERO).await;
+        assert!(named(found));
+        child.kill().await.expect("it dies");
+        assert!(!named(children_left(Duration::ZERO).await));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_is_bounded_and_says_what_it_saw() {
+        let signals = Signals::default();
+        let mut asked = 0;
+        let third = eventually("three", Duration::from_secs(1), &signals, async || {
+            asked += 1;
+            Ok((asked == 3).then_some(asked))
+        });
+        assert_eq!(third.await, Ok(3));
+        let never = eventually("rain", Duration::from_secs(1), &signals, async || {
+            Err::<Option<()>, _>("sunshine".to_owned())
+        });
+        let told = never.await.expect_err("it never rains");
+        assert!(told.contains("rain") && told.contains("sunshine"), "{told}");
+        signals.cancel.cancel();
+        let cut = eventually("rain", Duration::from_secs(1), &signals, async || {
+            Ok(Some(()))
+        });
+        assert_eq!(cut.await, Err("interrupted".to_owned()));
+    }
 }
