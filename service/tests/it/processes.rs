@@ -1,7 +1,9 @@
 //! The service as processes that are killed, told to stop, and started wrongly.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -104,6 +106,38 @@ async fn a_polite_stop_loses_nothing() {
 
     let second = Process::start("serve", data.path(), &[]).await;
     second.client.completed_with_clips(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_upload_left_behind_is_swept() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Process::start("serve", data.path(), &[]).await;
+    let video = first.client.video(&video()).await;
+    first.kill().await;
+    let sources = data.path().join("blobs/sources");
+    let [kept, left, young] = [&*video, "video_left", "video_young"].map(|id| sources.join(id));
+    for file in [&left, &young] {
+        std::fs::write(file, "a source without a row").unwrap();
+    }
+    let day_and_hour = Duration::from_secs(25 * 60 * 60);
+    for path in [&kept, &left] {
+        let file = File::options().write(true).open(path).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - day_and_hour).unwrap();
+    }
+
+    let second = Process::start("serve", data.path(), &[]).await;
+    eventually("the sweep", async || {
+        if left.exists() {
+            Err("it is still there".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    assert!(young.exists(), "it may still get its row");
+    let frame = format!("/api/v1/videos/{video}/frame?at=1");
+    assert_eq!(second.client.get(&frame).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
