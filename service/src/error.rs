@@ -1,6 +1,6 @@
 //! Why a role could not start or had to stop, in one line a person can act on, with its exit code.
 //!
-//! Errors of single requests are [`crate::api::problem::Problem`]s, those of single calls live beside the call.
+//! Errors of single requests are [`crate::http::Problem`]s, those of single calls live beside the call.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,17 +1,15 @@
 //! A video-clip service: long videos in; scored, cut, reframed, captioned clips out.
 //!
-//! The modules read top to bottom, and imports only point up this list: the words of the domain, the world a role
-//! runs in ([`env::Env`]), storage, media work, the registry, the client side of a gateway ([`upstream`]), jobs, the
-//! HTTP API, and last the roles, which are composition only.
+//! The modules read top to bottom, and imports only point up this list: units, the world a role runs in
+//! ([`env::Env`]), HTTP, media work, the words of the domain ([`model`]), storage, the registry, the client side of a
+//! gateway ([`upstream`]), the settings of it all, jobs, the HTTP API, the roles, which are composition only, and last
+//! people's commands. A test reads the imports and holds the modules to that. One exception: `env` names the traits
+//! of storage and media, which it carries.
 //!
 //! Everything a role needs from outside (network, clock, randomness, storage, media engine, shutdown) enters by
 //! [`env::Env`], so that the same role runs as a child process, embedded in a test, or on a simulated network.
 
 pub mod units;
-
-pub mod model;
-
-pub mod error;
 
 pub mod observe;
 
@@ -19,27 +17,31 @@ pub mod net;
 
 pub mod env;
 
-pub mod config;
-
 pub mod telemetry;
 
 pub mod http;
 
-pub mod store;
-
 pub mod media;
+
+pub mod model;
+
+pub mod store;
 
 pub mod registry;
 
 pub mod upstream;
 
+pub mod config;
+
+pub mod error;
+
 pub mod jobs;
 
 pub mod api;
 
-pub mod gateway;
-
 pub mod processor;
+
+pub mod gateway;
 
 pub mod serve;
 

@@ -1,6 +1,6 @@
 //! The network as a parameter: bind and connect behind a trait, plus the real TCP implementation.
 //!
-//! This is the only module of the crate that may name `tokio::net`. Roles address peers by host name and port;
+//! Sockets are named here and nowhere else (the pipes of media workers apart). Roles address peers by host name and port;
 //! [`TcpNet`] resolves names through a table of routes first (so that an operator, or a harness, can put a proxy on
 //! any edge), then through DNS.
 

@@ -220,6 +220,7 @@ pub(crate) fn log_to_stderr() {
     let filter = std::env::var("CLIP_HARNESS_LOG").unwrap_or_else(|_| "off".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .try_init()
         .ok();

@@ -1,62 +1,280 @@
-//! Errors on the wire: `application/problem+json` (RFC 9457).
+//! Errors on the wire: `application/problem+json` (RFC 9457), the same in the API, between nodes and in the registry.
+//!
+//! A handler returns a [`Problem`]; the outermost layer adds the request id and the path ([`Problem::complete`]). The
+//! same words travel from a processor to a gateway, which passes them on to its client. How an error of storage or
+//! media reads is said by the API, not here.
 
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One problem document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
-    status: StatusCode,
-    detail: String,
-    members: Map<String, Value>,
+/// Media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One wrong field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Where, as a JSON pointer (`/max_clip_length`).
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+/// What went wrong with a request. Small to return: its members are in a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Problem(Box<Members>);
+
+impl std::ops::Deref for Problem {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        &self.0
+    }
+}
+
+/// The members of a [`Problem`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// A URI naming the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words, the same for every occurrence.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The kind for programs; stable.
+    pub code: String,
+    /// This occurrence in words.
+    pub detail: String,
+    /// Path of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Id of the request, as in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every wrong field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Members that only this kind has. Not read back: a relay passes on the words it knows.
+    #[serde(flatten, skip_deserializing)]
+    pub extensions: Map<String, Value>,
+    /// Seconds after which trying again makes sense; sent as `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u32>,
+    /// Whether the connection shall be closed, so that the next request goes to another instance.
+    #[serde(skip)]
+    pub close: bool,
 }
 
 impl Problem {
-    /// A problem whose title is the status's own phrase.
-    #[must_use]
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-            members: Map::new(),
+    /// A problem of the kind `code` (snake_case; its words are the title).
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let mut title = code.replace('_', " ");
+        if let Some(first) = title.get_mut(0..1) {
+            first.make_ascii_uppercase();
         }
+        Self(Box::new(Members {
+            kind: format!("urn:video-opusclip:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: detail.into(),
+            instance: None,
+            request_id: None,
+            retryable: matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504),
+            hint: None,
+            errors: Vec::new(),
+            extensions: Map::new(),
+            retry_after: None,
+            close: false,
+        }))
     }
 
-    /// Adds an extension member.
+    /// Says what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Lists wrong fields.
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// Adds a member that only this kind has.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
         // A value that cannot be written (a map with keys that are not text) is left out: the problem itself matters.
         if let Ok(value) = serde_json::to_value(value) {
-            self.members.insert(key.to_owned(), value);
+            self.0.extensions.insert(key.to_owned(), value);
         }
         self
     }
 
-    /// Its status.
+    /// Says whether the same request may succeed later, where the status alone would say otherwise.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.status
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Says when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds);
+        self.0.retryable = true;
+        self
+    }
+
+    /// Has the connection closed.
+    #[must_use]
+    pub fn close(mut self) -> Self {
+        self.0.close = true;
+        self
+    }
+
+    /// 404 for something with an id.
+    pub fn not_found(what: &str, id: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            &format!("{what}_not_found"),
+            format!("there is no {what} `{id}`"),
+        )
+    }
+
+    /// 422 for one field.
+    pub fn field(code: &str, pointer: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail.clone()).errors(vec![FieldError {
+            pointer: pointer.to_owned(),
+            detail,
+        }])
+    }
+
+    /// 503 of a node that is going away.
+    #[must_use]
+    pub fn draining() -> Self {
+        let detail = "this instance is shutting down";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail)
+            .retry_after(1)
+            .close()
+    }
+
+    /// 500 that says nothing of the inside.
+    #[must_use]
+    pub fn internal() -> Self {
+        let detail = "the server failed; the log has the reason under the request id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// Reads a problem that another node sent.
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let mut problem: Self = serde_json::from_slice(body).ok()?;
+        StatusCode::from_u16(problem.status)
+            .ok()
+            .filter(|s| s.as_u16() >= 400)?;
+        problem.0.instance = None;
+        problem.0.request_id = None;
+        Some(problem)
+    }
+
+    /// Adds what only the outermost layer knows.
+    pub fn complete(response: Response, path: &str, request_id: &str) -> Response {
+        let Some(problem) = response.extensions().get::<Arc<Self>>() else {
+            return response;
+        };
+        let mut problem = Self::clone(problem);
+        problem.0.instance = Some(path.to_owned());
+        problem.0.request_id = Some(request_id.to_owned());
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        match serde_json::to_vec(&problem) {
+            Ok(body) => Response::from_parts(parts, Body::from(body)),
+            Err(_) => Response::from_parts(parts, Body::empty()),
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut document = Map::new();
-        document.insert("type".to_owned(), "about:blank".into());
-        document.insert(
-            "title".to_owned(),
-            self.status.canonical_reason().unwrap_or("Error").into(),
-        );
-        document.insert("status".to_owned(), self.status.as_u16().into());
-        document.insert("detail".to_owned(), self.detail.into());
-        document.extend(self.members);
-        let mut response = (self.status, Value::Object(document).to_string()).into_response();
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_outer_layer_completes_it() {
+        let problem = Problem::new(
+            StatusCode::NOT_FOUND,
+            "job_not_found",
+            "there is no job `x`",
+        )
+        .hint("look again")
+        .errors(vec![FieldError {
+            pointer: "/id".to_owned(),
+            detail: "unknown".to_owned(),
+        }]);
+        let response = Problem::complete(problem.into_response(), "/api/v1/jobs/x", "r-1");
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        insta::assert_snapshot!(String::from_utf8_lossy(&body));
+        let read = Problem::parse(&body).unwrap();
+        assert_eq!(
+            (read.status, read.code.as_str(), read.request_id.as_deref()),
+            (404, "job_not_found", None)
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_problem_is_not_taken_for_one() {
+        assert_eq!(Problem::parse(b"<html>502</html>"), None);
+        let fine = Problem::new(StatusCode::OK, "x", "y");
+        assert_eq!(Problem::parse(&serde_json::to_vec(&fine).unwrap()), None);
+    }
+
+    #[test]
+    fn a_member_of_its_own_is_written_beside_the_usual_ones_and_not_relayed() {
+        let problem =
+            Problem::new(StatusCode::CONFLICT, "superseded", "x").with("current_epoch", 7);
+        let body = serde_json::to_vec(&problem).unwrap();
+        let read: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&read["current_epoch"], &read["status"]),
+            (&7.into(), &409.into())
+        );
+        assert_eq!(Problem::parse(&body).unwrap().extensions, Map::new());
     }
 }

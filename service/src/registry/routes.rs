@@ -83,12 +83,16 @@ impl Shared {
 fn problem(refused: Refused) -> Problem {
     let text = refused.to_string();
     match refused {
-        Refused::Unknown => Problem::new(StatusCode::NOT_FOUND, text),
+        Refused::Unknown => Problem::new(StatusCode::NOT_FOUND, "instance_not_found", text),
         Refused::Superseded { current } => {
-            Problem::new(StatusCode::CONFLICT, text).with("current_epoch", current)
+            Problem::new(StatusCode::CONFLICT, "superseded", text).with("current_epoch", current)
         }
-        Refused::Full(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, text),
+        Refused::Full(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "registry_full", text),
     }
+}
+
+fn malformed(status: StatusCode, text: String) -> Problem {
+    Problem::new(status, "malformed_request", text)
 }
 
 type App = State<Arc<Shared>>;
@@ -103,7 +107,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/instances/{name}/drain", post(drain))
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(async || "ok\n"))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such route"))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_route", "no such route"))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(shared)
 }
@@ -113,7 +117,7 @@ async fn register(
     Path(name): Path<String>,
     body: Result<Json<Registration>, JsonRejection>,
 ) -> Answer {
-    let Json(registration) = body.map_err(|bad| Problem::new(bad.status(), bad.body_text()))?;
+    let Json(registration) = body.map_err(|bad| malformed(bad.status(), bad.body_text()))?;
     let mut problems = registration.problems();
     if registration.name != name {
         problems.push(format!(
@@ -124,6 +128,7 @@ async fn register(
     if !problems.is_empty() {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_registration",
             "not a usable registration",
         )
         .with("problems", problems));
@@ -136,7 +141,7 @@ async fn heartbeat(
     Path(name): Path<String>,
     body: Result<Json<Heartbeat>, JsonRejection>,
 ) -> Answer {
-    let Json(beat) = body.map_err(|bad| Problem::new(bad.status(), bad.body_text()))?;
+    let Json(beat) = body.map_err(|bad| malformed(bad.status(), bad.body_text()))?;
     shared.answer(shared.with(|machine, now| machine.heartbeat(&name, beat, now)))
 }
 
@@ -145,7 +150,7 @@ async fn drain(
     Path(name): Path<String>,
     body: Result<Json<Heartbeat>, JsonRejection>,
 ) -> Answer {
-    let Json(beat) = body.map_err(|bad| Problem::new(bad.status(), bad.body_text()))?;
+    let Json(beat) = body.map_err(|bad| malformed(bad.status(), bad.body_text()))?;
     shared.answer(shared.with(|machine, now| machine.drain(&name, beat.epoch, now)))
 }
 
@@ -160,8 +165,7 @@ async fn deregister(
     Path(name): Path<String>,
     query: Result<Query<Epoch>, QueryRejection>,
 ) -> Answer {
-    let Query(Epoch { epoch }) =
-        query.map_err(|bad| Problem::new(bad.status(), bad.body_text()))?;
+    let Query(Epoch { epoch }) = query.map_err(|bad| malformed(bad.status(), bad.body_text()))?;
     shared.answer(shared.with(|machine, now| machine.deregister(&name, epoch, now)))
 }
 
@@ -181,7 +185,7 @@ async fn services(
     State(shared): App,
     query: Result<Query<Watch>, QueryRejection>,
 ) -> Result<Json<Listing>, Problem> {
-    let Query(query) = query.map_err(|bad| Problem::new(bad.status(), bad.body_text()))?;
+    let Query(query) = query.map_err(|bad| malformed(bad.status(), bad.body_text()))?;
     let filter = Filter {
         name: query.name,
         kind: query.kind,

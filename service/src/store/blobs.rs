@@ -10,13 +10,16 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{Blobs, StoreError, StoreResult};
+use super::{BlobEntry, Blobs, StoreError, StoreResult};
 
 /// Whether `key` may name a blob: parts of letters, digits, `-`, `_` and `.`, joined by `/`, none starting with a dot.
 #[must_use]
@@ -106,6 +109,68 @@ fn read_part(place: &Path, offset: u64, length: u64) -> StoreResult<Bytes> {
     Ok(bytes.into())
 }
 
+/// The parts of a key. Listings are ordered by them, which is the order of a walk through folders; that of the text is
+/// another one, because `-` and `.` come before `/`.
+fn parts(key: &str) -> Vec<&str> {
+    key.split('/').filter(|part| !part.is_empty()).collect()
+}
+
+/// A walk through the folders, in order, that begins after a key and ends when enough is found.
+struct Walk {
+    limit: usize,
+    now: Timestamp,
+    found: Vec<BlobEntry>,
+}
+
+impl Walk {
+    /// Walks through `folder`, whose keys begin with `prefix`; `after` is relative to it, empty for all of it.
+    fn folder(&mut self, folder: &Path, prefix: &str, after: &[&str]) -> io::Result<()> {
+        let mut names = Vec::new();
+        let entries = match fs::read_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            // What is no key was not put here by us.
+            names.extend(
+                entry?
+                    .file_name()
+                    .into_string()
+                    .ok()
+                    .filter(|name| valid_key(name)),
+            );
+        }
+        names.sort_unstable();
+        for name in names {
+            if self.found.len() == self.limit {
+                break;
+            }
+            let first = after.first().copied().unwrap_or_default();
+            if name.as_str() < first {
+                continue;
+            }
+            let on_the_way = name == first;
+            let place = folder.join(&name);
+            let key = format!("{prefix}{name}");
+            // Somebody may delete while we walk.
+            let Ok(metadata) = fs::symlink_metadata(&place) else {
+                continue;
+            };
+            if metadata.is_dir() {
+                let below = if on_the_way { &after[1..] } else { &[] };
+                self.folder(&place, &format!("{key}/"), below)?;
+            } else if metadata.is_file() && !on_the_way {
+                let written =
+                    Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?;
+                // A time to come is a clock that was set back.
+                let age = Duration::try_from(self.now.duration_since(written)).unwrap_or_default();
+                self.found.push(BlobEntry { key, age });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Blobs for LocalBlobs {
     fn put<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, StoreResult<()>> {
         let place = self.place(key);
@@ -167,6 +232,26 @@ impl Blobs for LocalBlobs {
         Ok(tempfile::Builder::new()
             .prefix("work-")
             .tempdir_in(&self.own.path)?)
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: &'a str,
+        limit: usize,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<Vec<BlobEntry>>> {
+        let root = self.root.clone();
+        let after = after.to_owned();
+        blocking(move || {
+            let mut walk = Walk {
+                limit,
+                now,
+                found: Vec::new(),
+            };
+            walk.folder(&root, "", &parts(&after))?;
+            Ok(walk.found)
+        })
+        .boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {
@@ -239,11 +324,17 @@ fn sweep(scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[derive(Debug)]
+struct Written {
+    bytes: Bytes,
+    at: Instant,
+}
+
 /// Blobs in memory, for tests and simulations. [`Blobs::local`] writes a copy into a temporary folder, which is made
 /// when it is first needed.
 #[derive(Debug, Default)]
 pub struct MemoryBlobs {
-    blobs: Mutex<BTreeMap<String, Bytes>>,
+    blobs: Mutex<BTreeMap<String, Written>>,
     folder: Mutex<Option<tempfile::TempDir>>,
 }
 
@@ -261,7 +352,7 @@ impl MemoryBlobs {
         self.blobs
             .lock()
             .get(key)
-            .cloned()
+            .map(|written| written.bytes.clone())
             .ok_or(StoreError::NotFound)
     }
 
@@ -269,7 +360,10 @@ impl MemoryBlobs {
         if !valid_key(key) {
             return Err(StoreError::Failed(format!("`{key}` is not a blob key")));
         }
-        self.blobs.lock().insert(key.to_owned(), bytes);
+        let at = Instant::now();
+        self.blobs
+            .lock()
+            .insert(key.to_owned(), Written { bytes, at });
         Ok(())
     }
 
@@ -322,6 +416,26 @@ impl Blobs for MemoryBlobs {
         Ok(tempfile::tempdir_in(self.folder()?)?)
     }
 
+    fn list<'a>(
+        &'a self,
+        after: &'a str,
+        limit: usize,
+        _now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<Vec<BlobEntry>>> {
+        let blobs = self.blobs.lock();
+        let mut found: Vec<BlobEntry> = blobs
+            .iter()
+            .filter(|(key, _)| parts(key) > parts(after))
+            .map(|(key, written)| BlobEntry {
+                key: key.clone(),
+                age: written.at.elapsed(),
+            })
+            .collect();
+        found.sort_by(|a, b| parts(&a.key).cmp(&parts(&b.key)));
+        found.truncate(limit);
+        std::future::ready(Ok(found)).boxed()
+    }
+
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {
         self.blobs.lock().remove(key);
         std::future::ready(Ok(())).boxed()
@@ -371,6 +485,44 @@ mod tests {
         assert!(!file.exists());
         assert_eq!(&blobs.read("c", 0, 100).await.unwrap()[..], b"adopted");
 
+        let now = Timestamp::now();
+        let list = async |after, limit| {
+            let listed = blobs.list(after, limit, now).await.unwrap();
+            listed
+                .into_iter()
+                .map(|entry| entry.key)
+                .collect::<Vec<_>>()
+        };
+        for key in ["a-b", "a.b", "a/b/c", "b"] {
+            blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
+        }
+        let all = list("", 100).await;
+        assert_eq!(
+            all,
+            ["a/b/c", "a/b.txt", "a-b", "a.b", "b", "c"],
+            "by parts of the key"
+        );
+        for (at, key) in all.iter().enumerate() {
+            let rest = &all[at + 1..];
+            assert_eq!(list(key, 2).await, rest[..rest.len().min(2)], "after {key}");
+        }
+        for (missing, next) in [
+            ("a", 0),
+            ("a/b", 0),
+            ("a/b.txt/x", 2),
+            ("a/c", 2),
+            ("a-a", 2),
+        ] {
+            assert_eq!(
+                list(missing, 2).await,
+                all[next..next + 2],
+                "after {missing}"
+            );
+        }
+        let listed = blobs.list("", 100, now).await.unwrap();
+        let young = |entry: &BlobEntry| entry.age < Duration::from_secs(60);
+        assert!(listed.iter().all(young), "{listed:?}");
+
         blobs.delete("c").await.unwrap();
         blobs.delete("c").await.unwrap();
         assert!(matches!(blobs.size("c").await, Err(StoreError::NotFound)));
@@ -390,6 +542,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         conforms(&LocalBlobs::open(folder.path()).unwrap()).await;
         conforms(&MemoryBlobs::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_blob_in_a_folder_is_as_old_as_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = LocalBlobs::open(folder.path()).unwrap();
+        blobs.put("a/b", Bytes::from_static(b"x")).await.unwrap();
+        let stray = folder.path().join("blobs/a/.hidden");
+        fs::write(stray, b"not ours").unwrap();
+        let written = folder.path().join("blobs/a/b");
+        let hour = Duration::from_secs(3600);
+        let earlier = fs::metadata(&written).unwrap().modified().unwrap() - hour;
+        File::options()
+            .write(true)
+            .open(&written)
+            .unwrap()
+            .set_modified(earlier)
+            .unwrap();
+        let now = Timestamp::try_from(earlier).unwrap() + hour;
+        let aged = |age| {
+            vec![BlobEntry {
+                key: "a/b".to_owned(),
+                age,
+            }]
+        };
+        assert_eq!(blobs.list("", 9, now).await.unwrap(), aged(hour));
+        let before = now - 2 * hour;
+        assert_eq!(
+            blobs.list("", 9, before).await.unwrap(),
+            aged(Duration::ZERO)
+        );
     }
 
     #[test]

@@ -385,21 +385,73 @@ async fn started_jobs_end_before_new_ones_begin(store: Arc<dyn JobStore>) {
     assert_eq!(take(&*store, 0).await.task.job.as_str(), "job_0002");
 }
 
-async fn videos_are_found(store: Arc<dyn JobStore>) {
-    let video = Video {
-        id: VideoId::parse("video_1").unwrap(),
-        blob: "sources/video_1".to_owned(),
+fn video(id: &str) -> Video {
+    Video {
+        id: VideoId::parse(id).unwrap(),
+        blob: format!("sources/{id}"),
         name: "../my talk.mp4".to_owned(),
         size: 3,
         sha256: "ab".to_owned(),
         created_at: at(0),
-    };
+    }
+}
+
+async fn videos_are_found(store: Arc<dyn JobStore>) {
+    let video = video("video_1");
     assert!(matches!(
         store.video(&video.id).await,
         Err(StoreError::NotFound)
     ));
     store.add_video(video.clone()).await.unwrap();
     assert_eq!(store.video(&video.id).await.unwrap(), video);
+}
+
+async fn what_nothing_names_is_told(store: Arc<dyn JobStore>) {
+    let (it, task) = job(1);
+    store.submit(it.clone(), task, None).await.unwrap();
+    let keys = || {
+        let keys = [
+            "clips/a/2/clip.mp4",
+            "sources/video_1",
+            "clips/a/1/poster.jpg",
+            "sources/video_0",
+            "clips/a/1/clip.mp4",
+            "sources/video_9",
+        ];
+        keys.map(str::to_owned).to_vec()
+    };
+    let unnamed = async || store.unnamed(keys()).await.unwrap();
+    let mut expected = keys();
+    expected.remove(1);
+    assert_eq!(unnamed().await, expected, "an open task names its source");
+
+    let first = take(&*store, 0).await.task;
+    let done = store.finish(&first.id, 1, analysed(), vec![render(0)], at(1));
+    done.await.unwrap();
+    let second = take(&*store, 1).await.task;
+    let done = store.finish(&second.id, 1, rendered(), Vec::new(), at(2));
+    done.await.unwrap();
+    let left = [
+        "clips/a/2/clip.mp4",
+        "sources/video_1",
+        "sources/video_0",
+        "sources/video_9",
+    ];
+    assert_eq!(
+        unnamed().await,
+        left,
+        "a clip names its files, a task that is done nothing"
+    );
+
+    store.add_video(video("video_1")).await.unwrap();
+    assert_eq!(
+        unnamed().await,
+        ["clips/a/2/clip.mp4", "sources/video_0", "sources/video_9"]
+    );
+    assert_eq!(
+        store.unnamed(Vec::new()).await.unwrap(),
+        Vec::<String>::new()
+    );
 }
 
 async fn one_task_goes_to_one_of_many(store: Arc<dyn JobStore>) {
@@ -433,6 +485,7 @@ where
     listing_pages_from_the_newest(make().await).await;
     started_jobs_end_before_new_ones_begin(make().await).await;
     videos_are_found(make().await).await;
+    what_nothing_names_is_told(make().await).await;
     one_task_goes_to_one_of_many(make().await).await;
 }
 
@@ -490,6 +543,33 @@ fn sqlite_refuses_a_newer_schema_and_a_file_that_is_none() {
     )
     .unwrap();
     assert!(SqliteStore::open(&text).is_err());
+}
+
+#[tokio::test]
+async fn sqlite_brings_an_older_file_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let store = SqliteStore::open(&file).unwrap();
+    store.add_video(video("video_1")).await.unwrap();
+    drop(store);
+    let raw = rusqlite::Connection::open(&file).unwrap();
+    raw.execute_batch(
+        "DROP INDEX videos_by_blob; DROP INDEX clips_by_clip_blob; DROP INDEX clips_by_poster_blob;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    let store = SqliteStore::open(&file).unwrap();
+    let keys = ["sources/video_1", "sources/video_2"].map(str::to_owned);
+    let unnamed = store.unnamed(keys.to_vec()).await.unwrap();
+    assert_eq!(unnamed, ["sources/video_2"]);
+    let indexes: i64 = raw
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%_by_%blob'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(indexes, 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Jobs in memory, for tests and simulations: the rules of the durable stores without the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -217,6 +217,21 @@ impl JobStore for MemoryStore {
         now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<Finished>> {
         self.with(|s| tables::fail(s, task, epoch, error, now))
+    }
+
+    fn unnamed(&self, keys: Vec<String>) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.with(|s| {
+            let videos = s.videos.values().map(|video| &video.blob);
+            let clips = s.clips.values();
+            let clips = clips.flat_map(|clip| [&clip.clip_blob, &clip.poster_blob]);
+            let open = s.tasks.values().filter(|row| row.state != TaskState::Done);
+            let sources = open.map(|row| &row.task.source);
+            let named: BTreeSet<&String> = videos.chain(clips).chain(sources).collect();
+            Ok(keys
+                .into_iter()
+                .filter(|key| !named.contains(key))
+                .collect())
+        })
     }
 
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>> {

@@ -165,8 +165,19 @@ pub trait JobStore: Send + Sync + 'static {
         error: MediaError,
         now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<Finished>>;
+    /// Those of `keys` that nothing stored names: no source, no clip, no task that is still to be done.
+    fn unnamed(&self, keys: Vec<String>) -> BoxFuture<'_, StoreResult<Vec<String>>>;
     /// Counts.
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>>;
+}
+
+/// A stored blob, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobEntry {
+    /// Its key.
+    pub key: String,
+    /// Time since its bytes were written.
+    pub age: Duration,
 }
 
 /// Files by key (`sources/video_….mp4`, `clips/clip_…/3/clip.mp4`). A key appears whole or not at all.
@@ -188,6 +199,14 @@ pub trait Blobs: Send + Sync + 'static {
     ) -> BoxFuture<'a, StoreResult<Bytes>>;
     /// A new temporary file path on the same medium, so that [`Self::adopt`] is a rename. Removed with the guard.
     fn scratch(&self) -> StoreResult<tempfile::TempDir>;
+    /// The blobs that come after the key `after` (all for an empty one), in a fixed order, at most `limit`. `now` is what
+    /// ages are counted to where the medium keeps the time of writing.
+    fn list<'a>(
+        &'a self,
+        after: &'a str,
+        limit: usize,
+        now: Timestamp,
+    ) -> BoxFuture<'a, StoreResult<Vec<BlobEntry>>>;
     /// Removes a blob; removing one that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>>;
 }

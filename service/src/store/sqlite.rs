@@ -26,7 +26,8 @@ use crate::model::{Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult,
 
 /// Each entry takes the schema one version up; `PRAGMA user_version` counts those applied. Never edit one that was
 /// released: append.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE videos (id TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX jobs_by_status ON jobs (status, id);
@@ -48,7 +49,22 @@ const MIGRATIONS: &[&str] = &["
         WITHOUT ROWID;
     CREATE INDEX clips_by_job ON clips (job, rank);
     CREATE TABLE idempotency (key TEXT PRIMARY KEY, request_hash TEXT NOT NULL, job TEXT NOT NULL) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE INDEX videos_by_blob ON videos (doc ->> '$.blob');
+    CREATE INDEX clips_by_clip_blob ON clips (doc ->> '$.clip_blob');
+    CREATE INDEX clips_by_poster_blob ON clips (doc ->> '$.poster_blob');
+",
+];
+
+/// One look-up in an index for each key and place; tasks that are open are few.
+const UNNAMED: &str = "
+    SELECT k.value FROM json_each(?1) AS k
+    WHERE NOT EXISTS (SELECT 1 FROM videos WHERE doc ->> '$.blob' = k.value)
+      AND NOT EXISTS (SELECT 1 FROM clips WHERE doc ->> '$.clip_blob' = k.value)
+      AND NOT EXISTS (SELECT 1 FROM clips WHERE doc ->> '$.poster_blob' = k.value)
+      AND NOT EXISTS (SELECT 1 FROM tasks WHERE state <> 'done' AND doc ->> '$.source' = k.value)
+    ORDER BY k.key";
 
 /// Calls that may wait for one connection; more are refused rather than piled up.
 const QUEUE: usize = 1024;
@@ -533,6 +549,14 @@ impl JobStore for SqliteStore {
         let task = task.clone();
         self.writer
             .call(move |sql| tables::fail(sql, &task, epoch, error, now))
+    }
+
+    fn unnamed(&self, keys: Vec<String>) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.reader.call(move |sql| {
+            let mut statement = sql.0.prepare_cached(UNNAMED)?;
+            let unnamed = statement.query_map([encode(&keys)?], |row| row.get(0))?;
+            Ok(unnamed.collect::<Result<_, _>>()?)
+        })
     }
 
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>> {

@@ -5,3 +5,4 @@ mod api;
 mod client;
 mod node;
 mod processes;
+mod tidy;

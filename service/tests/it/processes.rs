@@ -1,7 +1,9 @@
 //! The service as processes that are killed, told to stop, and started wrongly.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -107,6 +109,38 @@ async fn a_polite_stop_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_upload_left_behind_is_swept() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Process::start("serve", data.path(), &[]).await;
+    let video = first.client.video(&video()).await;
+    first.kill().await;
+    let sources = data.path().join("blobs/sources");
+    let [kept, left, young] = [&*video, "video_left", "video_young"].map(|id| sources.join(id));
+    for file in [&left, &young] {
+        std::fs::write(file, "a source without a row").unwrap();
+    }
+    let day_and_hour = Duration::from_secs(25 * 60 * 60);
+    for path in [&kept, &left] {
+        let file = File::options().write(true).open(path).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - day_and_hour).unwrap();
+    }
+
+    let second = Process::start("serve", data.path(), &[]).await;
+    eventually("the sweep", async || {
+        if left.exists() {
+            Err("it is still there".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    assert!(young.exists(), "it may still get its row");
+    let frame = format!("/api/v1/videos/{video}/frame?at=1");
+    assert_eq!(second.client.get(&frame).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once() {
     let data = tempfile::tempdir().unwrap();
     let mut it = Process::start("serve", data.path(), &["--set", "drain.notice=60s"]).await;
@@ -163,4 +197,27 @@ async fn a_wrong_start_is_one_line_and_a_code() {
     let mut command = Process::command("sorve", data.path());
     command.stdout(Stdio::null());
     assert_eq!(run(command).await.0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_outlives_whoever_read_its_log() {
+    let data = tempfile::tempdir().unwrap();
+    // Every transition is logged, to a pipe that nobody reads any more.
+    let mut registry = Process::spawn(Process::logging("info", "registry", data.path())).await;
+    registry.close_stderr();
+    for name in ["processor-1", "processor-2"] {
+        let body = format!(
+            r#"{{"name":"{name}","kind":"processor","address":"a:1","epoch":1,"ready":true}}"#
+        );
+        let headers = [("content-type", "application/json")];
+        let path = format!("/v1/instances/{name}");
+        let answer = registry
+            .client
+            .try_send(http::Method::PUT, &path, &headers, body)
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(registry.client.get("/health").await.status, 200);
+    registry.kill().await;
 }
