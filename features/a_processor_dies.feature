@@ -1,3 +1,4 @@
+@fault
 Feature: A processor dies
   An instance dies under load. Users do not notice, and no accepted job is lost.
 

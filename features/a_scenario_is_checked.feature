@@ -1,3 +1,4 @@
+@check
 Feature: A scenario is checked
   An author learns of every mistake at once, each with its place and a remedy, before anything is started.
 
@@ -60,7 +61,7 @@ Feature: A scenario is checked
       """
     When it is checked
     Then 1 problem is found
-    And a problem at line 10 says "pause", with the help "process"
+    And a problem at 9:62 says "pause", with the help "process"
     And the exit code is 2
 
   Scenario: The same seed gives the same plan

@@ -1,3 +1,4 @@
+@clip
 Feature: Clip a video
   Someone with a long video wants short clips of its best moments, ready to post.
 

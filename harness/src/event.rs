@@ -255,7 +255,7 @@ pub enum Outcome {
     Ok,
     /// Anything else; a short class with low cardinality: `status 503`, `timeout`, `connection reset`, `content type`.
     Failed(String),
-    /// Never sent: the generator had no free place in time, or the run ended before it was due.
+    /// Due and never sent: the generator had no free place in time.
     Unsent,
 }
 

@@ -36,3 +36,6 @@ pub mod judge;
 pub mod report;
 
 pub mod cli;
+
+#[cfg(feature = "bdd")]
+pub mod bdd;

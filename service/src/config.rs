@@ -20,8 +20,14 @@ use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamCon
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
 pub const ENV_PREFIX: &str = "CLIP_";
 
-/// Variables with the prefix that are not keys: the command line reads them.
-const OTHER_VARIABLES: [&str; 4] = ["CLIP_CONFIG", "CLIP_LOG", "CLIP_LOG_FORMAT", "CLIP_NOTICES"];
+/// Variables with the prefix that are not keys: the command line and the made fixtures read them.
+const OTHER_VARIABLES: [&str; 5] = [
+    "CLIP_CONFIG",
+    "CLIP_FIXTURES",
+    "CLIP_LOG",
+    "CLIP_LOG_FORMAT",
+    "CLIP_NOTICES",
+];
 
 /// Variables that mark processes a test harness started; they mean nothing here.
 const HARNESS_PREFIX: &str = "CLIP_HARNESS_";

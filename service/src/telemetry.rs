@@ -280,6 +280,8 @@ pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log `{filter}`: {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would be said on stderr, which panics when stderr is what cannot be written.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => builder

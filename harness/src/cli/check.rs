@@ -24,7 +24,11 @@ pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<E
         }
     }
     let sound = nothing_in.is_empty() && !found.iter().any(Diagnostics::has_errors);
-    let exit = if sound { Exit::Pass } else { Exit::InvalidScenario };
+    let exit = if sound {
+        Exit::Pass
+    } else {
+        Exit::InvalidScenario
+    };
     if args.json {
         let files: Vec<_> = found.iter().map(Diagnostics::to_json).collect();
         writeln!(terminal.out, "{:#}", serde_json::Value::from(files))?;

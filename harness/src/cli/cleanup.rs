@@ -32,7 +32,10 @@ pub(super) fn of_the_dead(terminal: &mut Terminal<'_>) -> io::Result<()> {
         writeln!(terminal.err, "left by an earlier run, undone: {line}")?;
     }
     for line in cleaned.failed {
-        writeln!(terminal.err, "left by an earlier run, cannot be undone: {line}")?;
+        writeln!(
+            terminal.err,
+            "left by an earlier run, cannot be undone: {line}"
+        )?;
     }
     Ok(())
 }

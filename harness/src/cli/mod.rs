@@ -216,10 +216,11 @@ pub fn main() -> ExitCode {
 
 /// Logs of the harness and of embedded nodes, off unless `CLIP_HARNESS_LOG` asks for them (`info`, `clip_harness=debug`).
 /// Set up in any case: the load generator would otherwise install a logger of its own.
-fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let filter = std::env::var("CLIP_HARNESS_LOG").unwrap_or_else(|_| "off".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .try_init()
         .ok();

@@ -1,7 +1,9 @@
 //! `run`: scenarios from the first node to the report, one after the other. The only verb that starts anything.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,7 +43,10 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
         }
     };
     cleanup::of_the_dead(terminal)?;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             writeln!(terminal.err, "error: {error}")?;
@@ -65,7 +70,10 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
     if several && !args.json {
         write!(terminal.out, "{}", table(&done))?;
     }
-    let worst = done.iter().map(|done| done.exit).max_by_key(|exit| severity(*exit));
+    let worst = done
+        .iter()
+        .map(|done| done.exit)
+        .max_by_key(|exit| severity(*exit));
     Ok(match worst {
         _ if signals.cancel.is_cancelled() => Exit::Interrupted,
         Some(exit) => exit,
@@ -79,18 +87,30 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
     let options = PlanOptions::from(args.choices.clone());
     let (mut plans, mut sound) = (Vec::new(), true);
     let usual = [PathBuf::from("scenarios")];
-    let paths = if args.paths.is_empty() { &usual[..] } else { &args.paths };
+    let paths = if args.paths.is_empty() {
+        &usual[..]
+    } else {
+        &args.paths
+    };
     for path in paths {
         let files = scenario_files(path);
         if files.is_empty() {
-            writeln!(terminal.err, "error: no scenario files in {}", path.display())?;
+            writeln!(
+                terminal.err,
+                "error: no scenario files in {}",
+                path.display()
+            )?;
             sound = false;
         }
         for file in files {
             match Plan::prepare(&file, &options) {
                 Ok(prepared) => {
                     if !prepared.warnings.is_empty() {
-                        write!(terminal.err, "{}", prepared.warnings.render(terminal.colours))?;
+                        write!(
+                            terminal.err,
+                            "{}",
+                            prepared.warnings.render(terminal.colours)
+                        )?;
                     }
                     plans.push(prepared.plan);
                 }
@@ -113,6 +133,30 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
         return Ok(None);
     }
     Ok(Some(plans))
+}
+
+/// Standard output while a run goes on: nowhere. The load generator prints a line of its own there, which would spoil
+/// what programs read from us.
+struct Muted(Option<OwnedFd>);
+
+impl Muted {
+    fn stdout() -> Self {
+        let muted = || {
+            let ours = nix::unistd::dup(io::stdout())?;
+            let nowhere = File::options().write(true).open("/dev/null")?;
+            nix::unistd::dup2_stdout(nowhere)?;
+            Ok::<_, io::Error>(ours)
+        };
+        Self(muted().ok())
+    }
+}
+
+impl Drop for Muted {
+    fn drop(&mut self) {
+        if let Some(ours) = self.0.take() {
+            nix::unistd::dup2_stdout(ours).ok();
+        }
+    }
 }
 
 /// Watches one run: keeps it, and shows it.
@@ -164,8 +208,10 @@ async fn one(
         directory.join("logs"),
     );
     options.hurry = signals.hurry.clone();
+    let muted = Muted::stdout();
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;
+    drop(muted);
     let record = watchers.recorder.finish();
     save(&record, &directory).map_err(io::Error::other)?;
     conclude(&record, &directory, args.json, terminal)
@@ -190,7 +236,11 @@ fn conclude(
     let verdict = judge(record);
     let written = write_all(record, &verdict, directory, &record.plan.formats)?;
     let html = directory.join(file_name(Format::Html));
-    let report = if written.contains(&html) { html } else { directory.to_owned() };
+    let report = if written.contains(&html) {
+        html
+    } else {
+        directory.to_owned()
+    };
     let view = View::new(record, &verdict);
     let exit = verdict.exit();
     if as_json {

@@ -10,6 +10,8 @@ pub struct Stat {
     pub pid: i32,
     /// `R`, `S`, `T` (stopped), `Z` (zombie) and others.
     pub state: char,
+    /// Process that started it.
+    pub parent: i32,
     /// Process group.
     pub pgid: i32,
     /// Clock ticks since boot at its start: with the pid, names a process for ever.
@@ -36,12 +38,14 @@ fn parse(text: &str) -> Option<Stat> {
     let pid = head.split_once(' ')?.0.parse().ok()?;
     let mut fields = tail.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    let pgid = fields.nth(1)?.parse().ok()?;
-    // `starttime` is field 22 of the whole line; state is field 3, pgrp field 5.
+    let parent = fields.next()?.parse().ok()?;
+    let pgid = fields.next()?.parse().ok()?;
+    // `starttime` is field 22 of the whole line; state is field 3, ppid field 4, pgrp field 5.
     let start = fields.nth(16)?.parse().ok()?;
     Some(Stat {
         pid,
         state,
+        parent,
         pgid,
         start,
     })
@@ -66,6 +70,16 @@ pub fn group(pgid: i32) -> Vec<Stat> {
     all()
         .into_iter()
         .filter(|stat| stat.pgid == pgid && stat.lives())
+        .collect()
+}
+
+/// Living children of this process.
+#[must_use]
+pub fn children() -> Vec<Stat> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    all()
+        .into_iter()
+        .filter(|stat| stat.parent == own && stat.lives())
         .collect()
 }
 
@@ -110,6 +124,7 @@ mod tests {
             Some(Stat {
                 pid: 4711,
                 state: 'T',
+                parent: 1,
                 pgid: 4700,
                 start: 98765
             })

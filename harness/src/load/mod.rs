@@ -262,8 +262,11 @@ impl Load {
         let (stop, lag) = (stop.clone(), lag.clone());
         tokio::task::spawn_blocking(move || {
             pacer::run(origin, lanes, &outstanding, &stop, |load, due| {
-                loads[load].unsent(due, due);
-                lag.lock().unsent += 1;
+                // What was not due yet when the run ended early was never offered, and says nothing of the system.
+                if due <= Instant::now() {
+                    loads[load].unsent(due, due);
+                    lag.lock().unsent += 1;
+                }
             });
         })
     }

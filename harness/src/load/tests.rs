@@ -195,7 +195,7 @@ async fn arrivals_without_a_free_place_in_time_are_counted_as_unsent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancelling_ends_requests_at_once_and_loses_no_arrival() {
+async fn cancelling_ends_requests_at_once_and_counts_what_was_due() {
     let (_gate, gated) = watch::channel(false);
     let entry = server(gated).await;
     let plan = plan(vec![open(20.0, 30_000, 50, 60_000, "/gate")]);
@@ -215,7 +215,12 @@ async fn cancelling_ends_requests_at_once_and_loses_no_arrival() {
         begun.elapsed()
     );
     let ran = collect(&mut rx, ledger.expect("finish"));
-    assert_eq!(ran.samples.len(), 600);
+    // 20/s for half a second; the 590 that were not due yet were never offered.
+    assert!(
+        (5..=20).contains(&ran.samples.len()),
+        "{}",
+        ran.samples.len()
+    );
     let stopped = ran
         .samples
         .iter()

@@ -80,8 +80,10 @@ impl Timeline {
     }
 }
 
-/// A load that still rises can be steady; where the first fault leaves time, the window is expected after the rise.
-fn steady_from(plan: &Plan, window: Duration) -> Duration {
+/// Where the search for a steady window of this length begins, from the start of load. A load that still rises is no
+/// baseline for a full one; but a load that rises up to the first fault can be steady too.
+#[must_use]
+pub fn steady_from(plan: &Plan, window: Duration) -> Duration {
     let risen = plan
         .load
         .iter()

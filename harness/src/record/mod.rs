@@ -1,6 +1,6 @@
 //! What happened: everything a run leaves behind, complete enough to be judged and reported at any later time.
 //!
-//! A [`Recorder`] watches a run as a [`Sink`] and becomes a [`Record`]; [`format`] puts that on disk and reads it back;
+//! A [`Recorder`] watches a run as a [`Sink`] and becomes a [`Record`]; [`mod@format`] puts that on disk and reads it back;
 //! [`timeline`] reads the list of events as spans of time. No opinion on what is good or bad lives here.
 
 use std::cmp::Reverse;

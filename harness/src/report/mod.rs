@@ -24,7 +24,9 @@ pub mod terminal;
 pub mod view;
 pub mod words;
 
+pub use chart::Chart;
 pub use json::SHAPE_VERSION;
+pub use operations::{Operation, Phase};
 pub use view::View;
 
 /// Name of the file of a format.

@@ -340,6 +340,7 @@ fn a_system_that_never_came_up_has_a_report_too() {
         .ended(RunOutcome::NotReady { reason });
     let view = view(&scene);
     assert_eq!(view.exit.0, 3);
+    assert_eq!(view.tiles[1].value, "-", "no data is not no outage");
     assert!(
         view.tiles
             .iter()

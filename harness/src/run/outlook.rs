@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::halt::Halt;
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::load::{Progress, Running};
+use crate::plan::timeline::steady_from;
 use crate::plan::{Plan, SteadyPlan};
 use crate::runtime::emit::Emitter;
 use crate::scenario::expr::{Expectation, Expr, Measure};
@@ -28,6 +29,8 @@ pub(super) struct Outlook {
     emitter: Emitter,
     progress: Progress,
     began: Offset,
+    /// Where the search for the steady state begins.
+    search_from: Offset,
     /// The steady window, once there was one.
     baseline: watch::Sender<Option<Window>>,
 }
@@ -39,10 +42,14 @@ impl Outlook {
         emitter: Emitter,
         running: &Running,
     ) -> Self {
+        let began = emitter.at(running.origin());
+        let window = plan.steady.as_ref().map(|steady| steady.window.get());
+        let search = window.map(|window| steady_from(plan, window));
         Self {
+            search_from: began.plus(search.unwrap_or_default()),
             steady: plan.steady.clone(),
             series,
-            began: emitter.at(running.origin()),
+            began,
             emitter,
             progress: running.progress(),
             baseline: watch::Sender::new(None),
@@ -59,12 +66,12 @@ impl Outlook {
         self.progress.end()
     }
 
-    /// Looks for the steady state from the start of load on; announces it when it is there. `Err` says why it never was.
+    /// Looks for the steady state, from the end of the ramp-up on where there is time; announces it when it is there. `Err` says why it never was.
     pub(super) async fn reach_steady(&self, halt: &Halt) -> Result<(), String> {
         let Some(steady) = &self.steady else {
             return Ok(());
         };
-        match self.first_holding(steady, self.began, halt).await {
+        match self.first_holding(steady, self.search_from, halt).await {
             Some(window) => {
                 self.baseline.send_replace(Some(window));
                 self.emitter

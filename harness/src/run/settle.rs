@@ -250,3 +250,110 @@ impl Reader<'_> {
             .map_err(|why| format!("{url}: {why}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::extract::{Path as Segment, State};
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use clip_service::units::HumanDuration;
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::Offset;
+
+    /// `slow` is done when asked for the third time; `open` never is; anything unknown is 404.
+    async fn server() -> SocketAddr {
+        async fn job(
+            State(asked): State<Arc<AtomicU32>>,
+            Segment(id): Segment<String>,
+        ) -> Result<Json<Value>, StatusCode> {
+            let status = match id.as_str() {
+                "done" => "completed",
+                "slow" if asked.fetch_add(1, Ordering::SeqCst) >= 2 => "completed",
+                "slow" | "open" => "running",
+                "bad" => "failed",
+                _ => return Err(StatusCode::NOT_FOUND),
+            };
+            Ok(Json(
+                json!({"status": status, "error": {"detail": "no video stream"}}),
+            ))
+        }
+        let app = Router::new()
+            .route("/jobs/{id}", get(job))
+            .route(
+                "/jobs/{id}/clips",
+                get(|| async { Json(json!({"clips": [{"rank": 0}, {"rank": 1}, {"rank": 1}]})) }),
+            )
+            .with_state(Arc::new(AtomicU32::new(0)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind");
+        let address = listener.local_addr().expect("address");
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    fn entry(id: &str, accepted: Accepted) -> LedgerEntry {
+        LedgerEntry {
+            load: 0,
+            id: Some(id.to_owned()),
+            due: Offset(0),
+            accepted,
+            fate: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_fate_is_told_and_slow_work_is_waited_for() {
+        let end = EndPlan {
+            settle: HumanDuration::millis(1500),
+            ledger: vec![LedgerCheck::NoLost],
+            read: Some(LedgerRead {
+                get: "/jobs/{id}".to_owned(),
+                state: "$.status".to_owned(),
+                done: vec!["completed".to_owned()],
+                failed: vec!["failed".to_owned()],
+                results: Some(ResultsRead {
+                    get: "/jobs/{id}/clips".to_owned(),
+                    items: "$.clips".to_owned(),
+                    url: "$.download_url".to_owned(),
+                    rank: "$.rank".to_owned(),
+                }),
+            }),
+        };
+        let ids = ["done", "slow", "open", "bad", "gone"];
+        let mut entries: Vec<_> = ids.iter().map(|id| entry(id, Accepted::Ok)).collect();
+        entries.push(entry("never-asked", Accepted::Refused));
+        let (emitter, _events) = Emitter::new();
+        let halted = CancellationToken::new();
+        let dir = tempfile::tempdir().expect("dir");
+        let settled = settle(&end, entries, server().await, &emitter, &halted, dir.path()).await;
+        let done = Some(Fate::Done {
+            results: 3,
+            decoded: None,
+            duplicates: 1,
+            trouble: None,
+        });
+        let fates: Vec<_> = settled.into_iter().map(|entry| entry.fate).collect();
+        assert_eq!(
+            fates,
+            [
+                done.clone(),
+                done,
+                Some(Fate::Open {
+                    state: "running".to_owned()
+                }),
+                Some(Fate::Failed {
+                    reason: "no video stream".to_owned()
+                }),
+                Some(Fate::Lost),
+                None,
+            ]
+        );
+    }
+}

@@ -214,6 +214,13 @@ impl EmbeddedNode {
     }
 }
 
+impl Drop for EmbeddedNode {
+    /// A runtime must not be dropped where it could block; shut down in the background it may.
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
 /// Waits until nothing accepts connections at `address`.
 async fn refused(address: SocketAddr) -> bool {
     let until = Instant::now() + EFFECT_WITHIN;
@@ -319,5 +326,90 @@ impl Node for EmbeddedNode {
 
     fn abandon(&self) {
         self.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clip_service::observe::Notice;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::journal::Journal;
+
+    /// Accepts connections and holds them, in a task of its own, until it is told to end.
+    fn holder() -> Body {
+        Arc::new(|notices, shutdown| {
+            Box::pin(async move {
+                let listener = TcpListener::bind("127.0.0.1:0")
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let address = listener.local_addr().map_err(|error| error.to_string())?;
+                tokio::spawn(async move {
+                    let mut held = Vec::new();
+                    while let Ok((stream, _)) = listener.accept().await {
+                        held.push(stream);
+                    }
+                });
+                notices.send(Notice::Listening {
+                    role: "holder".to_owned(),
+                    address: address.to_string(),
+                });
+                shutdown.cancelled().await;
+                Ok(())
+            })
+        })
+    }
+
+    fn node(body: Body, dir: &std::path::Path) -> EmbeddedNode {
+        let around = Surroundings {
+            emitter: Emitter::new().0,
+            journal: Journal::open(dir, "embedded").expect("journal"),
+            run_id: "embedded".to_owned(),
+            logs: dir.to_owned(),
+            data: dir.to_owned(),
+            seed: 1,
+            links: std::collections::BTreeMap::new(),
+            routes: std::collections::BTreeMap::new(),
+        };
+        EmbeddedNode::new("holder", body, Arc::new(watch::Sender::new(None)), &around)
+    }
+
+    async fn listening(node: &EmbeddedNode) -> SocketAddr {
+        let mut address = node.address();
+        let bound = tokio::time::timeout(EFFECT_WITHIN, address.wait_for(Option::is_some)).await;
+        bound.expect("in time").expect("open").expect("address")
+    }
+
+    #[tokio::test]
+    async fn a_killed_node_drops_sockets_and_connections_and_starts_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let node = node(holder(), dir.path());
+        node.start().await.expect("start");
+        let address = listening(&node).await;
+        let mut held = TcpStream::connect(address).await.expect("connect");
+        let said = node.kill().await.expect("kill");
+        assert!(said.contains("refuses connections"), "{said}");
+        let end = tokio::time::timeout(EFFECT_WITHIN, held.read_u8()).await;
+        end.expect("the held connection ends").expect_err("ends");
+        assert!(node.ended().is_some() && node.address.borrow().is_none());
+        assert!(node.kill().await.is_err(), "the dead cannot be killed");
+        node.start().await.expect("again");
+        let address = listening(&node).await;
+        TcpStream::connect(address).await.expect("connect again");
+        node.stop(Duration::from_secs(5)).await.expect("stop");
+        assert_eq!(node.ended().as_deref(), Some("returned"));
+        assert!(node.leftovers().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_or_panics_says_so() {
+        let dir = tempfile::tempdir().expect("dir");
+        let failing: Body = Arc::new(|_, _| Box::pin(async { Err("no data folder".to_owned()) }));
+        let node = node(failing, dir.path());
+        node.start().await.expect("start");
+        assert!(node.wait_ended(EFFECT_WITHIN).await);
+        assert_eq!(node.ended().as_deref(), Some("failed: no data folder"));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct NodeLog {
     file: Option<File>,
     emitter: Emitter,
     limit: Limit,
+    last: Option<String>,
 }
 
 impl NodeLog {
@@ -37,6 +38,7 @@ impl NodeLog {
             file: Some(file),
             emitter,
             limit: Limit::default(),
+            last: None,
         })
     }
 
@@ -51,6 +53,9 @@ impl NodeLog {
                 self.node
             ));
         }
+        if !line.trim().is_empty() {
+            self.last = Some(cut(line));
+        }
         if !weighty(line) {
             return;
         }
@@ -60,10 +65,14 @@ impl NodeLog {
                 if suppressed > 0 {
                     self.forward(format!("{suppressed} more lines are in the log file"));
                 }
-                let cut: String = line.chars().take(LONGEST).collect();
-                self.forward(cut);
+                self.forward(readable(&cut(line)));
             }
         }
+    }
+
+    /// What the node said last, for people.
+    pub(crate) fn last_line(&self) -> Option<String> {
+        self.last.as_deref().map(readable)
     }
 
     fn forward(&self, line: String) {
@@ -71,6 +80,37 @@ impl NodeLog {
             node: self.node.clone(),
             line,
         });
+    }
+}
+
+fn cut(line: &str) -> String {
+    line.chars().take(LONGEST).collect()
+}
+
+/// A JSON log line as a person reads it: `WARN task lost (task task_1, epoch 2)`. Other lines as they are.
+fn readable(line: &str) -> String {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(line) else {
+        return line.to_owned();
+    };
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let (Some(level), Some(message)) =
+        (fields.shift_remove("level"), fields.shift_remove("message"))
+    else {
+        return line.to_owned();
+    };
+    let details: Vec<String> = fields
+        .into_iter()
+        .filter(|(name, _)| !["timestamp", "target", "span", "spans"].contains(&name.as_str()))
+        .map(|(name, value)| format!("{name} {}", text(value)))
+        .collect();
+    let head = format!("{} {}", text(level), text(message));
+    if details.is_empty() {
+        head
+    } else {
+        format!("{head} ({})", details.join(", "))
     }
 }
 
@@ -134,6 +174,15 @@ mod tests {
         ));
         assert!(weighty("thread 'main' panicked at src/main.rs:1:1"));
         assert!(!weighty("listening"));
+    }
+
+    #[test]
+    fn json_lines_are_put_into_words_and_others_left_alone() {
+        let line = r#"{"timestamp":"2026","level":"WARN","message":"task lost","task":"task_1","epoch":2,"target":"x"}"#;
+        assert_eq!(readable(line), "WARN task lost (task task_1, epoch 2)");
+        assert_eq!(readable(r#"{"level":"ERROR","message":"m"}"#), "ERROR m");
+        assert_eq!(readable(r#"{"other":1}"#), r#"{"other":1}"#);
+        assert_eq!(readable("plain words"), "plain words");
     }
 
     #[tokio::test(start_paused = true)]

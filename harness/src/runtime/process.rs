@@ -24,6 +24,7 @@ use super::logs::NodeLog;
 use super::{Node, RuntimeError, Surroundings};
 use crate::event::EventKind;
 use crate::journal::{self, Entry, MARKER, Undo, proc};
+use crate::scenario::template::{self, Resolver};
 
 /// Time a signal has to show its effect.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ pub(super) enum Listens {
     ByPort,
 }
 
-/// The program of a generic node: any command, with link addresses filled into its environment and arguments.
+/// The program of a generic node: any command, with link addresses filled into its environment.
 pub(super) fn program(
     node: &str,
     command: &[String],
@@ -60,46 +61,46 @@ pub(super) fn program(
         node: node.to_owned(),
         reason,
     };
-    let mut words = Vec::new();
-    for word in command {
-        words.push(fill_links(word, &around.links).map_err(failed)?);
-    }
-    let mut words = words.into_iter();
-    let program = words
-        .next()
+    let (program, arguments) = command
+        .split_first()
         .ok_or_else(|| failed("its command is empty".to_owned()))?;
     let mut filled = BTreeMap::new();
     for (name, value) in env {
-        let value = fill_links(value, &around.links).map_err(failed)?;
+        let value = template::render(value, &mut LinksOnly(&around.links))
+            .map_err(|error| failed(format!("{name}: {error}")))?;
         filled.insert(name.clone(), value);
     }
     Ok(Program {
         program: PathBuf::from(program),
-        arguments: words.collect(),
+        arguments: arguments.to_vec(),
         env: filled,
         listens: Listens::ByPort,
     })
 }
 
-/// Replaces `$(link.NAME)` by the link's address.
-fn fill_links(text: &str, links: &BTreeMap<String, SocketAddr>) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(begin) = rest.find("$(link.") {
-        let inside = &rest[begin + "$(link.".len()..];
-        let end = inside
-            .find(')')
-            .ok_or_else(|| format!("`{text}` has no `)` after `$(link.`"))?;
-        let name = &inside[..end];
-        let address = links
-            .get(name)
-            .ok_or_else(|| format!("`{text}` names link `{name}`, which does not exist"))?;
-        out.push_str(&rest[..begin]);
-        out.push_str(&address.to_string());
-        rest = &inside[end + 1..];
+/// Knows links and nothing else: what a node's environment may refer to.
+struct LinksOnly<'a>(&'a BTreeMap<String, SocketAddr>);
+
+impl Resolver for LinksOnly<'_> {
+    fn uuid(&mut self) -> String {
+        String::new()
     }
-    out.push_str(rest);
-    Ok(out)
+
+    fn draw(&mut self, low: i64, _: i64) -> i64 {
+        low
+    }
+
+    fn fixture(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn link(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(ToString::to_string)
+    }
+
+    fn capture(&self, _: &str) -> Option<String> {
+        None
+    }
 }
 
 /// One child process at a time, started again after each end.
@@ -267,7 +268,7 @@ impl ProcessNode {
     fn follow_outputs(
         &self,
         child: &mut Child,
-    ) -> Result<Vec<tokio::task::JoinHandle<()>>, RuntimeError> {
+    ) -> Result<(SharedLog, Vec<tokio::task::JoinHandle<()>>), RuntimeError> {
         let log = NodeLog::open(&self.name, &self.around.logs, self.around.emitter.clone())
             .map_err(|error| self.failed(format!("its log file: {error}")))?;
         let log = Arc::new(Mutex::new(log));
@@ -279,6 +280,7 @@ impl ProcessNode {
             })));
         }
         if let Some(stdout) = child.stdout.take() {
+            let log = log.clone();
             let address = self.address.clone();
             let emitter = self.around.emitter.clone();
             let by_notice = self.program.listens == Listens::ByNotice;
@@ -300,7 +302,7 @@ impl ProcessNode {
                 }
             })));
         }
-        Ok(tasks)
+        Ok((log, tasks))
     }
 
     async fn wait_ended(&self, live: &Live, bound: Duration) -> Option<String> {
@@ -457,15 +459,19 @@ struct Watcher {
     around: Surroundings,
 }
 
+/// The log of a node, written by the readers of both its streams.
+type SharedLog = Arc<Mutex<NodeLog>>;
+
 impl Watcher {
     async fn watch(
         self,
         mut child: Child,
-        outputs: Vec<tokio::task::JoinHandle<()>>,
+        outputs: (SharedLog, Vec<tokio::task::JoinHandle<()>>),
         ended: watch::Sender<Option<String>>,
         entry: Entry,
     ) {
-        let how = match child.wait().await {
+        let (log, outputs) = outputs;
+        let mut how = match child.wait().await {
             Ok(status) => describe(status),
             Err(error) => format!("cannot be waited for: {error}"),
         };
@@ -481,10 +487,15 @@ impl Watcher {
         } else {
             drop(entry);
         }
+        let expected = self.expected.load(Ordering::SeqCst);
+        // Whoever ends by himself says why in his last line, if anywhere.
+        if !expected && let Some(last) = log.lock().last_line() {
+            how = format!("{how}, having said: {last}");
+        }
         self.around.emitter.event(EventKind::NodeExited {
             node: self.name,
             how: how.clone(),
-            expected: self.expected.load(Ordering::SeqCst),
+            expected,
         });
         ended.send_replace(Some(how));
     }
@@ -549,22 +560,6 @@ async fn each_line(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_are_filled_in_and_unknown_ones_named() {
-        let links = BTreeMap::from([("a->b".to_owned(), "127.0.0.1:9".parse().expect("address"))]);
-        assert_eq!(
-            fill_links("http://$(link.a->b)/x and $(link.a->b)", &links).expect("filled"),
-            "http://127.0.0.1:9/x and 127.0.0.1:9"
-        );
-        let error = fill_links("$(link.a->c)", &links).expect_err("unknown");
-        assert!(error.contains("a->c"), "{error}");
-        assert!(fill_links("$(link.a", &links).is_err());
-        assert_eq!(
-            fill_links("plain $(x)", &links).expect("filled"),
-            "plain $(x)"
-        );
-    }
 
     #[tokio::test]
     async fn lines_come_whole_and_long_ones_in_pieces() {

@@ -192,6 +192,21 @@ impl Scorer {
                     }
                 }
             }
+            // Lengths so narrow that no boundary fits: any place must do.
+            let end = (start.at + max_length).min(self.duration);
+            if best.is_none() && fits(start.at, end) {
+                let end = Boundary {
+                    at: end,
+                    quality: 0.25,
+                    kind: "grid",
+                };
+                let score = self.score(*start, end).iter().sum();
+                best = Some(Pick {
+                    start: *start,
+                    end,
+                    score,
+                });
+            }
             candidates.extend(best);
         }
         candidates.extend(best_per_end.into_iter().flatten());
@@ -509,6 +524,22 @@ mod tests {
             selection.warnings[0].contains("shorter"),
             "{:?}",
             selection.warnings
+        );
+    }
+
+    #[test]
+    fn a_single_length_is_met_exactly() {
+        let selection = select(
+            &video(30, &[(9.0, 14.0)], &[0.1, -0.2]),
+            &options(7.3, 7.3, 2),
+        );
+        assert_eq!(selection.highlights.len(), 1);
+        assert!(
+            selection
+                .highlights
+                .iter()
+                .all(|h| (h.end - h.start - 7.3).abs() < 1e-6),
+            "{selection:?}"
         );
     }
 

@@ -104,10 +104,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn command(role: &str, data: &Path) -> Command {
+        Self::logging("warn", role, data)
+    }
+
+    pub(crate) fn logging(level: &str, role: &str, data: &Path) -> Command {
         let mut command = Command::new(BINARY);
         command
             .arg(role)
-            .args(["--log", "warn", "--data"])
+            .args(["--log", level, "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -119,10 +123,17 @@ impl Process {
     /// Starts a role on a free port and waits until it is ready.
     pub(crate) async fn start(role: &str, data: &Path, arguments: &[&str]) -> Self {
         let mut command = Self::command(role, data);
-        command
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stderr(Stdio::inherit());
+        command.args(arguments).stderr(Stdio::inherit());
+        let process = Self::spawn(command).await;
+        if role != "registry" && role != "gateway" {
+            process.ready().await; // a gateway waits for processors, which may not be there yet
+        }
+        process
+    }
+
+    /// Starts a command on a free port and waits until it listens.
+    pub(crate) async fn spawn(mut command: Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0"]);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = async {
@@ -131,20 +142,22 @@ impl Process {
                     return address;
                 }
             }
-            panic!("{role} ended before it listened")
+            panic!("{command:?} ended before it listened")
         };
         let address = tokio::time::timeout(START, listening).await.unwrap();
         // Whoever writes notices must find a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = Client::new(&address);
-        if role != "registry" && role != "gateway" {
-            ready(&client).await; // a gateway waits for processors, which may not be there yet
-        }
         Self {
             child,
             address,
             client,
         }
+    }
+
+    /// Leaves its log without a reader.
+    pub(crate) fn close_stderr(&mut self) {
+        drop(self.child.stderr.take());
     }
 
     pub(crate) async fn ready(&self) {

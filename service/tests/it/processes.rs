@@ -198,3 +198,26 @@ async fn a_wrong_start_is_one_line_and_a_code() {
     command.stdout(Stdio::null());
     assert_eq!(run(command).await.0, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_outlives_whoever_read_its_log() {
+    let data = tempfile::tempdir().unwrap();
+    // Every transition is logged, to a pipe that nobody reads any more.
+    let mut registry = Process::spawn(Process::logging("info", "registry", data.path())).await;
+    registry.close_stderr();
+    for name in ["processor-1", "processor-2"] {
+        let body = format!(
+            r#"{{"name":"{name}","kind":"processor","address":"a:1","epoch":1,"ready":true}}"#
+        );
+        let headers = [("content-type", "application/json")];
+        let path = format!("/v1/instances/{name}");
+        let answer = registry
+            .client
+            .try_send(http::Method::PUT, &path, &headers, body)
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(registry.client.get("/health").await.status, 200);
+    registry.kill().await;
+}

@@ -48,13 +48,15 @@
 
   function lanes() {
     const all = [];
-    all.push({ id: "latency", label: "response", height: 190, draw: drawLatency });
-    all.push({ id: "rate", label: "rate", height: 84, draw: drawRate });
-    all.push({ id: "held", label: "objective held", height: 14, draw: drawHeld });
+    if (data.loads.some((load) => load.ok.length)) {
+      all.push({ id: "latency", height: 190, draw: drawLatency });
+      all.push({ id: "rate", height: 84, draw: drawRate });
+      all.push({ id: "held", height: 14, draw: drawHeld });
+    }
     const instances = data.lanes.filter((l) => l.kind === "instance"), breakers = data.lanes.filter((l) => l.kind === "breaker");
-    if (instances.length) all.push({ id: "instances", label: "instances", height: instances.length * 18, draw: (g, y) => drawStates(g, y, instances, "") });
-    if (breakers.length) all.push({ id: "breakers", label: "breakers", height: breakers.length * 18, draw: (g, y) => drawStates(g, y, breakers, "⏻ ") });
-    if (data.host.length) all.push({ id: "host", label: "host CPU", height: 44, draw: drawHost });
+    if (instances.length) all.push({ id: "instances", height: instances.length * 18, draw: (g, y) => drawStates(g, y, instances, "") });
+    if (breakers.length) all.push({ id: "breakers", height: breakers.length * 18, draw: (g, y) => drawStates(g, y, breakers, "⏻ ") });
+    if (data.host.length) all.push({ id: "host", height: 44, draw: drawHost });
     return all;
   }
   const titled = { latency: "Response time", rate: "Requests", held: "Objective", instances: "Instances", breakers: "Breakers", host: "Host CPU" };

@@ -57,7 +57,10 @@ pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
         },
         Tile {
             label: "Longest outage",
-            value: seconds(availability.longest_outage),
+            value: match availability.seconds {
+                0 => dash(),
+                _ => seconds(availability.longest_outage),
+            },
             note: match window {
                 None if availability.seconds == 0 => "no request was made".to_owned(),
                 None => format!("every second met {}", objective(availability.objective)),
@@ -95,7 +98,7 @@ pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
                 Some((Recovered::Unknown(why), _)) => why.clone(),
                 Some((_, fault)) if verdict.faults.len() == 1 => format!("after {fault}"),
                 Some((Recovered::After(after), _)) if after.is_zero() => {
-                    format!("all {} faults", verdict.faults.len())
+                    format!("after each of {} faults", verdict.faults.len())
                 }
                 Some((_, fault)) => {
                     format!("after {fault}, slowest of {} faults", verdict.faults.len())

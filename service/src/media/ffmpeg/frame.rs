@@ -16,7 +16,7 @@ use crate::media::{MediaError, MediaErrorCode};
 /// A later time is always reached by decoding on when it is this close, seconds.
 const DECODE_ON: f64 = 0.5;
 
-/// Pictures that nothing refers to are left out until this close to the wanted time, seconds.
+/// With a variable rate, pictures that nothing refers to are left out until this close to the wanted time, seconds.
 const ALL_PICTURES: f64 = 0.6;
 
 /// Time stamps are fractions that a request's decimal number cannot hit exactly, seconds.
@@ -138,6 +138,12 @@ impl FrameReader {
             self.ended = false;
             self.keyframe = None;
         }
+        // Only the picture shown at that time must not be left out; with a constant rate it is known to be close.
+        let every = if self.source.constant_rate {
+            (2.5 / self.source.probe.fps).min(ALL_PICTURES)
+        } else {
+            ALL_PICTURES
+        };
         while !self.ended && !self.decided(at) {
             let packet = self.source.packet()?;
             if let Some(packet) = &packet {
@@ -147,7 +153,7 @@ impl FrameReader {
                 let time = packet
                     .pts()
                     .map(|pts| self.source.seconds(self.source.video, pts));
-                let far = time.is_some_and(|time| time < at - ALL_PICTURES);
+                let far = time.is_some_and(|time| time < at - every);
                 if let (Some(time), Some(last)) = (time, self.keyframe) {
                     self.keyframe_gap = self.keyframe_gap.max(time - last);
                 }

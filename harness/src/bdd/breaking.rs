@@ -1,0 +1,221 @@
+//! Steps for what a system does under load when something breaks: a scenario is written, run once, and judged.
+//!
+//! Judging repeats on a record at any time, so what is said after the run asks the record of the run, in the words of
+//! the scenario format, and through the same judge.
+
+use clip_service::env::WallClock;
+use cucumber::{given, then, when};
+
+use super::draft::Draft;
+use super::story::{Step, Story};
+use super::words::{Rate, Target, Time, When};
+use crate::judge::{Finding, Row, Scope, Status, Verdict, judge};
+use crate::plan::{ExpectPlan, Plan};
+use crate::record::{Environment, Record, Recorder};
+use crate::report::View;
+use crate::run::{Options, run};
+
+/// A run and what is known of it.
+#[derive(Debug)]
+pub(super) struct Ran {
+    record: Record,
+}
+
+impl Ran {
+    /// The record, asked everything that this plan expects.
+    fn asked(&self, plan: Plan) -> Result<Record, String> {
+        let without = |plan: &Plan| Plan {
+            expect: ExpectPlan::default(),
+            ..plan.clone()
+        };
+        if without(&plan) != without(&self.record.plan) {
+            return Err("the scenario was changed after it had run".to_owned());
+        }
+        Ok(Record {
+            plan,
+            ..self.record.clone()
+        })
+    }
+
+    pub(super) fn verdict(&self, draft: &Draft) -> Result<Verdict, String> {
+        self.asked(draft.plan()?).map(|record| judge(&record))
+    }
+
+    /// Requires every expectation that `chosen` picks to hold, and at least one to be picked.
+    fn holds(&self, draft: &Draft, what: &str, chosen: impl Fn(&Row) -> bool) -> Step {
+        let record = self.asked(draft.sketch()?)?;
+        let verdict = judge(&record);
+        let picked: Vec<_> = verdict.rows.iter().filter(|row| chosen(row)).collect();
+        if picked.is_empty() {
+            return Err(format!(
+                "the verdict says nothing of {what}\n{}",
+                told(&record, &verdict)
+            ));
+        }
+        match picked.iter().find(|row| row.status() != Status::Pass) {
+            None => Ok(()),
+            Some(row) => Err(format!(
+                "{} {}: {}\n{}",
+                row.scope,
+                row.text,
+                row.word,
+                told(&record, &verdict)
+            )),
+        }
+    }
+}
+
+/// The verdict in full, for people who look for the reason.
+fn told(record: &Record, verdict: &Verdict) -> String {
+    let view = View::new(record, verdict);
+    let mut text = format!("{}: {}\n", view.conclusion, view.sentence);
+    for row in &view.rows {
+        text.push_str(&format!(
+            "  {}: {} {}: {} {}\n",
+            row.word, row.scope, row.text, row.observed, row.detail
+        ));
+    }
+    for fault in &view.faults {
+        text.push_str(&format!(
+            "  {}: {}, {}\n",
+            fault.name, fault.proof, fault.undo
+        ));
+    }
+    for (load, class, times) in &view.errors {
+        text.push_str(&format!("  {load}: {times} x {class}\n"));
+    }
+    text
+}
+
+fn ran(story: &Story) -> Result<&Ran, String> {
+    let ran = story.ran.as_ref();
+    ran.ok_or_else(|| "the scenario has not run yet".to_owned())
+}
+
+#[given(expr = "a system of {int} gateway(s) and {int} processor(s)")]
+async fn a_system(story: &mut Story, gateways: u32, processors: u32) {
+    story.draft.system(gateways, processors);
+}
+
+#[given(
+    expr = "a load {string} of {rate} for {time} that reads frames of {string} and allows each {time}"
+)]
+async fn a_load_of_frames(
+    story: &mut Story,
+    name: String,
+    rate: Rate,
+    length: Time,
+    video: String,
+    each: Time,
+) {
+    story.draft.frames(&name, &rate, length, &video, each);
+}
+
+#[given(
+    expr = "a load {string} of {rate} for {time} that submits clip jobs of {string} and allows each {time}"
+)]
+async fn a_load_of_clips(
+    story: &mut Story,
+    name: String,
+    rate: Rate,
+    length: Time,
+    video: String,
+    each: Time,
+) {
+    story.draft.clips(&name, &rate, length, &video, each);
+}
+
+#[given(expr = "a steady state of {time} in which {string}")]
+async fn a_steady_state(story: &mut Story, window: Time, hold: String) -> Step {
+    story.draft.steady(window, &hold);
+    story.draft.sketch().map(drop)
+}
+
+#[when(expr = "{string} hits {target} at {time} for {time}")]
+async fn a_fault_hits(
+    story: &mut Story,
+    kind: String,
+    at: Target,
+    start: Time,
+    length: Time,
+) -> Step {
+    story.draft.fault(&kind, &at, start, length);
+    story.draft.sketch().map(drop)
+}
+
+#[when(expr = "it is expected that {when} {string}")]
+async fn it_is_expected(story: &mut Story, when: When, text: String) -> Step {
+    story.draft.expect(when, &text)?;
+    story.draft.sketch().map(drop)
+}
+
+#[when("the scenario has run")]
+async fn the_scenario_has_run(story: &mut Story) -> Step {
+    let plan = story.draft.sketch()?;
+    let logs = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let now = WallClock::system().now().as_millisecond();
+    let run_id = format!("{}-{now}-{}", plan.name, std::process::id());
+    let mut options = Options::new(run_id, logs.path());
+    options.hurry = story.signals.hurry.clone();
+    let mut recorder = Recorder::new(plan.clone(), Environment::here());
+    // How it ended is the last event, so the record has it.
+    run(&plan, &mut recorder, options, story.signals.cancel.clone()).await;
+    story.ran = Some(Ran {
+        record: recorder.finish(),
+    });
+    Ok(())
+}
+
+#[then(expr = "it holds that {when} {string}")]
+async fn it_holds(story: &mut Story, when: When, text: String) -> Step {
+    story.draft.expect(when, &text)?;
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    ran(story)?.holds(&story.draft, &text, |row| {
+        row.text == folded
+            && match (&row.scope, when) {
+                (Scope::Always, When::Always) | (Scope::During(_), When::DuringTheFault) => true,
+                (Scope::Steady | Scope::Recover(_) | Scope::End, _) => false,
+                (Scope::Always | Scope::During(_), _) => false,
+            }
+    })
+}
+
+#[then(expr = "the system recovers within {time}")]
+async fn the_system_recovers(story: &mut Story, within: Time) -> Step {
+    story.draft.recover(within);
+    ran(story)?.holds(&story.draft, "recovery", |row| {
+        matches!(row.scope, Scope::Recover(_))
+    })
+}
+
+#[then("no accepted job is lost, doubled, unfinished or unplayable")]
+async fn no_accepted_job_is_lost(story: &mut Story) -> Step {
+    let ran = ran(story)?;
+    let ledger = |row: &Row| matches!(row.finding, Finding::Ledger(_) | Finding::Nothing { .. });
+    ran.holds(&story.draft, "accepted jobs", |row| {
+        row.scope == Scope::End && ledger(row)
+    })?;
+    let verdict = ran.verdict(&story.draft)?;
+    let checks = verdict.rows.iter().filter_map(|row| match &row.finding {
+        Finding::Ledger(found) if found.accepted > 0 => Some(found.check),
+        _ => None,
+    });
+    match checks.count() {
+        4 => Ok(()),
+        n => Err(format!("only {n} of 4 checks had accepted jobs to look at")),
+    }
+}
+
+#[then(expr = "the verdict is {word}")]
+async fn the_verdict_is(story: &mut Story, wanted: String) -> Step {
+    let record = ran(story)?.asked(story.draft.plan()?)?;
+    let verdict = judge(&record);
+    let said = verdict.conclusion.to_string().to_lowercase();
+    if said == wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "the verdict is {said}\n{}",
+        told(&record, &verdict)
+    ))
+}
