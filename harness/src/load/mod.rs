@@ -1,7 +1,7 @@
 //! What is asked of the system: open arrivals that come whether or not it keeps up, and closed users that think.
 //!
 //! Every request is a sample with its intended start. What could not be sent is a sample as well; nothing is dropped.
-//! [`goose`] lends the hands, [`pacing`] says when, [`session`] does the asking. Nothing here judges.
+//! `goose.rs` lends the hands, [`pacing`] says when, `session.rs` does the asking. Nothing here judges.
 
 mod goose;
 

@@ -1,7 +1,7 @@
 //! The words of the format: one struct per mapping of a scenario file, each field a key.
 //!
-//! The same definition reads the file ([`super::read`]) and describes it in the JSON Schema, so the two cannot differ.
-//! What the values mean together is checked in [`super::check`]; what is made of them is [`crate::plan`]'s business.
+//! The same definition reads the file (`read.rs`) and describes it in the JSON Schema, so the two cannot differ.
+//! What the values mean together is checked in `check.rs`; what is made of them is [`crate::plan`]'s business.
 
 use clip_service::units::HumanDuration;
 

@@ -1,7 +1,7 @@
 //! How a gateway reaches processors: the client side of the system.
 //!
 //! Mechanism only. Nothing here knows of clips; what may be repeated, how long a try may take and where the bytes go is
-//! said by each [`Call`]. The order of the layers is written once, in [`stack`](mod@stack). Not for talking to the
+//! said by each [`Call`]. The order of the layers is written once, in `stack.rs`. Not for talking to the
 //! registry, which is one peer without alternatives ([`crate::http::Client`] does).
 
 mod attempt;

@@ -101,7 +101,7 @@ impl Upstream {
     ///    choice, which then always has somebody.
     /// 5. **Choice** of an instance. A breaker that is open, or has no permit left, is a reason to choose another; it
     ///    never fails the call and spends no retry.
-    /// 6. Per instance, in [`attempt`]: breaker **permit** (taken with the choice, so that no two calls share it), then
+    /// 6. Per instance, in `attempt`: breaker **permit** (taken with the choice, so that no two calls share it), then
     ///    the **in-flight** count and the **recorder** of outcome and load: outside of the timeout, because a timeout
     ///    is the most important failure to record.
     /// 7. **Timeout of the try**: around the HTTP exchange and nothing else.
