@@ -206,6 +206,15 @@ impl Breaker {
         self.config.enabled && self.in_a_row > 0 && matches!(self.state, State::Closed { .. })
     }
 
+    /// A probe of an instance that nobody had reason to doubt failed.
+    pub(super) fn missed(&mut self, now: Instant, jitter: f64) -> Option<Moved> {
+        if !self.config.enabled || !matches!(self.state, State::Closed { .. }) {
+            return None;
+        }
+        self.in_a_row += 1;
+        self.in_a_row_too_long(now, jitter)
+    }
+
     /// A probe failed as the last call did, which is one more failure in the row. A probe that passes is no success: it
     /// must not hide that calls fail.
     pub(super) fn doubt(&mut self, now: Instant, jitter: f64) -> Option<Moved> {
@@ -213,6 +222,10 @@ impl Breaker {
             return None;
         }
         self.in_a_row += 1;
+        self.in_a_row_too_long(now, jitter)
+    }
+
+    fn in_a_row_too_long(&mut self, now: Instant, jitter: f64) -> Option<Moved> {
         (self.in_a_row >= self.config.consecutive_failures).then(|| {
             let reason = format!(
                 "{} transport failures in a row, probes included",

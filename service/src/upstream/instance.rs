@@ -1,6 +1,7 @@
 //! One instance as this gateway knows it: its connections, breaker, load and counts.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -26,6 +27,10 @@ pub(super) const SLOW_START: Duration = Duration::from_secs(5);
 
 /// Between probes of an instance whose last call failed.
 const DOUBT_EVERY: Duration = Duration::from_millis(50);
+
+/// An instance that no call has said anything of for this long is asked how it is. Of three instances the slowest is
+/// hardly chosen while load is low, so calls alone may take seconds to learn that it has died.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// One life of one instance. A restarted one is another value: what was learnt about the old life is not held against it.
 pub(super) struct Instance {
@@ -54,6 +59,8 @@ struct Guarded {
     breaker: Breaker,
     load: Load,
     warming_since: Option<Instant>,
+    /// When a call last said something of it.
+    heard: Instant,
 }
 
 impl fmt::Debug for Instance {
@@ -109,8 +116,9 @@ impl Instance {
             breaker: Breaker::new(config.breaker.clone(), now),
             load: Load::default(),
             warming_since: warming.then_some(now),
+            heard: now,
         };
-        Arc::new(Self {
+        let instance = Arc::new(Self {
             name: peer.name.clone(),
             address: peer.address.clone(),
             epoch: peer.epoch,
@@ -131,7 +139,23 @@ impl Instance {
             retired: AtomicBool::new(false),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
-        })
+        });
+        if instance.learns {
+            instance.watch_over(probe_while_idle(Arc::downgrade(&instance)));
+        }
+        instance
+    }
+
+    /// Runs beside this life of the instance and ends with it.
+    fn watch_over(&self, watch: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        drop(self.env.exec.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = watch => {}
+            }
+        }));
     }
 
     pub(super) fn is(&self, peer: &Peer) -> bool {
@@ -197,6 +221,9 @@ impl Instance {
         };
         let moved = {
             let mut guarded = self.guarded.lock();
+            if outcome != Outcome::Ignored {
+                guarded.heard = now;
+            }
             match outcome {
                 Outcome::Success => guarded.load.sample(took, now),
                 Outcome::TransportFailure | Outcome::ErrorStatus if self.learns => {
@@ -223,17 +250,33 @@ impl Instance {
         if self.retired.load(Relaxed) || self.doubting.swap(true, Relaxed) {
             return;
         }
-        let (instance, stop) = (Arc::downgrade(self), self.stop.clone());
-        drop(self.env.exec.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = probe_in_doubt(Weak::clone(&instance)) => {}
-            }
+        let instance = Arc::downgrade(self);
+        self.watch_over(async move {
+            probe_in_doubt(Weak::clone(&instance)).await;
             if let Some(known) = instance.upgrade() {
                 known.doubting.store(false, Relaxed);
             }
-        }));
+        });
+    }
+
+    /// A probe of an idle instance failed: as good a reason for doubt as a call that did.
+    fn missed(self: &Arc<Self>) {
+        let (now, jitter) = (Instant::now(), self.rng.unit());
+        let moved = {
+            let mut guarded = self.guarded.lock();
+            guarded.load.punish(now);
+            guarded.breaker.missed(now, jitter)
+        };
+        let in_doubt = moved.is_none();
+        self.moved(moved);
+        if in_doubt {
+            self.look();
+        }
+    }
+
+    fn idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.guarded.lock().heard) >= IDLE_AFTER
+            && !self.doubting.load(Relaxed)
     }
 
     /// Takes the outcome of a probe in doubt; whether to go on.
@@ -269,14 +312,7 @@ impl Instance {
             reason,
         );
         if to == Position::Open {
-            let (instance, stop) = (Arc::downgrade(self), self.stop.clone());
-            drop(self.env.exec.spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => {}
-                    () = probe_while_open(instance) => {}
-                }
-            }));
+            self.watch_over(probe_while_open(Arc::downgrade(self)));
         }
     }
 
@@ -346,6 +382,24 @@ impl Guarded {
             }
             Some(Position::Closed) => self.warming_since = Some(now),
             Some(Position::Open) | None => {}
+        }
+    }
+}
+
+/// Asks an instance that nobody calls how it is, for as long as it lives.
+async fn probe_while_idle(instance: Weak<Instance>) {
+    loop {
+        let Some(known) = instance.upgrade() else {
+            return;
+        };
+        let pause = IDLE_AFTER.mul_f64(0.9 + 0.2 * known.rng.unit());
+        drop(known);
+        tokio::time::sleep(pause).await;
+        let Some(known) = instance.upgrade() else {
+            return;
+        };
+        if known.idle(Instant::now()) && !known.probe().await {
+            known.missed();
         }
     }
 }

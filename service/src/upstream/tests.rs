@@ -217,6 +217,26 @@ async fn a_killed_instance_on_the_same_address_returns_by_a_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_killed_instance_that_nobody_calls_is_noticed() {
+    for (mood, within) in [(None, 1000 * MS), (Some(Mood::Hangs), 2500 * MS)] {
+        let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
+        assert_eq!(bed.breaker(1), "closed");
+        match mood {
+            None => bed.servers[1].kill().await,
+            Some(mood) => bed.servers[1].set(mood),
+        }
+        let since = Instant::now();
+        until("it is taken out", || bed.breaker(1) == "open").await;
+        assert!(
+            since.elapsed() < within,
+            "taken out after {:?}",
+            since.elapsed()
+        );
+        assert_eq!([bed.breaker(0), bed.breaker(2)], ["closed"; 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_answers_errors_is_taken_out_and_no_read_fails() {
     let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
     let results = bed
