@@ -3,6 +3,7 @@
 
 mod api;
 mod client;
+mod media;
 mod node;
 mod processes;
 mod tidy;
