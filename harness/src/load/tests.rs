@@ -347,3 +347,46 @@ async fn nobody_listening_is_a_refused_connection_and_a_refusal() {
             .all(|entry| entry.accepted == Accepted::Refused)
     );
 }
+
+/// What the system under test really receives, as a mock that keeps every request saw it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_is_what_was_written() {
+    use wiremock::matchers::{method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    let mock = MockServer::start().await;
+    let accepted = ResponseTemplate::new(202).set_body_json(serde_json::json!({"id": "a"}));
+    Mock::given(method("POST"))
+        .and(path("/things"))
+        .respond_with(accepted)
+        .expect(10)
+        .mount(&mock)
+        .await;
+    let mut submit = step("POST", "/things?n=$(random 3..3)");
+    submit
+        .headers
+        .insert("Idempotency-Key".to_owned(), "$(uuid)".to_owned());
+    submit.json = Some(serde_json::json!({"at": "$(random 5..5)", "deep": [{"text": "as it is"}]}));
+    let mut load = open(20.0, 500, 10, 2000, "/");
+    load.steps = vec![submit];
+    let ran = ran(&plan(vec![load]), *mock.address(), CancellationToken::new()).await;
+    assert!(ran.samples.iter().all(|s| s.outcome == Outcome::Ok));
+
+    let received = mock.received_requests().await.expect("requests are kept");
+    let mut keys: Vec<&str> = Vec::new();
+    for request in &received {
+        let header = |name: &str| {
+            let value = request.headers.get(name).expect(name);
+            value.to_str().expect("text")
+        };
+        assert_eq!(request.url.query(), Some("n=3"));
+        assert_eq!(header("content-type"), "application/json");
+        assert!(!header("x-request-id").is_empty());
+        let body: serde_json::Value = request.body_json().expect("JSON");
+        assert_eq!(body["deep"], serde_json::json!([{"text": "as it is"}]));
+        keys.push(header("idempotency-key"));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 10, "one key per arrival");
+}
