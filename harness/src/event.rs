@@ -329,3 +329,24 @@ pub trait Sink: Send {
     /// Takes the final ledger, once, after settling.
     fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]);
 }
+
+/// A sink that may not be there.
+impl<S: Sink> Sink for Option<S> {
+    fn event(&mut self, event: &Event) {
+        if let Some(sink) = self {
+            sink.event(event);
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        if let Some(sink) = self {
+            sink.sample(sample);
+        }
+    }
+
+    fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]) {
+        if let Some(sink) = self {
+            sink.ledger(entries, checks);
+        }
+    }
+}

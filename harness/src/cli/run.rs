@@ -12,11 +12,11 @@ use serde_json::json;
 
 use super::check::scenario_files;
 use super::{Exit, RunArgs, Terminal, cleanup};
-use crate::event::{Event, LedgerEntry, Sample, Sink};
 use crate::judge::judge;
-use crate::plan::{Format, LedgerCheck, Plan, PlanOptions};
+use crate::plan::{Format, Plan, PlanOptions};
 use crate::record::{Environment, Record, Recorder, run_dir, save};
-use crate::report::progress::Progress;
+use crate::report::progress::{Progress, Tee};
+use crate::report::suite::{self, SuiteRun};
 use crate::report::terminal::{Look, summary};
 use crate::report::{View, file_name, words, write_all};
 use crate::run::signals::{self, Signals};
@@ -24,9 +24,8 @@ use crate::run::{Options, run};
 
 /// What one scenario came to.
 struct Done {
-    name: String,
+    view: View,
     exit: Exit,
-    took: Duration,
     report: PathBuf,
 }
 
@@ -67,8 +66,12 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
     }
     // Whatever a run could not end within its bounds must not keep the program from ending.
     runtime.shutdown_timeout(Duration::from_secs(2));
-    if several && !args.json {
-        write!(terminal.out, "{}", table(&done))?;
+    if several {
+        let index = write_index(&args.reports, &done)?;
+        if !args.json {
+            write!(terminal.out, "{}", table(&done))?;
+            writeln!(terminal.out, "\n suite    {}", index.display())?;
+        }
     }
     let worst = done
         .iter()
@@ -159,35 +162,6 @@ impl Drop for Muted {
     }
 }
 
-/// Watches one run: keeps it, and shows it.
-struct Watchers {
-    recorder: Recorder,
-    progress: Option<Progress<io::Stderr>>,
-}
-
-impl Watchers {
-    fn each(&mut self, mut tell: impl FnMut(&mut dyn Sink)) {
-        tell(&mut self.recorder);
-        if let Some(progress) = &mut self.progress {
-            tell(progress);
-        }
-    }
-}
-
-impl Sink for Watchers {
-    fn event(&mut self, event: &Event) {
-        self.each(|sink| sink.event(event));
-    }
-
-    fn sample(&mut self, sample: &Sample) {
-        self.each(|sink| sink.sample(sample));
-    }
-
-    fn ledger(&mut self, entries: &[LedgerEntry], checks: &[LedgerCheck]) {
-        self.each(|sink| sink.ledger(entries, checks));
-    }
-}
-
 async fn one(
     plan: Plan,
     args: &RunArgs,
@@ -197,12 +171,10 @@ async fn one(
     let started = WallClock::system().now().as_millisecond();
     let directory = run_dir(&args.reports, &plan.name, started, plan.seed);
     std::fs::create_dir_all(&directory).map_err(|error| naming(&directory, &error))?;
-    let mut watchers = Watchers {
-        recorder: Recorder::new(plan.clone(), Environment::here())
-            .stream_to(&directory)
-            .map_err(|error| naming(&directory, &error))?,
-        progress: (!args.quiet).then(|| Progress::stderr(&plan)),
-    };
+    let recorder = Recorder::new(plan.clone(), Environment::here())
+        .stream_to(&directory)
+        .map_err(|error| naming(&directory, &error))?;
+    let mut watchers = Tee(recorder, (!args.quiet).then(|| Progress::stderr(&plan)));
     let mut options = Options::new(
         format!("{}-{started}-{}", plan.name, std::process::id()),
         directory.join("logs"),
@@ -212,7 +184,8 @@ async fn one(
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;
     drop(muted);
-    let record = watchers.recorder.finish();
+    let Tee(recorder, _) = watchers;
+    let record = recorder.finish();
     save(&record, &directory).map_err(io::Error::other)?;
     conclude(&record, &directory, args.json, terminal)
 }
@@ -259,29 +232,52 @@ fn conclude(
         let look = Look::of(io::IsTerminal::is_terminal(&io::stdout()));
         write!(terminal.out, "{}", summary(&view, Some(&report), look))?;
     }
-    Ok(Done {
-        name: record.plan.name.clone(),
-        exit,
-        took: view.took,
-        report,
-    })
+    Ok(Done { view, exit, report })
+}
+
+/// Writes the page that leads to the reports of a suite.
+fn write_index(reports: &Path, done: &[Done]) -> io::Result<PathBuf> {
+    let now = WallClock::system().now();
+    let file = reports.join(now.strftime("suite-%Y%m%dT%H%M%SZ.html").to_string());
+    let links: Vec<String> = done
+        .iter()
+        .map(|done| {
+            let below = done.report.strip_prefix(reports).unwrap_or(&done.report);
+            below.display().to_string()
+        })
+        .collect();
+    let runs: Vec<SuiteRun<'_>> = done
+        .iter()
+        .zip(&links)
+        .map(|(done, report)| SuiteRun {
+            view: &done.view,
+            report,
+        })
+        .collect();
+    let page = suite::index("suite", &runs, &[]);
+    std::fs::write(&file, page).map_err(|error| naming(&file, &error))?;
+    Ok(file)
 }
 
 /// The runs of a suite, a line each, failing ones first.
 fn table(done: &[Done]) -> String {
     let mut rows: Vec<&Done> = done.iter().collect();
     rows.sort_by_key(|done| std::cmp::Reverse(severity(done.exit)));
-    let width = rows.iter().map(|done| done.name.len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|done| done.view.name.len())
+        .max()
+        .unwrap_or(0);
     let passed = rows.iter().filter(|done| done.exit == Exit::Pass).count();
     let mut text = format!("{passed} of {} scenarios passed\n\n", rows.len());
     for done in rows {
-        let took = words::time(done.took);
+        let took = words::time(done.view.took);
         // Writing into a string cannot fail.
         writeln!(
             text,
             " {:>3}  {:<width$}  {took:>8}  {}  {}",
             done.exit.code(),
-            done.name,
+            done.view.name,
             done.exit.meaning(),
             done.report.display(),
         )

@@ -8,6 +8,7 @@ mod run;
 mod scenario;
 mod schema;
 mod sim;
+mod suite;
 mod tidy;
 
 use std::path::{Path, PathBuf};

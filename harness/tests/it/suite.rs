@@ -1,0 +1,90 @@
+//! `run` as people and CI call it: several scenarios, exit codes, result lines, what lies in the reports folder, `judge` afterwards.
+
+use std::path::Path;
+
+use crate::harness;
+
+fn scenario(folder: &Path, name: &str, expectation: &str) -> String {
+    let file = folder.join(format!("{name}.yaml"));
+    let text = format!(
+        "version: 1\nname: {name}\ntags: [quick]\nseed: 1\nlimit: 1m\n\
+         system: {{ runtime: embedded, service: {{ processors: 1 }} }}\n\
+         load:\n  health:\n    arrivals: {{ rate: 20/s, for: 1s }}\n    timeout: 2s\n    steps: [ {{ get: /health }} ]\n\
+         expect:\n  always: [ {expectation} ]\n"
+    );
+    std::fs::write(&file, text).expect("the folder is writable");
+    file.display().to_string()
+}
+
+#[test]
+fn a_suite_ends_as_its_worst_run_and_leads_to_every_report() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reports = folder.path().join("reports");
+    let reports = reports.to_str().expect("text");
+    let good = scenario(folder.path(), "good", "health.success >= 99%");
+    let bad = scenario(folder.path(), "bad", "health.p50 <= 1us");
+
+    let suite = harness(&["run", &good, &bad, "--quiet", "--reports", reports]);
+    let out = String::from_utf8_lossy(&suite.stdout);
+    let err = String::from_utf8_lossy(&suite.stderr);
+    assert_eq!(suite.status.code(), Some(1), "{out}{err}");
+    assert!(out.contains("1 of 2 scenarios passed"), "{out}");
+    assert!(
+        !out.contains("users launched"),
+        "the load generator's own line: {out}"
+    );
+    let index = out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("suite    "));
+    let page = std::fs::read_to_string(index.expect("the index is named")).expect("it is there");
+    for name in ["good", "bad"] {
+        let runs: Vec<_> = std::fs::read_dir(Path::new(reports).join(name))
+            .expect("a folder per scenario")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        let link = format!(
+            "{name}/{}/report.html",
+            runs[0].file_name().expect("a name").display()
+        );
+        assert!(page.contains(&link), "{link} is not in the index");
+        for file in [
+            "report.html",
+            "report.json",
+            "junit.xml",
+            "summary.md",
+            "events.jsonl",
+            "record.json",
+        ] {
+            assert!(runs[0].join(file).is_file(), "{name} has no {file}");
+        }
+        let run = runs[0].to_str().expect("text");
+        let again = harness(&["judge", run, "--json"]);
+        let line: serde_json::Value = serde_json::from_slice(&again.stdout).expect("one JSON line");
+        let code = if name == "good" { 0 } else { 1 };
+        assert_eq!(
+            (again.status.code(), line["exit"].as_i64()),
+            (Some(code), Some(i64::from(code)))
+        );
+    }
+}
+
+#[test]
+fn what_cannot_run_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reports = folder.path().join("reports");
+    let reports = reports.to_str().expect("text");
+    let good = scenario(folder.path(), "good", "health.success >= 99%");
+    let wrong = scenario(folder.path(), "wrong", "helth.success >= 99%");
+    for arguments in [
+        vec!["run", &good, &wrong, "--reports", reports],
+        vec!["run", &good, "--tag", "nightly", "--reports", reports],
+        vec!["run"],
+        vec!["judge", reports],
+    ] {
+        let refused = harness(&arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(!refused.stderr.is_empty(), "{arguments:?}");
+    }
+    assert!(!Path::new(reports).exists(), "something was started");
+}
