@@ -106,7 +106,8 @@ async fn a_planted_moment_is_found_and_cut_out() {
         "{best:?}"
     );
     let reports = reports.lock().clone();
-    assert!(!reports.is_empty() && reports.is_sorted(), "{reports:?}");
+    assert!(reports.is_sorted(), "{reports:?}");
+    assert_eq!(reports.last(), Some(&1.0), "{reports:?}");
 
     let folder = tempfile::tempdir().unwrap();
     let (clip, poster) = (

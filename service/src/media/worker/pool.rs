@@ -129,10 +129,10 @@ impl WorkerPool {
         let files: Vec<RawFd> = std::iter::once(file.as_raw_fd())
             .chain(outputs.iter().map(std::os::fd::AsRawFd::as_raw_fd))
             .collect();
-        lease
-            .exchange(&request, &files, progress)
-            .await
-            .map(|(reply, _)| reply)
+        let (reply, _) = lease.exchange(&request, &files, progress).await?;
+        // Workers report now and then; work that is over sooner has still made all of its progress.
+        progress.report(1.0);
+        Ok(reply)
     }
 
     fn start_frame(&self, source: &Path, key: SourceKey, at: f64, width: u32) -> FrameFuture {
