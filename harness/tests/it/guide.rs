@@ -70,6 +70,52 @@ fn every_yaml_block_can_be_read() {
     }
 }
 
+/// The repository's first page: its scenario is sound, and the commands it names exist.
+#[test]
+fn the_first_page_shows_what_there_is() {
+    let read = |file: &str| std::fs::read_to_string(super::top().join(file)).expect(file);
+    let page = read("README.md");
+    let blocks = blocks(&page);
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        match Plan::prepare_text("README.md", block, &PlanOptions::default()) {
+            Ok(prepared) => assert!(prepared.warnings.is_empty(), "{}", prepared.warnings),
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+    let makefile = read("Makefile");
+    let help = super::harness(&["--help"]);
+    let help = String::from_utf8(help.stdout).expect("text");
+    let mut named = 0;
+    let after = |command: &str| -> Vec<String> {
+        let words = page.split(command).skip(1);
+        let word = |rest: &str| {
+            rest.split(|c: char| !c.is_ascii_lowercase())
+                .next()
+                .map(str::to_owned)
+        };
+        words
+            .filter_map(word)
+            .filter(|word| !word.is_empty())
+            .collect()
+    };
+    for target in after("`make ").into_iter().chain(after("\nmake ")) {
+        assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
+        named += 1;
+    }
+    for verb in after("`clip-harness ")
+        .into_iter()
+        .chain(after("\nclip-harness "))
+    {
+        assert!(
+            help.contains(&format!("\n  {verb} ")),
+            "clip-harness {verb}"
+        );
+        named += 1;
+    }
+    assert!(named >= 10, "{named}");
+}
+
 #[test]
 fn every_word_of_the_format_stands_in_it() {
     let guide = guide();
