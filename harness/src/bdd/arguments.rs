@@ -6,8 +6,8 @@ use std::ffi::OsStr;
 /// The one test that test runners see.
 pub(super) const NAME: &str = "features";
 
-/// Tags to run, where no flag can be given: `CLIP_FEATURE_TAGS='@clip or @check' cargo nextest run`.
-pub(super) const TAGS: &str = "CLIP_FEATURE_TAGS";
+/// Tags to run, where no flag can be given: `CLIP_HARNESS_FEATURE_TAGS='@clip or @check' cargo nextest run`.
+pub(super) const TAGS: &str = "CLIP_HARNESS_FEATURE_TAGS";
 
 /// Flags of cucumber that are followed by a value.
 const VALUED: &[&str] = &[

@@ -9,7 +9,7 @@
 //!
 //! Scenarios run one after the other (the load generator is one for the process) and leave nothing behind: a service or
 //! a child process that outlives its scenario fails it. `cargo test --test bdd -- --tags @fault` and `--name …` choose
-//! among them; where no flag can be given, as with cargo-nextest, `CLIP_FEATURE_TAGS` does.
+//! among them; where no flag can be given, as with cargo-nextest, `CLIP_HARNESS_FEATURE_TAGS` does.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -8,11 +8,11 @@ fn view(scene: &Scene) -> View {
     View::new(&record, &judge(&record))
 }
 
-/// Reports to look at in a browser: `CLIP_REPORT_SAMPLES=dir cargo test -p clip-harness --lib samples -- --ignored`.
+/// Reports to look at in a browser: `CLIP_HARNESS_SAMPLES=dir cargo test -p clip-harness --lib samples -- --ignored`.
 #[test]
 #[ignore = "writes reports to look at"]
 fn samples() {
-    let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) else {
+    let Some(directory) = std::env::var_os("CLIP_HARNESS_SAMPLES").map(PathBuf::from) else {
         return;
     };
     for scene in [survived(), unprotected()] {
@@ -48,7 +48,7 @@ fn a_suite_puts_what_failed_first_and_says_what_was_skipped() {
     assert!(page.contains("3 scenarios: 1 passed, 1 failed, 1 skipped."));
     assert!(page.contains("<title>FAIL: nightly</title>"));
     assert!(suite::index("empty", &[], &skipped).contains("INCONCLUSIVE"));
-    if let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) {
+    if let Some(directory) = std::env::var_os("CLIP_HARNESS_SAMPLES").map(PathBuf::from) {
         std::fs::write(directory.join("index.html"), page).unwrap();
     }
 }
@@ -350,7 +350,7 @@ fn a_system_that_never_came_up_has_a_report_too() {
     insta::assert_snapshot!(text);
     assert!(junit::text(&view).unwrap().contains("the run"));
     assert!(html::page(&view).contains("NOT READY"));
-    if let Some(directory) = std::env::var_os("CLIP_REPORT_SAMPLES").map(PathBuf::from) {
+    if let Some(directory) = std::env::var_os("CLIP_HARNESS_SAMPLES").map(PathBuf::from) {
         std::fs::write(directory.join("not-ready.html"), html::page(&view)).unwrap();
     }
 }
