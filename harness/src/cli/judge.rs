@@ -17,5 +17,5 @@ pub(super) fn main(args: &JudgeArgs, terminal: &mut Terminal<'_>) -> io::Result<
         true => args.directory.as_path(),
         false => args.directory.parent().unwrap_or(&args.directory),
     };
-    run::judged(&record, directory, args.json, terminal)
+    Ok(run::conclude(&record, directory, args.json, terminal)?.exit)
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -18,7 +18,7 @@ mod run;
 
 use crate::judge::exit::{EXITS, Exit};
 
-use crate::plan::{PlanOptions, RuntimeKind};
+use crate::plan::{Plan, PlanOptions, RuntimeKind};
 use crate::scenario::model::Words as _;
 
 /// Breaks a system on purpose, under load, and judges what its users would have noticed.
@@ -262,6 +262,22 @@ pub(crate) fn run_with(
         }
         written(Err(error), Exit::Pass)
     })
+}
+
+/// A scenario file as a plan; `None` when it cannot be one. Every problem has been said then.
+fn prepared(
+    path: &Path,
+    options: &PlanOptions,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Option<Plan>> {
+    let (plan, said) = match Plan::prepare(path, options) {
+        Ok(prepared) => (Some(prepared.plan), prepared.warnings),
+        Err(problems) => (None, problems),
+    };
+    if !said.is_empty() {
+        write!(terminal.err, "{}", said.render(terminal.colours))?;
+    }
+    Ok(plan)
 }
 
 /// The table of exit codes for `--help`.

@@ -3,32 +3,18 @@
 use std::io;
 
 use super::{Exit, PlanArgs, Terminal, chart};
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::PlanOptions;
 
 pub(super) fn main(args: PlanArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let prepared = match Plan::prepare(&args.path, &PlanOptions::from(args.choices)) {
-        Ok(prepared) => prepared,
-        Err(problems) => {
-            write!(terminal.err, "{}", problems.render(terminal.colours))?;
-            return Ok(Exit::InvalidScenario);
-        }
+    let options = PlanOptions::from(args.choices);
+    let Some(plan) = super::prepared(&args.path, &options, terminal)? else {
+        return Ok(Exit::InvalidScenario);
     };
-    if !prepared.warnings.is_empty() {
-        write!(
-            terminal.err,
-            "{}",
-            prepared.warnings.render(terminal.colours)
-        )?;
-    }
     if args.json {
-        let plan = serde_json::to_value(&prepared.plan)?;
-        writeln!(terminal.out, "{plan:#}")?;
+        let json = serde_json::to_value(&plan)?;
+        writeln!(terminal.out, "{json:#}")?;
     } else {
-        write!(
-            terminal.out,
-            "{}",
-            chart::render(&prepared.plan, terminal.width)
-        )?;
+        write!(terminal.out, "{}", chart::render(&plan, terminal.width))?;
     }
     Ok(Exit::Pass)
 }

@@ -23,9 +23,9 @@ use crate::run::signals::{self, Signals};
 use crate::run::{Options, run};
 
 /// What one scenario came to.
-struct Done {
+pub(super) struct Done {
     view: View,
-    exit: Exit,
+    pub(super) exit: Exit,
     report: PathBuf,
 }
 
@@ -106,21 +106,9 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
             sound = false;
         }
         for file in files {
-            match Plan::prepare(&file, &options) {
-                Ok(prepared) => {
-                    if !prepared.warnings.is_empty() {
-                        write!(
-                            terminal.err,
-                            "{}",
-                            prepared.warnings.render(terminal.colours)
-                        )?;
-                    }
-                    plans.push(prepared.plan);
-                }
-                Err(problems) => {
-                    write!(terminal.err, "{}", problems.render(terminal.colours))?;
-                    sound = false;
-                }
+            match super::prepared(&file, &options, terminal)? {
+                Some(plan) => plans.push(plan),
+                None => sound = false,
             }
         }
     }
@@ -191,16 +179,7 @@ async fn one(
 }
 
 /// Judges a record, writes its reports into its directory and says what came of it.
-pub(super) fn judged(
-    record: &Record,
-    directory: &Path,
-    json: bool,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<Exit> {
-    Ok(conclude(record, directory, json, terminal)?.exit)
-}
-
-fn conclude(
+pub(super) fn conclude(
     record: &Record,
     directory: &Path,
     as_json: bool,
