@@ -44,6 +44,12 @@ pub enum Metric {
     RetriesRefused,
     /// Retries that the budget would allow now.
     RetryBudget,
+    /// Processors that this gateway would like to have.
+    ProcessorsDesired,
+    /// Processors that take work.
+    ProcessorsUsable,
+    /// Age of the task that has waited longest, seconds.
+    QueueAge,
     /// 1 when the role takes new work.
     Ready,
 }
@@ -76,6 +82,9 @@ impl Metric {
             Self::Retries => "clip_retries_total",
             Self::RetriesRefused => "clip_retries_refused_total",
             Self::RetryBudget => "clip_retry_budget",
+            Self::ProcessorsDesired => "clip_processors_desired",
+            Self::ProcessorsUsable => "clip_processors_usable",
+            Self::QueueAge => "clip_queue_age_seconds",
             Self::Ready => "clip_ready",
         }
     }
@@ -97,6 +106,11 @@ impl Metric {
             Self::Retries => "Retries sent",
             Self::RetriesRefused => "Retries that the budget refused",
             Self::RetryBudget => "Retries that the budget would allow now",
+            Self::ProcessorsDesired => "Processors there should be, for whatever scales them",
+            Self::ProcessorsUsable => "Processors that take work",
+            Self::QueueAge => {
+                "Seconds that the task which has waited longest could have been worked on"
+            }
             Self::Ready => "1 when the role takes new work",
         }
     }
@@ -118,6 +132,9 @@ impl Metric {
             | Self::UpstreamInFlight
             | Self::BreakerState
             | Self::RetryBudget
+            | Self::ProcessorsDesired
+            | Self::ProcessorsUsable
+            | Self::QueueAge
             | Self::Ready => Kind::Gauge,
         }
     }
