@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::media::MediaConfig;
 use crate::registry::RegistryConfig;
+use crate::scale::ScaleConfig;
 use crate::units::HumanDuration;
 use crate::upstream::{
     Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
@@ -53,8 +54,10 @@ pub struct Config {
     /// Addresses to dial for peers by name, whatever their port: puts a proxy on an edge.
     #[schemars(with = "BTreeMap<String, String>")]
     pub routes: BTreeMap<String, SocketAddr>,
-    /// Processors that `serve` runs inside its process.
+    /// Processors that `serve` runs inside its process; with `scale`, those it begins with.
     pub processors: usize,
+    /// How many processors there should be, and when that changes.
+    pub scale: ScaleConfig,
     /// How a gateway chooses among processors.
     pub balance: Balance,
     /// When a gateway leaves a processor out.
@@ -90,6 +93,7 @@ impl Default for Config {
             registry_url: "127.0.0.1:7400".to_owned(),
             routes: BTreeMap::new(),
             processors: 1,
+            scale: ScaleConfig::default(),
             balance: upstream.balance,
             breaker: upstream.breaker,
             retry: upstream.retry,
@@ -197,6 +201,8 @@ pub struct GatewayConfig {
     pub upstream: UpstreamConfig,
     /// Jobs.
     pub jobs: JobsConfig,
+    /// How many processors there should be.
+    pub scale: ScaleConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
     /// How it goes away.
@@ -244,6 +250,7 @@ impl Config {
                 timeouts: self.timeouts.clone(),
             },
             jobs: self.jobs.clone(),
+            scale: self.scale.clone(),
             limits: self.limits.clone(),
             drain: self.drain.clone(),
         }
@@ -290,6 +297,12 @@ impl Config {
                 .problems()
                 .into_iter()
                 .map(|p| format!("registry.{p}")),
+        );
+        problems.extend(
+            self.scale
+                .problems()
+                .into_iter()
+                .map(|p| format!("scale.{p}")),
         );
         let mut check = |bad: bool, text: &str| {
             if bad {

@@ -14,6 +14,7 @@ use crate::jobs::{Dispatcher, Queue, sweep_until};
 use crate::observe::Notice;
 use crate::processor::KIND;
 use crate::registry::client::Discovery;
+use crate::scale;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
@@ -47,6 +48,18 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
         gates.refusing.clone(),
     ));
     let limit = config.drain.limit.get();
+    let scaling = {
+        let (env, upstream, metrics) = (env.clone(), upstream.clone(), Arc::clone(&metrics));
+        let (scale, slots) = (config.scale.clone(), config.jobs.per_processor);
+        async move {
+            let watching = scale::watch(&env, scale, slots, &upstream, &metrics);
+            tokio::select! {
+                biased;
+                () = env.shutdown.cancelled() => {}
+                () = watching => {}
+            }
+        }
+    };
     let sweeping = {
         let env = env.clone();
         async move { sweep_until(&env, env.shutdown.clone()).await }
@@ -77,7 +90,7 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
     // Tasks stop being taken as soon as the end is known; they end or are given back while requests drain.
     let dispatching = dispatcher.run(env.shutdown.clone(), limit);
     let leaving = gates.close(&env.shutdown, config.drain.notice.get());
-    futures_util::join!(serving, dispatching, sweeping, leaving);
+    futures_util::join!(serving, dispatching, sweeping, scaling, leaving);
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub mod registry;
 
 pub mod upstream;
 
+pub mod scale;
+
 pub mod config;
 
 pub mod error;

@@ -18,6 +18,8 @@ pub enum Subject {
     Breaker,
     /// A registered instance, as the registry sees it (`starting`, `passing`, `warning`, `critical`, `draining`, `removed`).
     Instance,
+    /// The number of processors that a gateway wants (`2`, `3`).
+    Scale,
     /// A job (`queued`, `running`, `completed`, `failed`).
     Job,
 }

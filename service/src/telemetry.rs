@@ -69,6 +69,12 @@ pub enum Metric {
     RetriesActive,
     /// Share of calls that the throttle refuses.
     ThrottleShare,
+    /// Processors that this gateway would like to have.
+    ProcessorsDesired,
+    /// Processors that take work.
+    ProcessorsUsable,
+    /// Age of the task that has waited longest, seconds.
+    QueueAge,
     /// 1 when the role takes new work.
     Ready,
 }
@@ -113,6 +119,9 @@ impl Metric {
             Self::CallsActive => "clip_calls_active",
             Self::RetriesActive => "clip_retries_active",
             Self::ThrottleShare => "clip_throttle_share",
+            Self::ProcessorsDesired => "clip_processors_desired",
+            Self::ProcessorsUsable => "clip_processors_usable",
+            Self::QueueAge => "clip_queue_age_seconds",
             Self::Ready => "clip_ready",
         }
     }
@@ -152,6 +161,11 @@ impl Metric {
             Self::CallsActive => "Calls under way",
             Self::RetriesActive => "Retries under way",
             Self::ThrottleShare => "Share of calls that the throttle refuses, by kind",
+            Self::ProcessorsDesired => "Processors there should be, for whatever scales them",
+            Self::ProcessorsUsable => "Processors that take work",
+            Self::QueueAge => {
+                "Seconds that the task which has waited longest could have been worked on"
+            }
             Self::Ready => "1 when the role takes new work",
         }
     }
@@ -183,6 +197,9 @@ impl Metric {
             | Self::CallsActive
             | Self::RetriesActive
             | Self::ThrottleShare
+            | Self::ProcessorsDesired
+            | Self::ProcessorsUsable
+            | Self::QueueAge
             | Self::Ready => Kind::Gauge,
         }
     }
@@ -239,17 +256,81 @@ impl Latencies {
 /// Name-and-value pairs of one series, in the order given.
 type Labels = Vec<(&'static str, String)>;
 
+/// Labels as a caller has them.
+type Given<'a> = [(&'static str, &'a str)];
+
+/// The series of one metric. Few, and counted on every request: they are found by hash and by comparing, so that nothing
+/// is allocated for a series that exists.
+#[derive(Debug)]
+struct Series<T>(Vec<One<T>>);
+
+#[derive(Debug)]
+struct One<T> {
+    hash: u64,
+    labels: Labels,
+    value: T,
+}
+
+impl<T> Default for Series<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Default> Series<T> {
+    fn of(&mut self, labels: &Given<'_>) -> &mut T {
+        let hash = hash_of(labels);
+        let known = self
+            .0
+            .iter()
+            .position(|one| one.hash == hash && same(&one.labels, labels));
+        let at = known.unwrap_or_else(|| {
+            self.0.push(One {
+                hash,
+                labels: own(labels),
+                value: T::default(),
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[at].value
+    }
+
+    fn sorted(&self) -> Vec<&One<T>> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        all
+    }
+}
+
+/// FNV-1a over the values; the names are the same for all series of a metric.
+fn hash_of(labels: &Given<'_>) -> u64 {
+    labels
+        .iter()
+        .flat_map(|(_, value)| value.bytes().chain([0]))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+fn same(labels: &Labels, given: &Given<'_>) -> bool {
+    labels.len() == given.len()
+        && labels
+            .iter()
+            .zip(given)
+            .all(|((name, value), (wanted, text))| name == wanted && value == text)
+}
+
 #[derive(Debug, Default)]
-struct Series {
-    values: BTreeMap<(Metric, Labels), f64>,
-    histograms: BTreeMap<(Metric, Labels), Histogram>,
+struct Numbers {
+    values: BTreeMap<Metric, Series<f64>>,
+    histograms: BTreeMap<Metric, Series<Histogram>>,
 }
 
 /// The numbers of one role.
 #[derive(Debug, Default)]
-pub struct Metrics(Mutex<Series>);
+pub struct Metrics(Mutex<Numbers>);
 
-fn own(labels: &[(&'static str, &str)]) -> Labels {
+fn own(labels: &Given<'_>) -> Labels {
     labels
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
@@ -259,12 +340,7 @@ fn own(labels: &[(&'static str, &str)]) -> Labels {
 impl Metrics {
     /// Adds to a counter or gauge.
     pub fn add(&self, metric: Metric, labels: &[(&'static str, &str)], amount: f64) {
-        *self
-            .0
-            .lock()
-            .values
-            .entry((metric, own(labels)))
-            .or_default() += amount;
+        *self.0.lock().values.entry(metric).or_default().of(labels) += amount;
     }
 
     /// Counts one.
@@ -274,19 +350,19 @@ impl Metrics {
 
     /// Sets a gauge, or a counter that is counted elsewhere.
     pub fn set(&self, metric: Metric, labels: &[(&'static str, &str)], value: f64) {
-        self.0.lock().values.insert((metric, own(labels)), value);
+        *self.0.lock().values.entry(metric).or_default().of(labels) = value;
     }
 
     /// Drops every series of a metric, before its values are set anew.
     pub fn clear(&self, metric: Metric) {
-        self.0.lock().values.retain(|(m, _), _| *m != metric);
+        self.0.lock().values.remove(&metric);
     }
 
     /// Records a duration.
     pub fn observe(&self, metric: Metric, labels: &[(&'static str, &str)], took: Duration) {
         let seconds = took.as_secs_f64();
-        let mut series = self.0.lock();
-        let histogram = series.histograms.entry((metric, own(labels))).or_default();
+        let mut numbers = self.0.lock();
+        let histogram = numbers.histograms.entry(metric).or_default().of(labels);
         for (bucket, bound) in histogram.buckets.iter_mut().zip(BUCKETS) {
             *bucket += u64::from(seconds <= bound);
         }
@@ -304,40 +380,44 @@ impl Metrics {
     /// Everything in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let series = self.0.lock();
+        let numbers = self.0.lock();
         let mut out = String::new();
-        let mut last = None;
-        for ((metric, labels), value) in &series.values {
-            head(&mut out, *metric, &mut last);
-            line(&mut out, metric.name(), "", labels, None, *value);
-        }
-        for ((metric, labels), histogram) in &series.histograms {
-            head(&mut out, *metric, &mut last);
-            let name = metric.name();
-            for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
-                line(
-                    &mut out,
-                    name,
-                    "_bucket",
-                    labels,
-                    Some(&bound.to_string()),
-                    *count as f64,
-                );
+        for (metric, series) in &numbers.values {
+            head(&mut out, *metric);
+            for One { labels, value, .. } in series.sorted() {
+                line(&mut out, metric.name(), "", labels, None, *value);
             }
-            let count = histogram.count as f64;
-            line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
-            line(&mut out, name, "_sum", labels, None, histogram.sum);
-            line(&mut out, name, "_count", labels, None, count);
+        }
+        for (metric, series) in &numbers.histograms {
+            head(&mut out, *metric);
+            let name = metric.name();
+            for One {
+                labels,
+                value: histogram,
+                ..
+            } in series.sorted()
+            {
+                for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
+                    line(
+                        &mut out,
+                        name,
+                        "_bucket",
+                        labels,
+                        Some(&bound.to_string()),
+                        *count as f64,
+                    );
+                }
+                let count = histogram.count as f64;
+                line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
+                line(&mut out, name, "_sum", labels, None, histogram.sum);
+                line(&mut out, name, "_count", labels, None, count);
+            }
         }
         out
     }
 }
 
-fn head(out: &mut String, metric: Metric, last: &mut Option<Metric>) {
-    if *last == Some(metric) {
-        return;
-    }
-    *last = Some(metric);
+fn head(out: &mut String, metric: Metric) {
     let kind = match metric.kind() {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
