@@ -28,11 +28,12 @@ mod stack;
 mod throttle;
 mod tried;
 
+pub use crate::breaker::BreakerConfig;
 pub use body::{BodyError, UpstreamBody};
 pub use budget::Budget;
 pub use call::{Call, Delivery, InstanceName, Reply, TryError, UpstreamError};
 pub use config::{
-    Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+    Balance, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
 };
 pub use instance::InstanceView;
 pub use route::RouteView;
