@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::BreakerConfig;
+use crate::breaker::BreakerConfig;
 
 const BUCKETS: usize = 10;
 const BUCKET: Duration = Duration::from_secs(1);

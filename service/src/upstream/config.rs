@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::BreakerConfig;
 use crate::units::HumanDuration;
 
 /// How a gateway calls processors.
@@ -32,37 +33,6 @@ pub enum Balance {
     RoundRobin,
     /// At random, by weight.
     Random,
-}
-
-/// Settings of the breakers, one per instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct BreakerConfig {
-    /// Off: failures are counted and nothing else. Neither breakers nor the balancer's failure penalty act on them.
-    pub enabled: bool,
-    /// Transport failures (refused, reset, timed out) in a row that open it.
-    pub consecutive_failures: u32,
-    /// Share of failed calls, error statuses included, in the last ten seconds that opens it.
-    pub failure_rate: f64,
-    /// Calls in the last ten seconds below which the share says nothing.
-    pub min_calls: u32,
-    /// How long it stays open at first, and how often an open instance is probed. Up to half of it is added at random.
-    pub open: HumanDuration,
-    /// How long it stays open at most when calls keep failing after probes passed.
-    pub max_open: HumanDuration,
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            consecutive_failures: 5,
-            failure_rate: 0.5,
-            min_calls: 20,
-            open: HumanDuration::secs(1),
-            max_open: HumanDuration::secs(60),
-        }
-    }
 }
 
 /// Settings of retries.
@@ -123,31 +93,12 @@ impl UpstreamConfig {
     /// Everything that is wrong with it, each with its key.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let BreakerConfig {
-            consecutive_failures,
-            failure_rate,
-            min_calls,
-            open,
-            max_open,
-            ..
-        } = &self.breaker;
-        if *consecutive_failures == 0 {
-            problems.push("breaker.consecutive_failures: must be at least 1".to_owned());
-        }
-        if !(*failure_rate > 0.0 && *failure_rate <= 1.0) {
-            problems.push(format!(
-                "breaker.failure_rate: {failure_rate} is not above 0 and at most 1"
-            ));
-        }
-        if *min_calls == 0 {
-            problems.push("breaker.min_calls: must be at least 1".to_owned());
-        }
-        if max_open < open {
-            problems.push(format!(
-                "breaker.max_open: {max_open} is shorter than open ({open})"
-            ));
-        }
+        let mut problems: Vec<String> = self
+            .breaker
+            .problems()
+            .into_iter()
+            .map(|problem| format!("breaker.{problem}"))
+            .collect();
         if !(0.0..=10.0).contains(&self.retry.budget_ratio) {
             problems.push(format!(
                 "retry.budget_ratio: {} is not within 0 to 10",
@@ -156,7 +107,6 @@ impl UpstreamConfig {
         }
         let timeouts = &self.timeouts;
         for (key, value) in [
-            ("breaker.open", *open),
             ("timeouts.read_try", timeouts.read_try),
             ("timeouts.task_try", timeouts.task_try),
             ("timeouts.task_idle", timeouts.task_idle),

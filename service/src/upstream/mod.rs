@@ -18,9 +18,10 @@ mod pool;
 mod retry;
 mod stack;
 
+pub use crate::breaker::BreakerConfig;
 pub use body::{BodyError, UpstreamBody};
 pub use call::{Call, Delivery, Reply, TryError, UpstreamError};
-pub use config::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+pub use config::{Balance, RetryConfig, Timeouts, UpstreamConfig};
 pub use instance::InstanceView;
 pub use stack::{Upstream, UpstreamMetrics};
 
