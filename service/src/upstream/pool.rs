@@ -56,7 +56,7 @@ impl Member {
     /// `None`: never to be used.
     fn tier(&self) -> Option<Tier> {
         match self.peer.status {
-            Status::Starting | Status::Draining | Status::Removed => None,
+            Status::Starting | Status::Draining | Status::Maintenance | Status::Removed => None,
             Status::Critical => Some(Tier::GivenUp),
             Status::Passing | Status::Warning if self.peer.suspect => Some(Tier::Suspect),
             Status::Passing | Status::Warning => Some(Tier::Usable),

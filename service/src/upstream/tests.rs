@@ -394,7 +394,7 @@ async fn a_lone_instance_is_called_even_when_its_breaker_is_open() {
 async fn an_empty_pool_fails_fast_and_a_newcomer_is_waited_for() {
     let bed = Bed::memory(1, UpstreamConfig::default()).await;
     let peers = bed.discovery.peers().peers.clone();
-    for status in [Status::Starting, Status::Draining] {
+    for status in [Status::Starting, Status::Draining, Status::Maintenance] {
         bed.discovery.replace(
             peers
                 .iter()
