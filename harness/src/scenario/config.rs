@@ -12,7 +12,18 @@ use super::source::Span;
 
 /// Sections a scenario may set. Addresses, folders and names of nodes are the harness's to give.
 pub(super) const SECTIONS: &[&str] = &[
-    "balance", "breaker", "retry", "timeouts", "registry", "media", "jobs", "limits", "drain",
+    "balance",
+    "breaker",
+    "retry",
+    "timeouts",
+    "registry",
+    "media",
+    "jobs",
+    "limits",
+    "rate_limit",
+    "shed",
+    "bulkheads",
+    "drain",
 ];
 
 /// As it stands in the scenario's schema: what editors complete.

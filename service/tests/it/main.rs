@@ -5,5 +5,6 @@ mod api;
 mod client;
 mod media;
 mod node;
+mod overload;
 mod processes;
 mod tidy;
