@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::admission::{AdmissionConfig, BulkheadsConfig, RateLimitConfig, ShedConfig};
 use crate::media::MediaConfig;
 use crate::registry::RegistryConfig;
 use crate::scale::ScaleConfig;
@@ -78,6 +79,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// How many requests one tenant may send.
+    pub rate_limit: RateLimitConfig,
+    /// When a node with too much to do refuses requests.
+    pub shed: ShedConfig,
+    /// How much of one kind of work a node does at a time.
+    pub bulkheads: BulkheadsConfig,
     /// How a node goes away.
     pub drain: DrainConfig,
 }
@@ -104,6 +111,9 @@ impl Default for Config {
             media: MediaConfig::default(),
             jobs: JobsConfig::default(),
             limits: LimitsConfig::default(),
+            rate_limit: RateLimitConfig::default(),
+            shed: ShedConfig::default(),
+            bulkheads: BulkheadsConfig::default(),
             drain: DrainConfig::default(),
         }
     }
@@ -205,6 +215,8 @@ pub struct GatewayConfig {
     pub scale: ScaleConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
 }
@@ -222,6 +234,8 @@ pub struct ProcessorConfig {
     pub at_once: usize,
     /// Longest read (frame or probe).
     pub request: HumanDuration,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
 }
@@ -252,6 +266,7 @@ impl Config {
             jobs: self.jobs.clone(),
             scale: self.scale.clone(),
             limits: self.limits.clone(),
+            admission: self.admission(),
             drain: self.drain.clone(),
         }
     }
@@ -265,6 +280,11 @@ impl Config {
             registry: self.registry_address(),
             at_once: self.jobs.at_once,
             request: self.limits.request,
+            // Its callers are gateways, which have taken the tenant's request into account already.
+            admission: AdmissionConfig {
+                rate_limit: RateLimitConfig::default(),
+                ..self.admission()
+            },
             drain: self.drain.clone(),
         }
     }
@@ -276,6 +296,15 @@ impl Config {
         RegistryConfig {
             listen,
             ..self.registry.clone()
+        }
+    }
+
+    /// Which requests a node takes.
+    fn admission(&self) -> AdmissionConfig {
+        AdmissionConfig {
+            rate_limit: self.rate_limit.clone(),
+            shed: self.shed.clone(),
+            bulkheads: self.bulkheads.clone(),
         }
     }
 
@@ -304,6 +333,7 @@ impl Config {
                 .into_iter()
                 .map(|p| format!("scale.{p}")),
         );
+        problems.extend(self.admission().problems());
         let mut check = |bad: bool, text: &str| {
             if bad {
                 problems.push(text.to_owned());
@@ -328,6 +358,10 @@ impl Config {
         check(
             self.media.frame_workers == 0,
             "media.frame_workers: must be at least 1",
+        );
+        check(
+            self.media.frame_wait.get().is_zero(),
+            "media.frame_wait: must be above 0s",
         );
         check(self.processors == 0, "processors: `serve` needs at least 1");
         check(

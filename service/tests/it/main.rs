@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod media;
 mod node;
+mod overload;
 mod processes;
 mod scaling;
 mod tidy;
