@@ -167,7 +167,8 @@ fn the_command_line_overrides_the_file() {
         [Stage {
             from: 2.0,
             to: 2.0,
-            length
+            length,
+            name: None,
         }]
     );
 
@@ -222,6 +223,92 @@ fn other_programs_get_waves_links_and_addresses() {
     assert_eq!(env["DB"], "http://$(link.web-2->db)/x");
     assert_eq!(env["N"], "3");
     assert_eq!(plan.system.nodes[0].ready.status, 204);
+}
+
+#[test]
+fn steps_and_names_make_stretches_of_time() {
+    let text = "version: 1
+name: t
+vars: { peak: 100/s }
+system: { service: { gateways: 2 } }
+load:
+  a:
+    arrivals:
+      stages:
+        - { ramp: 0/s..$(peak), over: 2s }
+        - { name: peak, hold: 3s }
+        - { name: stairs, steps: 100/s..40/s, by: 20/s, each: 2s }
+        - { hold: 1s }
+    steps: [ { get: / } ]
+expect: { during: { stairs: [ a.goodput >= 0.5x peak, amplification(gateway-2) <= 1.2 ] } }
+";
+    let options = PlanOptions {
+        rate_scale: Some(0.5),
+        ..PlanOptions::default()
+    };
+    let plan = planned(text, &options);
+    let LoadModel::Arrivals { stages, .. } = &plan.load[0].model else {
+        panic!("arrivals");
+    };
+    let rates: Vec<_> = stages.iter().map(|stage| (stage.from, stage.to)).collect();
+    let held = [50.0, 50.0, 40.0, 30.0, 20.0, 20.0].map(|rate| (rate, rate));
+    assert_eq!(rates[0], (0.0, 50.0));
+    assert_eq!(rates[1..], held);
+    let named: Vec<_> = plan
+        .stages()
+        .iter()
+        .map(|stage| {
+            (
+                stage.name.to_owned(),
+                stage.from.as_secs(),
+                stage.to.as_secs(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [("peak".to_owned(), 2, 5), ("stairs".to_owned(), 5, 13)]
+    );
+    assert_eq!(plan.counted_gateways(), ["gateway-2"]);
+}
+
+#[test]
+fn loads_have_entries_and_nodes_configurations_of_their_own() {
+    let text = "version: 1
+name: t
+system:
+  entry: gateway-*
+  service:
+    gateways: 2
+    processors: 2
+    config: { balance: random, breaker: { open: 2s, consecutive_failures: 3 } }
+    nodes: { gateway-2: { balance: round-robin, breaker: { open: 5s } }, processor-1: { limits: { probe: 4s } } }
+load:
+  both: { arrivals: { rate: 1/s, for: 9s }, steps: [ { get: / } ] }
+  one: { arrivals: { rate: 1/s, for: 9s }, entry: gateway-2, steps: [ { get: / } ] }
+expect: { always: [ both.p50 <= 0.5x one.p50 ] }
+";
+    let plan = planned(text, &PlanOptions::default());
+    let all = ["client->gateway-1", "client->gateway-2"];
+    assert_eq!(plan.system.entry, all[0]);
+    assert_eq!(plan.entries(&plan.load[0]), all);
+    assert_eq!(plan.entries(&plan.load[1]), ["client->gateway-2"]);
+    let config = |name: &str| {
+        let mut nodes = plan.system.nodes.iter();
+        match &nodes.find(|node| node.name == name).expect(name).start {
+            NodeStart::Service { config, .. } => serde_json::Value::from(config.clone()),
+            NodeStart::Run { .. } => panic!("a role"),
+        }
+    };
+    let json = serde_json::json!({ "balance": "random", "breaker": { "open": "2s", "consecutive_failures": 3 } });
+    assert_eq!(config("gateway-1"), json);
+    let own = config("gateway-2");
+    assert_eq!(own["balance"], "round-robin");
+    assert_eq!(
+        own["breaker"],
+        serde_json::json!({ "open": "5s", "consecutive_failures": 3 })
+    );
+    assert_eq!(config("processor-1")["limits"]["probe"], "4s");
 }
 
 #[test]
