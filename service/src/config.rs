@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 use crate::media::MediaConfig;
 use crate::registry::RegistryConfig;
 use crate::units::HumanDuration;
-use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+use crate::upstream::{
+    Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+};
 
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
 pub const ENV_PREFIX: &str = "CLIP_";
@@ -59,6 +61,10 @@ pub struct Config {
     pub breaker: BreakerConfig,
     /// When a gateway asks again.
     pub retry: RetryConfig,
+    /// When a gateway asks a second processor beside the first.
+    pub hedge: HedgeConfig,
+    /// When a gateway asks nobody, because processors shed most of what they are asked.
+    pub throttle: ThrottleConfig,
     /// How long calls to processors may take.
     pub timeouts: Timeouts,
     /// The registry.
@@ -87,6 +93,8 @@ impl Default for Config {
             balance: upstream.balance,
             breaker: upstream.breaker,
             retry: upstream.retry,
+            hedge: upstream.hedge,
+            throttle: upstream.throttle,
             timeouts: upstream.timeouts,
             registry: RegistryConfig::default(),
             media: MediaConfig::default(),
@@ -231,6 +239,8 @@ impl Config {
                 balance: self.balance,
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
+                hedge: self.hedge.clone(),
+                throttle: self.throttle.clone(),
                 timeouts: self.timeouts.clone(),
             },
             jobs: self.jobs.clone(),

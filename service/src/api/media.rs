@@ -188,6 +188,7 @@ pub(super) async fn frame(
         format!("/internal/frame?video={source}&at={at}&width={width}"),
         deadline,
     );
+    call.route = "frame";
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         call.headers.insert(REQUEST_ID, id);
     }
@@ -237,6 +238,7 @@ pub(super) async fn ask(api: &Api, call: Call) -> Result<Reply, Problem> {
 pub fn upstream_problem(error: &UpstreamError) -> Problem {
     let code = match error {
         UpstreamError::NoInstance => "no_processor",
+        UpstreamError::Throttled => "overloaded",
         UpstreamError::DeadlineExceeded { .. } => "deadline_exceeded",
         UpstreamError::Exhausted {
             last: TryError::Timeout(_),
@@ -245,7 +247,7 @@ pub fn upstream_problem(error: &UpstreamError) -> Problem {
         UpstreamError::Exhausted { .. } => "processor_unreachable",
     };
     let problem = Problem::new(error.status(), code, error.to_string());
-    if matches!(error, UpstreamError::NoInstance) {
+    if matches!(error, UpstreamError::NoInstance | UpstreamError::Throttled) {
         problem.retry_after(1)
     } else {
         problem

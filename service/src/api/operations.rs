@@ -77,6 +77,7 @@ async fn refresh(api: &Api) {
 pub(super) async fn upstreams(State(api): State<Arc<Api>>) -> Response {
     Json(json!({
         "instances": api.upstream.snapshot(),
+        "routes": api.upstream.routes(),
         "totals": api.upstream.metrics(),
     }))
     .into_response()

@@ -481,7 +481,7 @@ impl Dispatcher {
 fn unanswered(error: &UpstreamError) -> Outcome {
     let why = error.to_string();
     match error {
-        UpstreamError::NoInstance => Outcome::NotDone {
+        UpstreamError::NoInstance | UpstreamError::Throttled => Outcome::NotDone {
             why,
             after: Duration::from_millis(500),
         },

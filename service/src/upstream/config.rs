@@ -17,6 +17,10 @@ pub struct UpstreamConfig {
     pub breaker: BreakerConfig,
     /// When a call is made again.
     pub retry: RetryConfig,
+    /// When a read is asked of a second instance as well.
+    pub hedge: HedgeConfig,
+    /// When calls are refused because instances shed too many.
+    pub throttle: ThrottleConfig,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -73,9 +77,10 @@ pub struct RetryConfig {
     pub enabled: bool,
     /// Most retries of one call.
     pub max: u32,
-    /// Retries per call, over all calls of the last ten seconds.
+    /// Retries per call, over all calls of the last ten seconds; also the share of the calls under way that may be
+    /// retries at one moment (three may always be).
     pub budget_ratio: f64,
-    /// Retries per second that are allowed on top, so that a quiet service may retry as well.
+    /// Retries per second that are always allowed, so that a quiet service may retry as well.
     pub min_per_second: u32,
 }
 
@@ -90,13 +95,76 @@ impl Default for RetryConfig {
     }
 }
 
+/// Settings of hedging: a read that takes longer than usual is asked of a second instance, and the first answer counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HedgeConfig {
+    /// Off: each try is alone.
+    pub enabled: bool,
+    /// Shortest wait before the second try. In between it is the p95 of the route's tries.
+    pub min_delay: HumanDuration,
+    /// Longest wait before the second try.
+    pub max_delay: HumanDuration,
+    /// Wait before the second try as long as fewer than 100 tries are known.
+    pub default_delay: HumanDuration,
+    /// Hedges per read, over all reads of the last ten seconds.
+    pub budget_ratio: f64,
+    /// Hedges per second that are always allowed.
+    pub min_per_second: u32,
+}
+
+impl Default for HedgeConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            min_delay: HumanDuration::millis(5),
+            max_delay: HumanDuration::secs(1),
+            default_delay: HumanDuration::millis(50),
+            budget_ratio: 0.05,
+            min_per_second: 2,
+        }
+    }
+}
+
+/// Settings of the throttle: when instances shed most of what they are asked, part of the calls is refused by the gateway
+/// itself. Per kind of call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThrottleConfig {
+    /// Off: every call is tried.
+    pub enabled: bool,
+    /// How long calls are remembered.
+    pub window: HumanDuration,
+    /// Calls made for each one accepted: 2 lets as many through again as are accepted.
+    pub k: f64,
+    /// Largest share that is refused. The rest finds out when instances accept again.
+    pub cap: f64,
+    /// Calls per second up to which nothing is refused.
+    pub min_rate: f64,
+}
+
+impl Default for ThrottleConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            window: HumanDuration::secs(10),
+            k: 2.0,
+            cap: 0.75,
+            min_rate: 5.0,
+        }
+    }
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// One try of a read. Stretched to three times the usual latency when the whole pool is slower than that, so that
-    /// load does not look like failure.
+    /// Longest try of a read, and its bound as long as fewer than 1000 tries are known; then it is 1.5 times their
+    /// p99.9. Stretched to three times the usual latency when the whole pool is slower than that, so that load does not
+    /// look like failure.
     pub read_try: HumanDuration,
+    /// Shortest bound of a try of a read.
+    pub read_try_min: HumanDuration,
     /// One try of a task, up to the head of its answer.
     pub task_try: HumanDuration,
     /// Silence between two pieces of a streamed answer.
@@ -111,6 +179,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             read_try: HumanDuration::millis(250),
+            read_try_min: HumanDuration::millis(100),
             task_try: HumanDuration::secs(2),
             task_idle: HumanDuration::secs(5),
             empty_pool: HumanDuration::millis(50),
@@ -148,16 +217,54 @@ impl UpstreamConfig {
                 "breaker.max_open: {max_open} is shorter than open ({open})"
             ));
         }
-        if !(0.0..=10.0).contains(&self.retry.budget_ratio) {
+        for (key, ratio) in [
+            ("retry.budget_ratio", self.retry.budget_ratio),
+            ("hedge.budget_ratio", self.hedge.budget_ratio),
+        ] {
+            if !(0.0..=10.0).contains(&ratio) {
+                problems.push(format!("{key}: {ratio} is not within 0 to 10"));
+            }
+        }
+        let HedgeConfig {
+            min_delay,
+            max_delay,
+            ..
+        } = &self.hedge;
+        if max_delay < min_delay {
             problems.push(format!(
-                "retry.budget_ratio: {} is not within 0 to 10",
-                self.retry.budget_ratio
+                "hedge.max_delay: {max_delay} is shorter than min_delay ({min_delay})"
+            ));
+        }
+        let throttle = &self.throttle;
+        if !(throttle.k >= 1.0 && throttle.k.is_finite()) {
+            let k = throttle.k;
+            problems.push(format!("throttle.k: {k} is not a number of at least 1"));
+        }
+        if !(0.0..1.0).contains(&throttle.cap) {
+            problems.push(format!(
+                "throttle.cap: {} is not at least 0 and below 1: some calls must find out when the overload is over",
+                throttle.cap
+            ));
+        }
+        if !(throttle.min_rate >= 0.0 && throttle.min_rate.is_finite()) {
+            problems.push(format!(
+                "throttle.min_rate: {} is not a number of at least 0",
+                throttle.min_rate
             ));
         }
         let timeouts = &self.timeouts;
+        if timeouts.read_try < timeouts.read_try_min {
+            problems.push(format!(
+                "timeouts.read_try_min: {} is longer than read_try ({})",
+                timeouts.read_try_min, timeouts.read_try
+            ));
+        }
         for (key, value) in [
             ("breaker.open", *open),
-            ("timeouts.read_try", timeouts.read_try),
+            ("hedge.min_delay", *min_delay),
+            ("hedge.default_delay", self.hedge.default_delay),
+            ("throttle.window", throttle.window),
+            ("timeouts.read_try_min", timeouts.read_try_min),
             ("timeouts.task_try", timeouts.task_try),
             ("timeouts.task_idle", timeouts.task_idle),
             ("timeouts.probe", timeouts.probe),
@@ -186,6 +293,12 @@ mod tests {
         config.breaker.failure_rate = f64::NAN;
         config.breaker.max_open = HumanDuration::millis(1);
         config.retry.budget_ratio = -1.0;
+        config.hedge.budget_ratio = f64::NAN;
+        config.hedge.max_delay = HumanDuration::millis(4);
+        config.throttle.k = 0.5;
+        config.throttle.cap = 1.0;
+        config.throttle.min_rate = f64::INFINITY;
+        config.timeouts.read_try = HumanDuration::millis(99);
         config.timeouts.probe = HumanDuration::default();
         let problems = config.problems();
         let keys: Vec<_> = problems
@@ -199,6 +312,12 @@ mod tests {
                 "breaker.failure_rate",
                 "breaker.max_open",
                 "retry.budget_ratio",
+                "hedge.budget_ratio",
+                "hedge.max_delay",
+                "throttle.k",
+                "throttle.cap",
+                "throttle.min_rate",
+                "timeouts.read_try_min",
                 "timeouts.probe"
             ]
         );

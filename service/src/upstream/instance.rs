@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::breaker::{Breaker, Moved, Outcome, Position, Ticket};
 use super::config::UpstreamConfig;
 use super::load::Load;
+use super::silence::Silence;
 use crate::env::{Env, SharedRng};
 use crate::http::Client;
 use crate::observe::Subject;
@@ -40,6 +41,7 @@ pub(super) struct Instance {
     pub(super) client: Client,
     /// When this gateway first heard of it.
     pub(super) joined: Instant,
+    pub(super) silence: Silence,
     env: Env,
     probe_timeout: Duration,
     learns: bool,
@@ -125,6 +127,7 @@ impl Instance {
             // A client of its own: its connections end with this life of the instance.
             client: Client::new(env),
             joined: now,
+            silence: Silence::new(now),
             env: env.clone(),
             probe_timeout: config.timeouts.probe.get(),
             learns: config.breaker.enabled,
@@ -241,6 +244,13 @@ impl Instance {
         self.moved(moved);
         if in_doubt && self.learns {
             self.look();
+        }
+    }
+
+    /// It has no room: others are preferred for a while.
+    pub(super) fn spare(&self, now: Instant) {
+        if self.learns {
+            self.guarded.lock().load.punish(now);
         }
     }
 

@@ -6,22 +6,36 @@
 
 mod attempt;
 mod body;
+mod brake;
 mod breaker;
 mod budget;
 mod call;
 mod config;
 pub mod deadline;
+mod hedge;
 mod instance;
+mod latency;
 mod load;
+mod patience;
 mod pick;
 mod pool;
+mod race;
 mod retry;
+mod ring;
+mod route;
+mod silence;
 mod stack;
+mod throttle;
+mod tried;
 
 pub use body::{BodyError, UpstreamBody};
-pub use call::{Call, Delivery, Reply, TryError, UpstreamError};
-pub use config::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+pub use budget::Budget;
+pub use call::{Call, Delivery, InstanceName, Reply, TryError, UpstreamError};
+pub use config::{
+    Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+};
 pub use instance::InstanceView;
+pub use route::RouteView;
 pub use stack::{Upstream, UpstreamMetrics};
 
 #[cfg(test)]

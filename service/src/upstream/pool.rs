@@ -11,6 +11,7 @@ use super::breaker::Ticket;
 use super::config::UpstreamConfig;
 use super::instance::{Instance, InstanceView, Reading, SLOW_START};
 use super::pick::{Candidate, Turns, choose, median};
+use super::tried::Tried;
 use crate::env::{Env, SharedRng};
 use crate::registry::client::{Discovery, Peer};
 use crate::registry::{Status, USUAL_WEIGHT};
@@ -118,7 +119,7 @@ impl Pool {
     }
 
     /// Chooses an instance, preferably one that is not in `tried`. `None` when nobody may be used.
-    pub(super) fn pick(&self, tried: &[String], now: Instant) -> Option<Picked> {
+    pub(super) fn pick(&self, tried: &Tried<'_>, now: Instant) -> Option<Picked> {
         let roster = self.roster();
         let mut choices: Vec<Choice<'_>> = roster
             .members
@@ -202,7 +203,7 @@ impl Pool {
     }
 
     /// Whether an instance that is not in `tried` could be called at once.
-    pub(super) fn has_other(&self, tried: &[String], now: Instant) -> bool {
+    pub(super) fn has_other(&self, tried: &Tried<'_>, now: Instant) -> bool {
         self.roster().members.iter().any(|member| {
             member.tier().is_some_and(|tier| tier != Tier::GivenUp)
                 && !tried.contains(&member.instance.name)

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::breaker::Outcome;
 use super::pool::Pool;
+use super::tried::Tried;
 use super::*;
 use crate::env::Env;
 use crate::http::testing::{Log, MemoryNet, Mood, Server, node, states, until};
@@ -20,6 +21,8 @@ use crate::net::{SharedNet, TcpNet};
 use crate::registry::Status;
 use crate::registry::client::{Discovery, Peer};
 use crate::units::HumanDuration;
+
+mod faults;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -38,7 +41,17 @@ fn local(port: u16) -> SocketAddr {
 impl Bed {
     /// `count` servers on `net` at ports 1, 2, ... (or free ones for 0).
     async fn new(net: SharedNet, count: u16, free_ports: bool, config: UpstreamConfig) -> Self {
-        let (env, log) = node("gateway-1", net, 42);
+        Self::seeded(net, count, free_ports, config, 42).await
+    }
+
+    async fn seeded(
+        net: SharedNet,
+        count: u16,
+        free_ports: bool,
+        config: UpstreamConfig,
+        seed: u64,
+    ) -> Self {
+        let (env, log) = node("gateway-1", net, seed);
         let mut servers = Vec::new();
         for i in 1..=count {
             let port = if free_ports { 0 } else { i };
@@ -265,12 +278,9 @@ async fn when_everybody_answers_errors_the_answer_is_passed_on_and_retries_stay_
             .is_ok_and(|r| r.response.status() == StatusCode::INTERNAL_SERVER_ERROR)
     }));
     let metrics = bed.upstream.metrics();
-    // A fifth of the calls and the reserve of ten seconds; and all of them reached somebody, ejected or not.
-    assert!(
-        metrics.retries <= 400 + 100 && metrics.retries_refused > 0,
-        "{metrics:?}"
-    );
-    assert!(metrics.last_resorts > 0, "{metrics:?}");
+    // Never more than a fifth of the calls; and all of them reached somebody, ejected or not.
+    assert!((1..=400).contains(&metrics.retries), "{metrics:?}");
+    assert!(metrics.last_resorts > 1000, "{metrics:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -430,7 +440,9 @@ async fn the_deadline_bounds_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_pool_stretches_the_timeout_instead_of_failing() {
-    let bed = Bed::memory(3, UpstreamConfig::default()).await;
+    let mut config = UpstreamConfig::default();
+    config.hedge.enabled = false;
+    let bed = Bed::memory(3, config).await;
     for (server, ms) in bed
         .servers
         .iter()
@@ -457,7 +469,7 @@ fn the_same_seed_gives_the_same_run() {
         runtime.block_on(async {
             let mut bed = Bed::memory(3, UpstreamConfig::default()).await;
             let acts = [(60, Act::Kill(1)), (200, Act::Set(2, Mood::Hangs))];
-            let results = bed.load(1000, 2 * MS, BTreeMap::from(acts)).await;
+            let results = bed.load(1500, 2 * MS, BTreeMap::from(acts)).await;
             let calls: Vec<_> = results
                 .into_iter()
                 .map(|(result, took)| (result.map(|r| (r.instance, r.attempts)), took))
@@ -660,14 +672,14 @@ proptest! {
                 let open = |name: &str| {
                     pool.view(now).iter().any(|v| v.name == name && v.breaker == "open")
                 };
-                let picked = pool.pick(&[], now).expect("somebody is listed");
+                let picked = pool.pick(&Tried::default(), now).expect("somebody is listed");
                 let name = picked.instance.name.clone();
                 if open(&name) {
                     assert!(picked.last_resort);
                     assert!(pool.view(now).iter().all(|view| view.breaker == "open"));
                 }
                 if count > 1 && !picked.last_resort {
-                    let other = pool.pick(std::slice::from_ref(&name), now).expect("another");
+                    let other = pool.pick(&Tried::new(std::slice::from_ref(&name)), now).expect("another");
                     let all_open =
                         pool.view(now).iter().all(|v| v.name == name || v.breaker == "open");
                     assert!(other.instance.name != name || all_open, "tried again");

@@ -1,0 +1,184 @@
+//! A try, and for a read that takes unusually long a second one beside it. The first good answer wins and the other leg is
+//! dropped at once; an error of one leg does not end the race.
+
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::Instant;
+
+use super::attempt::{Plan, attempt, decline};
+use super::body::UpstreamBody;
+use super::call::{Call, TryError};
+use super::instance::Instance;
+use super::latency::Usual;
+use super::pool::Picked;
+use super::retry::Failure;
+use super::route::Route;
+use super::stack::{Counts, Inner};
+use super::tried::Tried;
+
+/// How one leg ended.
+pub(super) struct Leg {
+    pub(super) outcome: Result<Response<UpstreamBody>, TryError>,
+    pub(super) instance: Arc<Instance>,
+}
+
+impl Leg {
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match &self.outcome {
+            Ok(response) => Failure::of_answer(response.status(), response.headers()),
+            Err(error) => Some(Failure::of_error(error)),
+        }
+    }
+
+    /// The better of two that failed: an answer, even a bad one, says more than none.
+    fn or(self, later: Self) -> Self {
+        if later.outcome.is_err() && self.outcome.is_ok() {
+            self
+        } else {
+            later
+        }
+    }
+}
+
+/// What a race is about.
+pub(super) struct Race<'a> {
+    pub(super) call: &'a Call,
+    pub(super) route: &'a Arc<Route>,
+    pub(super) usual: Usual,
+    /// Of the first leg.
+    pub(super) plan: Plan,
+}
+
+impl Inner {
+    pub(super) async fn race(
+        &self,
+        race: Race<'_>,
+        picked: Picked,
+        tried: &mut Tried<'_>,
+        attempts: &mut u32,
+    ) -> Leg {
+        let Race {
+            call,
+            route,
+            usual,
+            mut plan,
+        } = race;
+        let began = Instant::now();
+        let delay = self
+            .hedging
+            .delay(usual, began)
+            .filter(|delay| call.may_be_hedged() && !picked.last_resort && *delay < plan.bound);
+        if delay.is_some() {
+            plan.silence = Some(self.patience.of_silence(&self.pool, began));
+        }
+        let instance = Arc::clone(&picked.instance);
+        let first = async {
+            let outcome = attempt(call, picked, Arc::clone(route), plan).await;
+            self.leg(outcome, Arc::clone(&instance))
+        };
+        let mut first = std::pin::pin!(first);
+        let Some(delay) = delay else {
+            return first.await;
+        };
+        tokio::select! {
+            biased;
+            leg = &mut first => return leg,
+            () = tokio::time::sleep_until(began + delay) => {}
+        }
+        let Some(picked) = self.second(&instance, tried, began) else {
+            return first.await;
+        };
+        let now = Instant::now();
+        let Some(bound) = self.patience.of_try(call, usual, &self.pool, now) else {
+            decline(&picked);
+            return first.await;
+        };
+        let second = Arc::clone(&picked.instance);
+        tried.add(&second);
+        *attempts += 1;
+        let plan = Plan {
+            number: *attempts,
+            bound,
+            hedge: true,
+            ..plan
+        };
+        Counts::add(&self.counts.tries);
+        Counts::add(&self.counts.hedges);
+        let second = async {
+            let outcome = attempt(call, picked, Arc::clone(route), plan).await;
+            self.leg(outcome, second)
+        };
+        let mut second = std::pin::pin!(second);
+        tokio::select! {
+            biased;
+            leg = &mut first => match leg.failure() {
+                None => leg,
+                Some(_) => {
+                    let other = second.await;
+                    self.won(other.failure().is_none());
+                    leg.or(other)
+                }
+            },
+            leg = &mut second => match leg.failure() {
+                None => {
+                    self.won(true);
+                    leg
+                }
+                Some(_) => leg.or(first.await),
+            },
+        }
+    }
+
+    fn leg(
+        &self,
+        outcome: Result<Response<UpstreamBody>, TryError>,
+        instance: Arc<Instance>,
+    ) -> Leg {
+        let leg = Leg { outcome, instance };
+        if leg.outcome.is_ok() {
+            let shed = leg.failure() == Some(Failure::Shed);
+            self.hedging.heard(shed, Instant::now());
+        }
+        leg
+    }
+
+    fn won(&self, by_hedge: bool) {
+        if by_hedge {
+            Counts::add(&self.counts.hedges_won);
+        }
+    }
+
+    /// Whom to ask beside `first`, if there is somebody and a budget covers it.
+    fn second(&self, first: &Instance, tried: &Tried<'_>, began: Instant) -> Option<Picked> {
+        let now = Instant::now();
+        if !self.pool.has_other(tried, now) {
+            return None;
+        }
+        let silent = || {
+            let waited = now.saturating_duration_since(began);
+            first.silence.lasts(now) >= waited && self.hedging.answered_since(began)
+        };
+        let budget = if self.hedging.budget.withdraw(now) {
+            &self.hedging.budget
+        } else if silent() && self.budget.withdraw(now) {
+            &self.budget
+        } else {
+            Counts::add(&self.counts.hedges_refused);
+            return None;
+        };
+        let picked = self.pool.pick(tried, now);
+        match picked {
+            Some(picked) if !picked.last_resort && !tried.contains(&picked.instance.name) => {
+                Some(picked)
+            }
+            unsuited => {
+                if let Some(picked) = unsuited {
+                    decline(&picked);
+                }
+                budget.refund(now);
+                None
+            }
+        }
+    }
+}
