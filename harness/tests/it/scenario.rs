@@ -78,6 +78,54 @@ fn every_scenario_of_the_repository_is_sound_and_fits_its_folder() {
     }
 }
 
+/// A control differs from what it is the control of in the system alone, or it would show something else.
+#[test]
+fn every_proof_of_a_layer_has_a_control_that_differs_in_the_layer_alone() {
+    let folder = super::top().join("scenarios/resilience");
+    let of = |inside: bool| -> Vec<Plan> {
+        super::scenario_files()
+            .iter()
+            .filter(|file| file.starts_with(&folder))
+            .filter(|file| file.starts_with(folder.join("controls")) == inside)
+            .map(|file| {
+                let prepared = Plan::prepare(file, &PlanOptions::default());
+                prepared
+                    .unwrap_or_else(|problems| panic!("{problems}"))
+                    .plan
+            })
+            .collect()
+    };
+    let (proofs, controls) = (of(false), of(true));
+    assert!(!proofs.is_empty() && !controls.is_empty());
+    let mut controlled = std::collections::BTreeSet::new();
+    for control in &controls {
+        let mut proof = proofs
+            .iter()
+            .filter(|proof| control.name.starts_with(&format!("{}-", proof.name)));
+        let proof = proof
+            .next()
+            .unwrap_or_else(|| panic!("{} is the control of nothing", control.name));
+        assert_eq!(control.load, proof.load, "{}", control.name);
+        assert_eq!(control.faults, proof.faults, "{}", control.name);
+        assert_eq!(control.steady, proof.steady, "{}", control.name);
+        assert_ne!(control.system, proof.system, "{}", control.name);
+        assert!(!control.expect.control.is_empty(), "{}", control.name);
+        assert!(control.tags.contains(&"control".to_owned()));
+        controlled.insert(proof.name.as_str());
+    }
+    let without: Vec<_> = proofs
+        .iter()
+        .filter(|proof| !controlled.contains(proof.name.as_str()))
+        .map(|proof| proof.name.as_str())
+        .collect();
+    // Its file and the guide say why.
+    assert_eq!(without, ["registry-killed"]);
+    for proof in &proofs {
+        assert!(proof.expect.control.is_empty(), "{}", proof.name);
+        assert!(!proof.tags.contains(&"control".to_owned()));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_plan_and_a_fault_more_moves_no_other() {
     let one = "{ name: a, at: 2s, for: 1s, target: one of processor-*, inject: kill }";
