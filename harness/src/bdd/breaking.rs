@@ -185,7 +185,7 @@ async fn it_holds(story: &mut Story, when: When, text: String) -> Step {
         row.text == folded
             && match (&row.scope, when) {
                 (Scope::Always, When::Always) | (Scope::During(_), When::DuringTheFault) => true,
-                (Scope::Steady | Scope::Recover(_) | Scope::End, _) => false,
+                (Scope::Steady | Scope::Stage(_) | Scope::Recover(_) | Scope::End, _) => false,
                 (Scope::Always | Scope::During(_), _) => false,
             }
     })

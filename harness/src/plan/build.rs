@@ -5,9 +5,10 @@ use clip_service::units::HumanDuration;
 
 use super::timeline::Timeline;
 use super::{
-    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, Plan, PlanOptions,
-    RestartSpec, ResultsRead, RollingSpec, RuntimeKind, SlowSpec, StartPlan, StatusSpec,
-    SteadyPlan, SystemPlan, TargetPlan, Way, load, preset, system, target,
+    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan,
+    NodeStart, Plan, PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, ServiceRole,
+    SlowSpec, StartPlan, StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, preset, system,
+    target,
 };
 use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
@@ -45,14 +46,25 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             .help("add `service: {}` under `system:`, or leave the fixture out"),
         );
     }
-    let system = system::expand(&document.system, runtime, fixtures, &mut problems);
+    let (system, entries) = system::expand(
+        &document.system,
+        &document.load,
+        runtime,
+        fixtures,
+        &mut problems,
+    );
+    let load = load::resolve(&document.load, scale)
+        .into_iter()
+        .zip(entries)
+        .map(|(load, entries)| LoadPlan { entries, ..load })
+        .collect();
     let rng = SharedRng::seeded(seed);
     let faults = document
         .faults
         .iter()
         .map(|fault| plan_fault(fault, &system, &rng, &mut problems))
         .collect();
-    check_breakers(document, &system, &mut problems);
+    check_instances(document, &system, &mut problems);
     let end = plan_end(document, &mut problems);
     let mut plan = Plan {
         name: document.name.value.0.clone(),
@@ -72,7 +84,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             .as_ref()
             .map_or(DEFAULT_LIMIT, |limit| limit.value),
         system,
-        load: load::resolve(&document.load, scale),
+        load,
         steady: document.steady.as_ref().map(|steady| SteadyPlan {
             window: steady.window.value,
             hold: expectations(&steady.hold),
@@ -91,6 +103,12 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
                         .map(|(fault, each)| (fault.value.clone(), expectations(each)))
                         .collect(),
                     recover: expect.recover.as_ref().map(|recover| recover.within.value),
+                    stays: expect
+                        .recover
+                        .as_ref()
+                        .and_then(|recover| recover.stays.as_ref())
+                        .is_some_and(|stays| stays.value),
+                    control: expectations(&document.control),
                     end: EndPlan::default(),
                 })
         },
@@ -255,30 +273,44 @@ fn runtime_word(runtime: RuntimeKind) -> &'static str {
         .map_or("", |(word, ..)| word)
 }
 
-/// A breaker guards an instance of the system.
-fn check_breakers(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
+/// A breaker guards an instance of the system, and tries are counted by one of its gateways.
+fn check_instances(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
     if system.nodes.is_empty() {
         return;
     }
-    let names: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let nodes: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let gateways: Vec<_> = system
+        .nodes
+        .iter()
+        .filter(|node| {
+            matches!(
+                node.start,
+                NodeStart::Service {
+                    role: ServiceRole::Gateway,
+                    ..
+                }
+            )
+        })
+        .map(|node| node.name.as_str())
+        .collect();
     let written = document.expect.iter().flat_map(|expect| {
         let during = expect.during.iter().flat_map(|(_, each)| each);
         expect.always.iter().chain(during)
     });
     for expectation in written.filter(|expectation| expectation.sound) {
-        if let Expr::Breaker { instance, .. } = &expectation.value.expr
-            && !names.contains(&instance.as_str())
-        {
-            problems.push(
-                Diagnostic::error(
-                    expectation.span,
-                    format!("the system has no node `{instance}`"),
-                )
-                .help(match nearest(instance, names.iter().copied()) {
+        let (name, what, names) = match &expectation.value.expr {
+            Expr::Measure(_) => continue,
+            Expr::Breaker { instance, .. } => (instance, "node", &nodes),
+            Expr::Amplification { gateway, .. } => (gateway, "gateway", &gateways),
+        };
+        if !names.contains(&name.as_str()) {
+            let problem = format!("the system has no {what} `{name}`");
+            problems.push(Diagnostic::error(expectation.span, problem).help(
+                match nearest(name, names.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("it has {}", target::some_of(&names)),
-                }),
-            );
+                    None => format!("it has {}", target::some_of(names)),
+                },
+            ));
         }
     }
 }

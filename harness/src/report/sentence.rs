@@ -14,7 +14,12 @@ pub(super) fn sentence(plan: &Plan, verdict: &Verdict) -> String {
             .map_or(String::new(), |reason| format!(": {reason}"))
     };
     match verdict.conclusion {
-        Conclusion::Pass => format!("{}{}", broke(plan, verdict), held(verdict)),
+        Conclusion::Pass => {
+            let control = verdict.reason.as_ref().map_or(String::new(), |reason| {
+                format!(" This is {reason}, and did.")
+            });
+            format!("{}{}{control}", broke(plan, verdict), held(verdict))
+        }
         Conclusion::Fail => format!("{}{}", broke(plan, verdict), failed(verdict)),
         Conclusion::NotExercised => format!(
             "This shows nothing, because what was to be tried was not{}.",

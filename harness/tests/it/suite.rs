@@ -156,3 +156,36 @@ fn what_cannot_run_is_refused_before_anything_starts() {
     }
     assert!(!Path::new(reports).exists(), "something was started");
 }
+
+#[test]
+fn a_control_passes_by_failing_and_what_was_not_counted_decides_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reports = folder.path().join("reports");
+    let reports = reports.to_str().expect("text");
+    let named = |name: &str, expectation: &str| {
+        let file = scenario(folder.path(), name, expectation);
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let text = format!("{text}control: [ {expectation} ]\n");
+        std::fs::write(&file, text).expect("the folder is writable");
+        file
+    };
+    let fails = named("fails", "health.p50 <= 1us");
+    let holds = named("holds", "health.success >= 50%");
+    // A gateway that is asked for its health alone makes no calls.
+    let uncounted = scenario(
+        folder.path(),
+        "uncounted",
+        "amplification(gateway-1) <= 1.2",
+    );
+    for (file, code, words) in [
+        (&fails, 0, "must fail: health.p50 <= 1us"),
+        (&holds, 1, "must fail: health.success >= 50%"),
+        (&uncounted, 5, "gateway-1 made no calls"),
+    ] {
+        let run = harness(&["run", file, "--quiet", "--reports", reports]);
+        let out = String::from_utf8_lossy(&run.stdout);
+        let err = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{out}{err}");
+        assert!(out.contains(words), "{out}");
+    }
+}

@@ -49,7 +49,7 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
             .iter()
             .any(|other| other.name.value.0 == after.value.fault)
         {
-            cx.report(unknown_fault(&after.value.fault, document, after.span));
+            cx.report(unknown_fault(&after.value.fault, document, &[], after.span));
         }
         if after.value.moment == Moment::Recovered && document.steady.is_none() {
             cx.report(
@@ -193,13 +193,24 @@ fn circles(document: &Document, cx: &mut Reader) {
     }
 }
 
-pub(super) fn unknown_fault(name: &str, document: &Document, span: Span) -> Diagnostic {
-    let known: Vec<_> = document
-        .faults
-        .iter()
+/// Reports a name that is none of a fault; nor of one of these stages, where a stage would do.
+pub(super) fn unknown_fault(
+    name: &str,
+    document: &Document,
+    stages: &[&str],
+    span: Span,
+) -> Diagnostic {
+    let faults = document.faults.iter();
+    let known: Vec<_> = faults
         .map(|fault| fault.name.value.0.as_str())
+        .chain(stages.iter().copied())
         .collect();
-    let problem = Diagnostic::error(span, format!("there is no fault `{name}`"));
+    let what = if stages.is_empty() {
+        "fault"
+    } else {
+        "fault or stage"
+    };
+    let problem = Diagnostic::error(span, format!("there is no {what} `{name}`"));
     problem.help(match nearest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if known.is_empty() => "the scenario has no faults".to_owned(),
