@@ -78,8 +78,7 @@ impl Front {
         }
         let name = self.name();
         let command = self.prepare(folder)?.join(", ");
-        let mut node =
-            format!("  entry: {name}\n  nodes:\n    {name}:\n      run: [ {command} ]\n");
+        let mut node = format!("  nodes:\n    {name}:\n      run: [ {command} ]\n");
         node.push_str("      ready: { get: /up }\n      env:\n");
         let mut links = "  links:\n".to_owned();
         for number in 1..=PROCESSORS {
@@ -87,19 +86,29 @@ impl Front {
             links.push_str(&format!("    {name}->processor-{number}: {{}}\n"));
         }
         let mut changed = Vec::new();
-        let mut put = false;
+        let (mut has_node, mut has_load) = (false, false);
+        let mut before = "";
         for line in text.lines() {
             match line.strip_prefix("name: ") {
                 Some(scenario) => changed.push(format!("name: {scenario}-{name}")),
                 None => changed.push(line.to_owned()),
             }
             if line == "system:" {
-                put = true;
+                has_node = true;
                 changed.push(format!("{node}{links}").trim_end().to_owned());
             }
+            // Only the first load, which is the frames; jobs and uploads are the gateway's.
+            if before == "load:" && line.ends_with(':') {
+                has_load = true;
+                changed.push(format!("    entry: {name}"));
+            }
+            before = line;
         }
-        if !put {
-            return Err("the scenario has no line `system:` to put a proxy under".to_owned());
+        if !(has_node && has_load) {
+            return Err(
+                "a scenario needs lines `system:` and `load:`, and a load on the line after it"
+                    .to_owned(),
+            );
         }
         changed.push(String::new());
         Ok(changed.join("\n"))
