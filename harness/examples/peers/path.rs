@@ -13,6 +13,7 @@ use std::time::Duration;
 use clip_service::media::synth;
 use tempfile::TempDir;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::beside;
 use super::front::{Front, PROCESSORS};
@@ -33,6 +34,14 @@ impl Drop for Node {
         self.0.kill().ok();
         self.0.wait().ok();
     }
+}
+
+/// Cancelled by Ctrl-C and SIGTERM, so that what was started is ended on that way out as well.
+fn asked_to_stop() -> Result<CancellationToken, String> {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    ctrlc::set_handler(move || token.cancel()).map_err(|e| e.to_string())?;
+    Ok(stop)
 }
 
 impl Node {
@@ -98,23 +107,11 @@ impl Node {
         Ok((Self(child), address))
     }
 
-    /// Processor time it and its children have used.
+    /// Processor time it has used.
     fn used(&self) -> Duration {
-        let ticks: u64 = std::iter::once(self.0.id())
-            .chain(children(self.0.id()))
-            .filter_map(ticks_of)
-            .sum();
-        Duration::from_millis(ticks * 10) // Linux counts in hundredths of a second for every program
+        // Linux counts in hundredths of a second for every program.
+        Duration::from_millis(ticks_of(self.0.id()).unwrap_or_default() * 10)
     }
-}
-
-/// nginx's worker is a child of the process that was started.
-fn children(of: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
-    text.unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
 }
 
 fn ticks_of(pid: u32) -> Option<u64> {
@@ -136,6 +133,7 @@ pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String>
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
+    let stop = asked_to_stop()?;
     let data = scratch.path().join("data");
     let (_registry, registry) = Node::service("registry", &data, &[])?;
     let registry = registry.to_string();
@@ -143,7 +141,20 @@ pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String>
     let (_processor, processor) = Node::service("processor", &data, &known)?;
     let (gateway, entry) = Node::service("gateway", &data, &known)?;
     let (nginx, proxy) = Node::proxy(Front::Nginx, processor, scratch.path())?;
-    let video = runtime.block_on(upload(entry))?;
+    let bounded = |work: futures_util::future::LocalBoxFuture<'_, Result<u64, String>>| {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err("interrupted".to_owned()),
+                done = work => done,
+            }
+        })
+    };
+    let mut video = String::new();
+    bounded(Box::pin(async {
+        video = upload(entry).await?;
+        Ok(0)
+    }))?;
     let path = format!("/api/v1/videos/{video}/frame?at=5");
     let mut costs: [Vec<(f64, f64)>; 2] = Default::default();
     let mut bytes = 0;
@@ -151,10 +162,10 @@ pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String>
         for (index, (node, address)) in [(&gateway, entry), (&nginx, proxy)].into_iter().enumerate()
         {
             let url = format!("http://{address}{path}");
-            bytes = runtime.block_on(ready(&url))?;
-            runtime.block_on(ask(&url, WARM_UP))?;
+            bytes = bounded(Box::pin(ready(&url)))?;
+            bounded(Box::pin(ask(&url, WARM_UP)))?;
             let before = node.used();
-            let answered = runtime.block_on(ask(&url, MEASURED))?;
+            let answered = bounded(Box::pin(ask(&url, MEASURED)))?;
             let used = (node.used() - before).as_secs_f64();
             costs[index].push((
                 used / answered as f64 * 1e6,
@@ -225,13 +236,14 @@ async fn upload(entry: SocketAddr) -> Result<String, String> {
 }
 
 /// Waits until the frame comes; how long it is.
-async fn ready(url: &str) -> Result<usize, String> {
+async fn ready(url: &str) -> Result<u64, String> {
     let client = reqwest::Client::new();
     let until = Instant::now() + START;
     loop {
         let seen = match client.get(url).timeout(START).send().await {
             Ok(answer) if answer.status().is_success() => {
-                return Ok(answer.bytes().await.map_err(|e| e.to_string())?.len());
+                let body = answer.bytes().await.map_err(|e| e.to_string())?;
+                return Ok(body.len() as u64);
             }
             Ok(answer) => answer.status().to_string(),
             Err(error) => error.to_string(),
