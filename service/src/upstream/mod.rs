@@ -32,9 +32,7 @@ pub use crate::breaker::BreakerConfig;
 pub use body::{BodyError, UpstreamBody};
 pub use budget::Budget;
 pub use call::{Call, Delivery, InstanceName, Reply, TryError, UpstreamError};
-pub use config::{
-    Balance, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
-};
+pub use config::{Balance, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig};
 pub use instance::InstanceView;
 pub use route::RouteView;
 pub use stack::{Upstream, UpstreamMetrics};
