@@ -6,4 +6,5 @@ mod client;
 mod media;
 mod node;
 mod processes;
+mod services;
 mod tidy;
