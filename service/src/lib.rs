@@ -56,4 +56,6 @@ pub mod world;
 
 pub mod clip_cmd;
 
+pub mod services_cmd;
+
 pub mod cli;

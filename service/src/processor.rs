@@ -33,8 +33,8 @@ use crate::jobs::TaskEvent;
 use crate::media::{MediaError, MediaErrorCode, Progress};
 use crate::model::{Task, TaskKind, TaskResult};
 use crate::observe::Notice;
+use crate::registry::Registration;
 use crate::registry::client::Membership;
-use crate::registry::{Registration, USUAL_WEIGHT};
 use crate::store::{StoreError, StoreResult};
 use crate::telemetry::{Metric, Metrics};
 
@@ -96,26 +96,7 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
         address: address.to_string(),
     });
 
-    let membership = Membership::join(
-        &env,
-        &config.registry,
-        Registration {
-            name: env.node.to_string(),
-            kind: KIND.to_owned(),
-            address: config
-                .advertise
-                .clone()
-                .unwrap_or_else(|| reachable(address)),
-            epoch: Membership::epoch(&env),
-            ready: true,
-            draining: false,
-            weight: USUAL_WEIGHT,
-            tags: Default::default(),
-            meta: Default::default(),
-            zone: None,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        },
-    );
+    let membership = Membership::join(&env, &config.registry, registration(&env, &config, address));
     let stop = CancellationToken::new();
     let limit = config.drain.limit.get();
     // What is cut off still has its last line to send.
@@ -149,6 +130,28 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
     }
     membership.leave().await;
     Ok(())
+}
+
+/// What it says of itself to whoever chooses among processors.
+fn registration(
+    env: &Env,
+    config: &ProcessorConfig,
+    address: std::net::SocketAddr,
+) -> Registration {
+    let address = config
+        .advertise
+        .clone()
+        .unwrap_or_else(|| reachable(address));
+    Registration {
+        ready: true,
+        weight: config.labels.weight,
+        tags: config.labels.tags.clone(),
+        meta: config.labels.meta.clone(),
+        zone: config.labels.zone.clone(),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        check: config.check.of("/ready"),
+        ..Registration::new(&*env.node, KIND, address, Membership::epoch(env))
+    }
 }
 
 /// An address others can dial: one that listens everywhere is reached on loopback unless it advertises another.

@@ -279,7 +279,7 @@ fn lanes(record: &Record, end: Offset) -> Vec<Lane> {
                 let key = match subject {
                     Subject::Instance => (false, name.clone(), source.clone()),
                     Subject::Breaker => (true, name.clone(), source.clone()),
-                    Subject::Job => continue,
+                    Subject::Job | Subject::Scale => continue,
                 };
                 changes.entry(key).or_default().push(change);
             }

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,7 +21,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub const X_SHED: HeaderName = HeaderName::from_static("x-shed");
 
 /// One wrong field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// Where, as a JSON pointer (`/max_clip_length`).
     pub pointer: String,
@@ -42,7 +43,8 @@ impl std::ops::Deref for Problem {
 }
 
 /// The members of a [`Problem`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct Members {
     /// A URI naming the kind.
     #[serde(rename = "type")]

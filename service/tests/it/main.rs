@@ -8,4 +8,5 @@ mod node;
 mod overload;
 mod processes;
 mod scaling;
+mod services;
 mod tidy;
