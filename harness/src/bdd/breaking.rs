@@ -139,7 +139,18 @@ async fn a_fault_hits(
     start: Time,
     length: Time,
 ) -> Step {
-    story.draft.fault(&kind, &at, start, length);
+    story.draft.fault(&kind, &at, start, Some(length));
+    story.draft.sketch().map(drop)
+}
+
+#[when(expr = "{string} hits {target} at {time}")]
+async fn a_fault_hits_until_it_is_over(
+    story: &mut Story,
+    kind: String,
+    at: Target,
+    start: Time,
+) -> Step {
+    story.draft.fault(&kind, &at, start, None);
     story.draft.sketch().map(drop)
 }
 

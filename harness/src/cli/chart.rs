@@ -194,7 +194,33 @@ fn fault_note(fault: &FaultPlan) -> String {
         few => few.join(", "),
     };
     let what = match &fault.inject {
-        FaultSpec::Kill | FaultSpec::Pause => format!("{} {targets}", fault.inject.word()),
+        FaultSpec::Kill | FaultSpec::Pause | FaultSpec::Restart(_) => {
+            format!("{} {targets}", fault.inject.word())
+        }
+        FaultSpec::RollingRestart(rolling) => {
+            let pause = match rolling.pause.get().is_zero() {
+                true => String::new(),
+                false => format!(", {} apart", people(rolling.pause.get())),
+            };
+            format!("{} {targets}{pause}", fault.inject.word())
+        }
+        FaultSpec::Slow(slow) => {
+            let least = match slow.least.get().is_zero() {
+                true => String::new(),
+                false => format!(", +{} at least", people(slow.least.get())),
+            };
+            format!("{targets} {}x slow{least}", slow.factor)
+        }
+        FaultSpec::Status(answer) => {
+            let mut text = answer.code.to_string();
+            if answer.share < 1.0 {
+                text.push_str(&format!(" for {} % of requests", percent(answer.share)));
+            }
+            if let Some(after) = answer.retry_after {
+                text.push_str(&format!(", retry after {}", people(after.get())));
+            }
+            format!("{text} on {targets}")
+        }
         FaultSpec::Down => format!("{targets} down"),
         FaultSpec::Latency(latency) => {
             let mut text = format!("+{}", people(latency.add.get()));
@@ -202,8 +228,7 @@ fn fault_note(fault: &FaultPlan) -> String {
                 text.push_str(&format!(" ±{}", people(latency.jitter.get())));
             }
             if latency.share < 1.0 {
-                let percent = (latency.share * 1e4).round() / 100.0;
-                text.push_str(&format!(" for {percent} % of connections"));
+                text.push_str(&format!(" for {} % of connections", percent(latency.share)));
             }
             match latency.way {
                 Way::Downstream => {}
@@ -232,6 +257,10 @@ fn fault_note(fault: &FaultPlan) -> String {
             format!("{what}, after {fault}.{moment}{offset}")
         }
     }
+}
+
+fn percent(share: f64) -> f64 {
+    (share * 1e4).round() / 100.0
 }
 
 /// A length of time for people: `65 s`, `3 min`, `400 ms`.

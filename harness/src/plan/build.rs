@@ -6,8 +6,9 @@ use clip_service::units::HumanDuration;
 use super::timeline::Timeline;
 use super::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan,
-    NodeStart, Plan, PlanOptions, ResultsRead, RuntimeKind, ServiceRole, StartPlan, SteadyPlan,
-    SystemPlan, Way, load, preset, system, target,
+    NodeStart, Plan, PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, ServiceRole,
+    SlowSpec, StartPlan, StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, preset, system,
+    target,
 };
 use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
@@ -18,6 +19,8 @@ use crate::scenario::read::Placed;
 
 const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
+/// Longer than a service takes to drain by itself.
+const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);
 
 /// Builds a plan as well as the scenario allows, with every problem found on the way.
 pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Diagnostic>) {
@@ -164,20 +167,48 @@ fn plan_fault(
         );
     }
     let name = &fault.name.value.0;
-    let targets = if fault.target.sound && !system.nodes.is_empty() {
+    let mut targets: Vec<TargetPlan> = Vec::new();
+    if fault.target.sound && !system.nodes.is_empty() {
         let rng = rng.fork(&format!("fault/{name}"));
-        let targets = match fault.inject.sound {
-            true => target::resolve(&fault.target.value, kind, system, &rng),
-            // What it would do is not known; a name that is nowhere is wrong all the same.
-            false => target::resolve_either(&fault.target.value, system, &rng),
-        };
-        targets.unwrap_or_else(|why| {
-            problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
-            Vec::new()
-        })
-    } else {
-        Vec::new()
-    };
+        for selector in &fault.target.value.0 {
+            let found = match fault.inject.sound {
+                true => target::resolve(selector, kind, system, &rng),
+                // What it would do is not known; a name that is nowhere is wrong all the same.
+                false => target::resolve_either(selector, system, &rng),
+            };
+            match found {
+                Ok(found) => {
+                    for target in found {
+                        if !targets.contains(&target) {
+                            targets.push(target);
+                        }
+                    }
+                }
+                Err(why) => {
+                    problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
+                }
+            }
+        }
+    }
+    if let Inject::Slow(_) = &fault.inject.value {
+        let deaf = |target: &&TargetPlan| system.links.iter().all(|link| link.to != target.name());
+        if let Some(target) = targets.iter().find(deaf) {
+            problems.push(
+                Diagnostic::error(
+                    fault.target.span,
+                    format!(
+                        "no link leads to `{}`, so its answers cannot be held",
+                        target.name()
+                    ),
+                )
+                .help(format!(
+                    "add one under `links:`, NODE->{}: {{}}",
+                    target.name()
+                )),
+            );
+        }
+    }
+    let inject = spec(&fault.inject.value);
     FaultPlan {
         name: name.clone(),
         start: match (&fault.at, &fault.after) {
@@ -188,24 +219,51 @@ fn plan_fault(
             },
             (at, None) => StartPlan::At(at.as_ref().map(|at| at.value).unwrap_or_default()),
         },
-        length: fault.r#for.value,
-        targets,
-        inject: match &fault.inject.value {
-            Inject::Kill => FaultSpec::Kill,
-            Inject::Pause => FaultSpec::Pause,
-            Inject::Down => FaultSpec::Down,
-            Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
-                add: latency.add.value,
-                jitter: latency
-                    .jitter
-                    .as_ref()
-                    .map(|jitter| jitter.value)
-                    .unwrap_or_default(),
-                share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
-                way: latency.way.as_ref().map_or(Way::default(), |way| way.value),
-            }),
+        length: match &inject {
+            FaultSpec::RollingRestart(rolling) => {
+                let pauses = u32::try_from(targets.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                HumanDuration(rolling.pause.get().saturating_mul(pauses))
+            }
+            _ => or(fault.r#for.as_ref(), HumanDuration::default()),
         },
+        targets,
+        inject,
     }
+}
+
+/// Settings filled in.
+fn spec(inject: &Inject) -> FaultSpec {
+    match inject {
+        Inject::Kill => FaultSpec::Kill,
+        Inject::Pause => FaultSpec::Pause,
+        Inject::Down => FaultSpec::Down,
+        Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
+            add: latency.add.value,
+            jitter: or(latency.jitter.as_ref(), HumanDuration::default()),
+            share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
+            way: or(latency.way.as_ref(), Way::default()),
+        }),
+        Inject::Status(answer) => FaultSpec::Status(StatusSpec {
+            code: answer.code.value.0,
+            share: answer.share.as_ref().map_or(1.0, |share| share.value.0),
+            retry_after: answer.retry_after.as_ref().map(|after| after.value),
+        }),
+        Inject::Slow(slow) => FaultSpec::Slow(SlowSpec {
+            factor: slow.factor.value.0,
+            least: or(slow.least.as_ref(), HumanDuration::default()),
+        }),
+        Inject::Restart(restart) => FaultSpec::Restart(RestartSpec {
+            drain: or(restart.drain.as_ref(), DEFAULT_DRAIN),
+        }),
+        Inject::RollingRestart(rolling) => FaultSpec::RollingRestart(RollingSpec {
+            drain: or(rolling.drain.as_ref(), DEFAULT_DRAIN),
+            pause: or(rolling.pause.as_ref(), HumanDuration::default()),
+        }),
+    }
+}
+
+fn or<T: Copy>(given: Option<&Placed<T>>, default: T) -> T {
+    given.map_or(default, |given| given.value)
 }
 
 fn runtime_word(runtime: RuntimeKind) -> &'static str {
@@ -325,7 +383,7 @@ fn check_times(
     let recover = plan.expect.recover.is_some();
     for (fault, (start, end)) in document.faults.iter().zip(&timeline.faults) {
         let name = &fault.name.value.0;
-        if !fault.name.sound || !fault.r#for.sound {
+        if !fault.name.sound || fault.r#for.as_ref().is_some_and(|length| !length.sound) {
             continue;
         }
         if *start >= load_end.get() {

@@ -331,9 +331,9 @@ pub struct FaultPlan {
     pub name: String,
     /// When it begins.
     pub start: StartPlan,
-    /// How long it lasts.
+    /// How long it lasts; at least so long, where its end is that something is ready again.
     pub length: HumanDuration,
-    /// What it hits, selectors resolved.
+    /// What it hits, selectors resolved, in the order written.
     pub targets: Vec<TargetPlan>,
     /// What it does.
     pub inject: FaultSpec,
@@ -388,6 +388,14 @@ pub enum FaultSpec {
     Latency(LatencySpec),
     /// A link refuses connections and cuts those it has.
     Down,
+    /// A link answers requests itself.
+    Status(StatusSpec),
+    /// Every answer of a node takes a multiple of its time, on all links into it.
+    Slow(SlowSpec),
+    /// A node is asked to end (SIGTERM), ends when it has drained, and is started again.
+    Restart(RestartSpec),
+    /// The same, one node after the other.
+    RollingRestart(RollingSpec),
 }
 
 impl FaultSpec {
@@ -399,8 +407,48 @@ impl FaultSpec {
             Self::Pause => "pause",
             Self::Latency(_) => "latency",
             Self::Down => "down",
+            Self::Status(_) => "status",
+            Self::Slow(_) => "slow",
+            Self::Restart(_) => "restart",
+            Self::RollingRestart(_) => "rolling-restart",
         }
     }
+}
+
+/// Settings of a status fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusSpec {
+    /// Status code of the answer, 200 to 599.
+    pub code: u16,
+    /// Share of requests answered, 0 to 1; drawn for each request.
+    pub share: f64,
+    /// Value of `retry-after` in the answer, whole seconds.
+    pub retry_after: Option<HumanDuration>,
+}
+
+/// Settings of a slow fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlowSpec {
+    /// An answer takes so many times as long; more than 1.
+    pub factor: f64,
+    /// An answer is held at least so long.
+    pub least: HumanDuration,
+}
+
+/// Settings of a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartSpec {
+    /// Time a node has to end by itself; then it is killed.
+    pub drain: HumanDuration,
+}
+
+/// Settings of a rolling restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollingSpec {
+    /// Time each node has to end by itself; then it is killed.
+    pub drain: HumanDuration,
+    /// Time between one node's being ready and the next one's being asked to end.
+    pub pause: HumanDuration,
 }
 
 /// Settings of a latency fault.

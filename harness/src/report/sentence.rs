@@ -84,6 +84,18 @@ fn deed(plan: &Plan, fault: &FaultRow) -> String {
         Some(FaultSpec::Pause) => format!("{targets} {were} frozen"),
         Some(FaultSpec::Latency(_)) => format!("the link {} grew slow", arrow(&targets)),
         Some(FaultSpec::Down) => format!("the link {} {were} cut", arrow(&targets)),
+        Some(FaultSpec::Status(answer)) => format!(
+            "the link {} answered {} itself",
+            arrow(&targets),
+            answer.code
+        ),
+        Some(FaultSpec::Slow(slow)) => {
+            format!("{targets} {were} slowed {} times", slow.factor)
+        }
+        Some(FaultSpec::Restart(_)) => format!("{targets} {were} restarted"),
+        Some(FaultSpec::RollingRestart(_)) => {
+            format!("{targets} {were} restarted one after the other")
+        }
         None => format!("{targets} {were} hit by {}", fault.fault),
     }
 }

@@ -10,7 +10,9 @@ use super::read::{Entries, Placed, mapping};
 use super::source::Span;
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
-pub use super::special::{After, Inject, Json, MOMENTS, Settings, Status, Statuses};
+pub use super::special::{
+    After, Factor, Inject, Json, MOMENTS, Settings, Status, Statuses, Targets,
+};
 pub use super::value::Name;
 pub use super::words::{Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Way, Words};
 
@@ -240,10 +242,11 @@ mapping! {
         at: Option<Placed<HumanDuration>>,
         /// Counted from a moment of another fault: crash.recovered + 3s; moments are start, end, recovered.
         after: Option<Placed<After>>,
-        /// How long it lasts.
-        r#for: Placed<HumanDuration>,
-        /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any).
-        target: Placed<String>,
+        /// How long it lasts. A restart is over when the node is ready again; there this is the least time it is away.
+        r#for: Option<Placed<HumanDuration>>,
+        /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any); or a list
+        /// of them, in order.
+        target: Placed<Targets>,
         /// What it does: a word, or a word with settings.
         inject: Placed<Inject>,
     }
@@ -260,6 +263,46 @@ mapping! {
         share: Option<Placed<Percent>>,
         /// Which way the held bytes flow, from the caller's side. Default: downstream.
         way: Option<Placed<Way>>,
+    }
+}
+
+mapping! {
+    /// Settings of status.
+    StatusAnswer {
+        /// Status code of the answer, 200 to 599.
+        code: Placed<Status>,
+        /// Share of requests that the link answers, drawn for each. Default 100%.
+        share: Option<Placed<Percent>>,
+        /// Tells the caller, in whole seconds, when to come again. Default: not.
+        retry_after: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of slow.
+    Slow {
+        /// Each answer takes so many times as long; more than 1.
+        factor: Placed<Factor>,
+        /// Each answer is held at least so long. Default: 0s.
+        least: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of restart.
+    Restart {
+        /// Time the node has to end by itself; then it is killed. Default 15s.
+        drain: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of rolling-restart.
+    RollingRestart {
+        /// Time between one node's being ready and the next one's turn. Default: none.
+        pause: Option<Placed<HumanDuration>>,
+        /// Time each node has to end by itself; then it is killed. Default 15s.
+        drain: Option<Placed<HumanDuration>>,
     }
 }
 

@@ -311,6 +311,80 @@ fn one_mistake_one_problem() {
             "the jitter is longer than what it varies",
         ),
         (
+            fault("[ { name: f, at: 3s, target: processor-1, inject: kill } ]"),
+            "`for` is missing",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: processor-*, inject: rolling-restart } ]"),
+            "`rolling-restart` is over when the last node is ready again",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, target: processor-1, inject: { restart: { drain: 0s } } } ]",
+            ),
+            "a node that has no time to drain is killed",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, target: [processor-1, gatway-*], inject: rolling-restart } ]",
+            ),
+            "the system has no node `gatway-*`",
+        ),
+        (
+            fault("[ { name: f, at: 3s, target: [], inject: restart } ]"),
+            "what does the fault hit?",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: any, inject: status } ]"),
+            "`status` needs settings",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 600 } } } ]",
+            ),
+            "`600` is not a status code",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 100 } } } ]",
+            ),
+            "100 answers nothing: callers wait for another",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, share: 0% } } } ]",
+            ),
+            "a share of 0% answers nothing",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, share: 120% } } } ]",
+            ),
+            "`120%` is not a percentage",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, retry_after: 1500ms } } } ]",
+            ),
+            "`retry-after` counts whole seconds, not 1500ms",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: \"*->processor-7\", inject: { status: { code: 503 } } } ]",
+            ),
+            "the system has no link `*->processor-7`",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: any, inject: { slow: { factor: 1 } } } ]"),
+            "`1` slows nothing",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { slow: { factor: 10x } } } ]",
+            ),
+            "`10x` is not a factor",
+        ),
+        (
             fault("[ { name: f, draw: [] } ]"),
             "a source of random faults is not supported yet",
         ),

@@ -218,6 +218,15 @@ impl Context<'_> {
                 }
                 format!("{text} on {targets}")
             }
+            Some(FaultSpec::Status(spec)) => match spec.share < 1.0 {
+                true => format!(
+                    "{} for {:.0} % of requests on {targets}",
+                    spec.code,
+                    spec.share * 100.0
+                ),
+                false => format!("{} on {targets}", spec.code),
+            },
+            Some(FaultSpec::Slow(spec)) => format!("{}x slow {targets}", spec.factor),
             _ => format!("{} {targets}", fault.kind),
         };
         let joined = |texts: &[String], none: &str| match texts.is_empty() {
