@@ -161,8 +161,10 @@ async fn a_frozen_server_makes_every_arrival_of_the_freeze_slow_and_evenly_less_
             let frozen = emitter.now();
             gate.send_replace(false);
             tokio::time::sleep_until(origin + Duration::from_secs(3)).await;
+            // Before the gate opens: an answer may be quicker than the next line.
+            let thawed = emitter.now();
             gate.send_replace(true);
-            (frozen, emitter.now(), gate)
+            (frozen, thawed, gate)
         }
     });
     let ledger = running.finish().await.expect("finish");
