@@ -211,6 +211,7 @@ pub(crate) fn plan() -> Plan {
             status: 200,
             within: HumanDuration::secs(10),
         },
+        standby: false,
     };
     let link = |from: &str, to: &str| LinkPlan {
         name: format!("{from}->{to}"),

@@ -444,6 +444,7 @@ fn behind(names: &[&str], load: Vec<LoadPlan>) -> Plan {
                 status: 204,
                 within: HumanDuration::secs(1),
             },
+            standby: false,
         })
         .collect();
     plan.system.links = names

@@ -175,6 +175,13 @@ pub struct NodePlan {
     pub start: NodeStart,
     /// When it counts as ready.
     pub ready: ReadyPlan,
+    /// Not started with the others, but when the system asks for more of its role.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub standby: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a node is started.

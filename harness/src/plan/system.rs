@@ -40,7 +40,8 @@ pub(super) fn expand(
         };
         let gateways = count(&service.gateways, problems);
         let processors = count(&service.processors, problems);
-        nodes.extend(preset::nodes(gateways, processors, &|name| {
+        let (processors, most) = scaled(processors, &service_config(service, preset::ENTRY));
+        nodes.extend(preset::nodes(gateways, processors, most, &|name| {
             service_config(service, name)
         }));
         let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
@@ -49,7 +50,7 @@ pub(super) fn expand(
                 problems.push(unknown_node(name, &known));
             }
         }
-        links.extend(preset::links(gateways, processors));
+        links.extend(preset::links(gateways, most));
         entry = Some(preset::ENTRY.to_owned());
     }
     let programs = Programs::new(&system.nodes);
@@ -220,6 +221,25 @@ fn unknown_node(name: &Placed<String>, known: &[String]) -> Diagnostic {
     })
 }
 
+/// With how many processors the service begins, and how many there may be, by its configuration's `scale`.
+fn scaled(
+    processors: usize,
+    config: &serde_json::Map<String, serde_json::Value>,
+) -> (usize, usize) {
+    let bound = |key: &str| {
+        let count = config.get("scale")?.get(key)?.as_u64()?;
+        usize::try_from(count).ok()
+    };
+    let min = bound("min").unwrap_or(1).clamp(1, MOST_NODES);
+    match bound("max") {
+        Some(max) if max > min => {
+            let max = max.min(MOST_NODES);
+            (processors.clamp(min, max), max)
+        }
+        _ => (processors, processors),
+    }
+}
+
 /// Programs by name, with the names of their replicas.
 struct Programs<'s> {
     by_name: IndexMap<&'s str, (&'s Program, Vec<String>)>,
@@ -304,6 +324,7 @@ impl<'s> Programs<'s> {
                 wave,
                 start: start.clone(),
                 ready: ready.clone(),
+                standby: false,
             })
             .collect()
     }

@@ -31,7 +31,7 @@ use crate::link::Links;
 use crate::load::{Facts, Load};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{Addresses, RuntimeError, Surroundings, System, service};
+use crate::runtime::{Addresses, RuntimeError, Surroundings, System, fleet, service};
 use crate::series::Series;
 use faults::Stage;
 use halt::Halt;
@@ -146,7 +146,8 @@ async fn conduct(
             play,
             halt.guard(cancel, plan.limit.get(), &over),
             host::watch(emitter, &over),
-            upstreams::watch(plan, &world.system, emitter, border, &over)
+            upstreams::watch(plan, &world.system, emitter, border, &over),
+            fleet::follow(&world.system, emitter.wanted(), &over)
         );
         left.extend(world.system.stop(&options.hurry).await);
     }

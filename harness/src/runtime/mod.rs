@@ -5,6 +5,7 @@
 
 pub mod embedded;
 pub mod emit;
+pub mod fleet;
 pub mod jsonpath;
 pub mod logs;
 pub mod process;
@@ -220,13 +221,36 @@ impl System {
             .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))
     }
 
-    /// Starts every node, wave by wave, each wave when the one before is ready.
+    /// How many nodes of a scaled role run from the start, and the names of those on standby, in their order.
+    pub(crate) fn scaled(&self) -> (usize, Vec<&str>) {
+        let role = |plan: &NodePlan| match &plan.start {
+            NodeStart::Service { role, .. } => Some(*role),
+            NodeStart::Run { .. } => None,
+        };
+        let standby: Vec<&NodePlan> = self
+            .nodes
+            .values()
+            .map(|(plan, _)| plan)
+            .filter(|plan| plan.standby)
+            .collect();
+        let first = self.nodes.values().filter(|(plan, _)| {
+            !plan.standby && standby.first().is_some_and(|one| role(one) == role(plan))
+        });
+        let names = standby.iter().map(|plan| plan.name.as_str());
+        (first.count(), names.collect())
+    }
+
+    pub(crate) fn warn(&self, message: String) {
+        self.emitter.warn(message);
+    }
+
+    /// Starts every node that is not on standby, wave by wave, each wave when the one before is ready.
     ///
     /// # Errors
     /// The first node that does not start or become ready.
     pub async fn start(&self, cancel: &CancellationToken) -> Result<(), RuntimeError> {
         let mut waves: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-        for (name, (plan, _)) in &self.nodes {
+        for (name, (plan, _)) in self.nodes.iter().filter(|(_, (plan, _))| !plan.standby) {
             waves.entry(plan.wave).or_default().push(name);
         }
         for names in waves.into_values() {
