@@ -50,7 +50,10 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-#[expect(unsafe_code, reason = "an allocator is unsafe by contract; this one passes everything on")]
+#[expect(
+    unsafe_code,
+    reason = "an allocator is unsafe by contract; this one passes everything on"
+)]
 // SAFETY: every call goes to the system's allocator with the arguments as they came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -184,7 +187,13 @@ impl Bed {
                 .body(Full::default())
                 .unwrap();
             let response = self.client.request(request).await.unwrap();
-            response.into_body().collect().await.unwrap().to_bytes().len()
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len()
         })
     }
 
@@ -202,7 +211,10 @@ fn main() {
     if !paired::measuring() {
         return;
     }
-    paired::heading("The client stack above the HTTP client, instances that answer at once.", ROUNDS);
+    paired::heading(
+        "The client stack above the HTTP client, instances that answer at once.",
+        ROUNDS,
+    );
     for instances in [1, 3, 64] {
         let bed = Bed::new(instances);
         // Connections are made, and what is usual is known.

@@ -371,10 +371,10 @@ impl Metrics {
     }
 
     /// Sets a histogram that is counted elsewhere.
-    pub fn show(&self, metric: Metric, labels: &[(&'static str, &str)], counted: &Latencies) {
+    pub fn show(&self, metric: Metric, labels: &Given<'_>, counted: &Latencies) {
         let histogram = counted.histogram();
-        let mut series = self.0.lock();
-        series.histograms.insert((metric, own(labels)), histogram);
+        let mut numbers = self.0.lock();
+        *numbers.histograms.entry(metric).or_default().of(labels) = histogram;
     }
 
     /// Everything in Prometheus' text format.
