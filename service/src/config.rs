@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::media::MediaConfig;
 use crate::registry::RegistryConfig;
 use crate::units::HumanDuration;
-use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+use crate::upstream::{Balance, Balancing, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
 
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
 pub const ENV_PREFIX: &str = "CLIP_";
@@ -55,6 +55,8 @@ pub struct Config {
     pub processors: usize,
     /// How a gateway chooses among processors.
     pub balance: Balance,
+    /// What else that choice goes by.
+    pub balancing: Balancing,
     /// When a gateway leaves a processor out.
     pub breaker: BreakerConfig,
     /// When a gateway asks again.
@@ -85,6 +87,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             processors: 1,
             balance: upstream.balance,
+            balancing: upstream.balancing,
             breaker: upstream.breaker,
             retry: upstream.retry,
             timeouts: upstream.timeouts,
@@ -229,6 +232,8 @@ impl Config {
             registry: self.registry_address(),
             upstream: UpstreamConfig {
                 balance: self.balance,
+                balancing: self.balancing.clone(),
+                zone: None,
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
                 timeouts: self.timeouts.clone(),

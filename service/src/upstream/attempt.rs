@@ -8,11 +8,11 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
-use super::breaker::{Outcome, Ticket};
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
 use super::instance::Instance;
 use super::pool::Picked;
+use crate::breaker::{Outcome, Permit, Ticket};
 use crate::http::ClientError;
 
 /// Makes sure that a call which began is counted, ends, and says how, whatever happens to it. Dropped without a verdict
@@ -21,50 +21,48 @@ use crate::http::ClientError;
 pub(super) struct Recorder {
     instance: Arc<Instance>,
     ticket: Ticket,
-    began: Instant,
+    /// Until a verdict.
+    permit: Option<Permit>,
     patience: Duration,
-    reported: bool,
 }
 
 impl Recorder {
     pub(super) fn begin(picked: Picked, patience: Duration) -> Self {
         let Picked {
-            instance, ticket, ..
+            instance, permit, ..
         } = picked;
         instance.began();
         Self {
             instance,
-            ticket,
-            began: Instant::now(),
+            ticket: permit.ticket(),
+            permit: Some(permit),
             patience,
-            reported: false,
         }
     }
 
-    fn report(&mut self, outcome: Outcome) {
-        self.reported = true;
-        self.instance
-            .record(self.ticket, outcome, self.began.elapsed());
+    fn report(&mut self, outcome: Outcome, retry_after: Option<Duration>) {
+        if let Some(permit) = self.permit.take() {
+            self.instance
+                .record(permit, outcome, retry_after, Instant::now());
+        }
     }
 
     /// A streamed answer broke after its head had been counted as a success.
     pub(super) fn broke(&mut self) {
-        self.instance
-            .record(self.ticket, Outcome::TransportFailure, Duration::ZERO);
+        self.instance.broke(self.ticket, Instant::now());
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.instance.ended();
-        if !self.reported {
-            let late = self.began.elapsed() >= self.patience;
-            self.report(if late {
-                Outcome::TransportFailure
-            } else {
-                Outcome::Ignored
-            });
-        }
+        let late = self.ticket.began().elapsed() >= self.patience;
+        let gone = if late {
+            Outcome::Abandoned
+        } else {
+            Outcome::Ignored
+        };
+        self.report(gone, None);
     }
 }
 
@@ -103,21 +101,23 @@ pub(super) async fn attempt(
     let (head, body) = match outcome.unwrap_or(Err(TryError::Timeout(bound))) {
         Ok(answer) => answer,
         Err(error) => {
-            recorder.report(match error {
+            let outcome = match error {
                 TryError::Connect(_) | TryError::Broken(_) | TryError::Timeout(_) => {
                     Outcome::TransportFailure
                 }
                 TryError::TooLong(_) | TryError::Invalid(_) => Outcome::Ignored,
-            });
+            };
+            recorder.report(outcome, None);
             return Err(error);
         }
     };
-    recorder.report(match head.status {
+    let outcome = match head.status {
         status if status.is_server_error() => Outcome::ErrorStatus,
         // It protects itself: no sign of health, no sign of illness.
         StatusCode::TOO_MANY_REQUESTS => Outcome::Ignored,
         _ => Outcome::Success,
-    });
+    };
+    recorder.report(outcome, retry_after(&head));
     let body = match (body, call.delivery) {
         (Ok(bytes), _) => UpstreamBody::whole(bytes),
         (Err(incoming), Delivery::Stream { idle }) => {
@@ -128,6 +128,17 @@ pub(super) async fn attempt(
         }
     };
     Ok(Response::from_parts(head, body))
+}
+
+/// How long an answer asks to be left alone. A date is not understood: our own roles send seconds.
+fn retry_after(head: &http::response::Parts) -> Option<Duration> {
+    let value = head.headers.get(http::header::RETRY_AFTER)?;
+    let seconds = value.to_str().ok()?.trim().parse().ok()?;
+    let asked = matches!(
+        head.status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    asked.then(|| Duration::from_secs(seconds))
 }
 
 fn request(

@@ -29,6 +29,8 @@ pub struct Call {
     pub delivery: Delivery,
     /// Instances to use only when there is no other.
     pub prefer_not: Vec<String>,
+    /// What it reads ([`super::hash_key`]), for instances that are chosen by that; `None` for nothing in particular.
+    pub hash_key: Option<u64>,
 }
 
 /// How an answer is delivered.
@@ -61,6 +63,7 @@ impl Call {
                 limit: 32 * 1024 * 1024,
             },
             prefer_not: Vec::new(),
+            hash_key: None,
         }
     }
 
@@ -87,6 +90,7 @@ impl Call {
             try_timeout: Some(try_timeout),
             delivery: Delivery::Stream { idle },
             prefer_not: Vec::new(),
+            hash_key: None,
         }
     }
 }

@@ -6,24 +6,33 @@
 
 mod attempt;
 mod body;
-mod breaker;
 mod budget;
 mod call;
 mod config;
 pub mod deadline;
+mod draw;
+mod hash;
 mod instance;
 mod load;
 mod pick;
+mod plan;
 mod pool;
+mod probes;
 mod retry;
+mod roster;
+mod slow_start;
 mod stack;
+mod tick;
+mod view;
 
 pub use crate::breaker::BreakerConfig;
 pub use body::{BodyError, UpstreamBody};
 pub use call::{Call, Delivery, Reply, TryError, UpstreamError};
-pub use config::{Balance, RetryConfig, Timeouts, UpstreamConfig};
-pub use instance::InstanceView;
+pub use config::{Balance, Balancing, RetryConfig, Timeouts, UpstreamConfig};
+pub use hash::hash_key;
+pub use pool::Picked;
 pub use stack::{Upstream, UpstreamMetrics};
+pub use view::InstanceView;
 
 #[cfg(test)]
 mod tests;

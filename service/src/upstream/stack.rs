@@ -14,9 +14,10 @@ use super::budget::Budget;
 use super::call::{Call, Reply, TryError, UpstreamError};
 use super::config::UpstreamConfig;
 use super::deadline;
-use super::instance::InstanceView;
 use super::pool::{Picked, Pool};
 use super::retry::{Facts, Failure, decide};
+use super::view::InstanceView;
+use crate::breaker::Breaker;
 use crate::env::{Env, SharedRng};
 use crate::registry::client::Discovery;
 
@@ -62,6 +63,12 @@ pub struct UpstreamMetrics {
     pub retries_refused: u64,
     /// Choices of an instance that should not be used, because there was no other.
     pub last_resorts: u64,
+    /// Choices made while so few instances were available that those that breakers had taken out were chosen as well.
+    pub panic_picks: u64,
+    /// Times that a breaker took an instance out of the choice.
+    pub ejections: u64,
+    /// Times that one would have, but too many were out already.
+    pub ejections_overflow: u64,
     /// Calls that found nobody to ask.
     pub empty: u64,
     /// Calls whose deadline passed.
@@ -143,11 +150,25 @@ impl Upstream {
         self.0.pool.view(Instant::now())
     }
 
+    /// The breaker of the instance called `name`, to hold it open, close it or have it only observe.
+    #[must_use]
+    pub fn breaker(&self, name: &str) -> Option<Breaker> {
+        self.0.pool.breaker(name)
+    }
+
+    /// Chooses an instance as a call does, and makes none: for who calls by other means. `tried` are chosen only when there
+    /// is no other; `key` is [`Call::hash_key`].
+    #[must_use]
+    pub fn pick(&self, tried: &[String], key: Option<u64>, now: Instant) -> Option<Picked> {
+        self.0.pool.pick(tried, key, now)
+    }
+
     /// Counts.
     #[must_use]
     pub fn metrics(&self) -> UpstreamMetrics {
         let (now, counts) = (Instant::now(), &self.0.counts);
         let stale = self.0.pool.discovery().stale_for(now).as_millis();
+        let pool = self.0.pool.counts();
         UpstreamMetrics {
             calls: counts.calls.load(Relaxed),
             failed: counts.failed.load(Relaxed),
@@ -155,6 +176,9 @@ impl Upstream {
             retries: counts.retries.load(Relaxed),
             retries_refused: counts.retries_refused.load(Relaxed),
             last_resorts: counts.last_resorts.load(Relaxed),
+            panic_picks: pool.panic_picks,
+            ejections: pool.ejections,
+            ejections_overflow: pool.ejections_overflow,
             empty: counts.empty.load(Relaxed),
             expired: counts.expired.load(Relaxed),
             budget_left: self.0.budget.lock().left(now),
@@ -180,7 +204,7 @@ impl Inner {
         self.budget.lock().deposit(Instant::now());
         let mut tried = call.prefer_not.clone();
         loop {
-            let picked = self.pick_or_fail_fast(&tried, call.deadline).await?;
+            let picked = self.pick_or_fail_fast(&tried, call).await?;
             let instance = picked.instance.name.clone();
             if !tried.contains(&instance) {
                 tried.push(instance.clone());
@@ -233,11 +257,11 @@ impl Inner {
     async fn pick_or_fail_fast(
         &self,
         tried: &[String],
-        deadline: Instant,
+        call: &Call,
     ) -> Result<Picked, UpstreamError> {
-        let give_up = (Instant::now() + self.config.timeouts.empty_pool.get()).min(deadline);
+        let give_up = (Instant::now() + self.config.timeouts.empty_pool.get()).min(call.deadline);
         loop {
-            if let Some(picked) = self.pool.pick(tried, Instant::now()) {
+            if let Some(picked) = self.pool.pick(tried, call.hash_key, Instant::now()) {
                 if picked.last_resort {
                     Counts::add(&self.counts.last_resorts);
                 }
