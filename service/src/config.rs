@@ -17,7 +17,8 @@ use crate::registry::RegistryConfig;
 use crate::scale::ScaleConfig;
 use crate::units::HumanDuration;
 use crate::upstream::{
-    Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+    Balance, Balancing, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts,
+    UpstreamConfig,
 };
 
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
@@ -60,6 +61,8 @@ pub struct Config {
     pub scale: ScaleConfig,
     /// How a gateway chooses among processors.
     pub balance: Balance,
+    /// What else that choice goes by.
+    pub balancing: Balancing,
     /// When a gateway leaves a processor out.
     pub breaker: BreakerConfig,
     /// When a gateway asks again.
@@ -95,6 +98,7 @@ impl Default for Config {
             processors: 1,
             scale: ScaleConfig::default(),
             balance: upstream.balance,
+            balancing: upstream.balancing,
             breaker: upstream.breaker,
             retry: upstream.retry,
             hedge: upstream.hedge,
@@ -243,6 +247,8 @@ impl Config {
             registry: self.registry_address(),
             upstream: UpstreamConfig {
                 balance: self.balance,
+                balancing: self.balancing.clone(),
+                zone: None,
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
                 hedge: self.hedge.clone(),
@@ -497,9 +503,10 @@ impl Values {
     fn add_text(&mut self, key: &str, text: &str, source: &str, errors: &mut Vec<String>) {
         let value = match self.default_of(key) {
             None | Some(Value::String(_)) => Value::String(text.to_owned()),
-            // Optional: a text, or a list written as JSON.
+            // Optional: a text, a list written as JSON, or a number where no text is taken.
             Some(Value::Null) => match serde_json::from_str(text) {
                 Ok(list @ Value::Array(_)) => list,
+                Ok(number @ Value::Number(_)) if !self.takes(key, text.into()) => number,
                 _ => Value::String(text.to_owned()),
             },
             Some(_) => {
@@ -507,6 +514,17 @@ impl Values {
             }
         };
         self.add(key, value, source, errors);
+    }
+
+    /// The defaults with this one value.
+    fn alone(&self, key: &str, value: Value) -> serde_json::Result<Config> {
+        let mut alone = self.defaults.clone();
+        set(&mut alone, &key.split('.').collect::<Vec<_>>(), value);
+        serde_json::from_value(Value::Object(alone))
+    }
+
+    fn takes(&self, key: &str, value: Value) -> bool {
+        self.alone(key, value).is_ok()
     }
 
     fn add(&mut self, key: &str, value: Value, source: &str, errors: &mut Vec<String>) {
@@ -518,9 +536,7 @@ impl Values {
             ));
             return;
         }
-        let mut alone = self.defaults.clone();
-        set(&mut alone, &parts, value.clone());
-        match serde_json::from_value::<Config>(Value::Object(alone)) {
+        match self.alone(key, value.clone()) {
             Ok(_) => set(&mut self.tree, &parts, value),
             Err(error) => errors.push(format!("{source}: {key}: {error}")),
         }
@@ -618,6 +634,9 @@ mod tests {
             ("CLIP_JOBS__POLL", "2s"),
             ("CLIP_DATA", "/a"),
             ("CLIP_BREAKER__ENABLED", "false"),
+            ("CLIP_BREAKER__SLOW_AFTER", "2s"),
+            ("CLIP_BREAKER__WINDOW_CALLS", "100"),
+            ("CLIP_NODE", "7"),
             ("HOME", "/x"),
         ];
         let variables = variables.map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -634,6 +653,9 @@ mod tests {
             (config.breaker.consecutive_failures, config.breaker.enabled),
             (9, false)
         );
+        assert_eq!(config.breaker.slow_after, Some(HumanDuration::secs(2)));
+        assert_eq!(config.breaker.window_calls, Some(100));
+        assert_eq!(config.node.as_deref(), Some("7"));
         assert_eq!(config.gateway().registry, "registry:7400");
         assert_eq!(config.routes.len(), 1);
     }

@@ -98,10 +98,7 @@ pub fn stack(routes: Router, front: &Front) -> Router {
 
 /// Routes that are answered whatever the state of the node.
 fn is_operational(path: &str) -> bool {
-    matches!(
-        path,
-        "/health" | "/ready" | "/metrics" | "/internal/upstreams"
-    )
+    matches!(path, "/health" | "/ready" | "/metrics") || path.starts_with("/internal/upstreams")
 }
 
 /// Counts a request when it ends, however it ends.

@@ -18,6 +18,8 @@ pub enum Status {
     Critical,
     /// Finishes what it has, wants nothing new.
     Draining,
+    /// Taken out by an operator, whatever its health.
+    Maintenance,
     /// Not known, or no longer.
     Removed,
 }
@@ -32,6 +34,7 @@ impl Status {
             Self::Warning => "warning",
             Self::Critical => "critical",
             Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
             Self::Removed => "removed",
         }
     }

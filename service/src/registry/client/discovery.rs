@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,6 +30,8 @@ pub struct Discovery(Arc<Inner>);
 
 struct Inner {
     current: ArcSwap<Peers>,
+    /// Of `current`, or of the one before for a moment. Every choice of a pool reads it.
+    generation: AtomicU64,
     changed: watch::Sender<u64>,
     /// Since when the registry has not answered; `None` while it does.
     stale_since: Mutex<Option<Instant>>,
@@ -78,6 +82,7 @@ impl Discovery {
     fn with(peers: Peers, stale_since: Option<Instant>) -> Self {
         let changed = watch::Sender::new(peers.generation);
         Self(Arc::new(Inner {
+            generation: AtomicU64::new(peers.generation),
             current: ArcSwap::from_pointee(peers),
             changed,
             stale_since: Mutex::new(stale_since),
@@ -87,6 +92,7 @@ impl Discovery {
     fn publish(&self, peers: Peers) {
         let generation = peers.generation;
         self.0.current.store(Arc::new(peers));
+        self.0.generation.store(generation, Release);
         self.0.changed.send_replace(generation);
     }
 
@@ -99,7 +105,7 @@ impl Discovery {
     /// Generation of [`Discovery::peers`], cheaper than the list.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.0.current.load().generation
+        self.0.generation.load(Acquire)
     }
 
     /// Returns once the generation is another than `seen`.
