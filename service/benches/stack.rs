@@ -225,18 +225,15 @@ fn main() {
             ("whole stack", &|n| bed.stack(n).0),
         ];
         paired::compare(&format!("{instances} in the pool"), &peers, ROUNDS);
-        let mut costs: Vec<f64> = (0..ROUNDS.rounds)
-            .map(|_| {
-                let (stack, _) = bed.stack(ROUNDS.batch);
-                let (client, _) = bed.client(ROUNDS.batch);
-                (stack.as_secs_f64() - client.as_secs_f64()) / ROUNDS.batch as f64 * 1e9
-            })
-            .collect();
-        costs.sort_by(f64::total_cmp);
+        // Whatever else the machine does only adds, so the fastest round of each is the one it spoilt least.
+        let fastest = |one: &dyn Fn(u64) -> (Duration, u64)| {
+            let rounds = (0..ROUNDS.rounds).map(|_| one(ROUNDS.batch).0);
+            rounds.min().unwrap().as_secs_f64() / ROUNDS.batch as f64 * 1e9
+        };
+        let above = fastest(&|n| bed.stack(n)) - fastest(&|n| bed.client(n));
         let [(_, client), (_, stack)] = [bed.client(1000), bed.stack(1000)];
         println!(
-            "    above the client: {:.0} ns (median of the rounds), {:.2} allocations ({:.2} and {:.2})",
-            costs[costs.len() / 2],
+            "    above the client: {above:.0} ns (fastest rounds), {:.2} allocations ({:.2} and {:.2})",
             (stack as f64 - client as f64) / 1000.0,
             stack as f64 / 1000.0,
             client as f64 / 1000.0,

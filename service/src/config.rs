@@ -18,7 +18,8 @@ use crate::registry::{CheckConfig, RegistryConfig, USUAL_WEIGHT, labels};
 use crate::scale::ScaleConfig;
 use crate::units::HumanDuration;
 use crate::upstream::{
-    Balance, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+    Balance, Balancing, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts,
+    UpstreamConfig,
 };
 
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
@@ -69,6 +70,8 @@ pub struct Config {
     pub scale: ScaleConfig,
     /// How a gateway chooses among processors.
     pub balance: Balance,
+    /// What else that choice goes by.
+    pub balancing: Balancing,
     /// When a gateway leaves a processor out.
     pub breaker: BreakerConfig,
     /// When a gateway asks again.
@@ -114,6 +117,7 @@ impl Default for Config {
             processors: 1,
             scale: ScaleConfig::default(),
             balance: upstream.balance,
+            balancing: upstream.balancing,
             breaker: upstream.breaker,
             retry: upstream.retry,
             hedge: upstream.hedge,
@@ -286,6 +290,8 @@ impl Config {
             registry: self.registry_address(),
             upstream: UpstreamConfig {
                 balance: self.balance,
+                balancing: self.balancing.clone(),
+                zone: None,
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
                 hedge: self.hedge.clone(),

@@ -426,7 +426,7 @@ impl Metrics {
     }
 
     /// Sets a histogram that is counted elsewhere.
-    pub fn show(&self, metric: Metric, labels: &[(&'static str, &str)], counted: &Latencies) {
+    pub fn show(&self, metric: Metric, labels: &Given<'_>, counted: &Latencies) {
         let histogram = counted.histogram();
         let mut numbers = self.0.lock();
         *numbers.histograms.entry(metric).or_default().of(labels) = histogram;

@@ -13,6 +13,7 @@ use super::source::Span;
 /// Sections a scenario may set. Addresses, folders and names of nodes are the harness's to give.
 pub(super) const SECTIONS: &[&str] = &[
     "balance",
+    "balancing",
     "breaker",
     "retry",
     "hedge",

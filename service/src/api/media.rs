@@ -22,7 +22,7 @@ use crate::admission::{Reason, X_PRIORITY};
 use crate::http::X_SHED;
 use crate::model::VideoId;
 use crate::store::{Blobs, StoreError, StoreResult};
-use crate::upstream::{Call, Reply, TryError, UpstreamError};
+use crate::upstream::{Call, Reply, TryError, UpstreamError, hash_key};
 
 /// Bytes read from a blob at once.
 const CHUNK: u64 = 256 * 1024;
@@ -192,6 +192,7 @@ pub(super) async fn frame(
         deadline,
     );
     call.route = "frame";
+    call.hash_key = Some(hash_key(&source));
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         call.headers.insert(REQUEST_ID, id);
     }

@@ -124,6 +124,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
         .route("/internal/upstreams", get(operations::upstreams))
+        .route(
+            "/internal/upstreams/{name}/breaker",
+            post(operations::breaker),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&api));

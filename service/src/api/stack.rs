@@ -143,8 +143,8 @@ pub fn stack(routes: Router, front: &Front) -> Router {
 fn is_operational(path: &str) -> bool {
     matches!(
         path,
-        "/health" | "/livez" | "/ready" | "/readyz" | "/metrics" | "/internal/upstreams"
-    )
+        "/health" | "/livez" | "/ready" | "/readyz" | "/metrics"
+    ) || path.starts_with("/internal/upstreams")
 }
 
 /// Counts a request when it ends, however it ends.

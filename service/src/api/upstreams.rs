@@ -21,7 +21,7 @@ pub(super) fn publish(metrics: &Metrics, upstream: &Upstream) {
         metrics.set(Metric::UpstreamFailures, &labels, view.failed as f64);
         metrics.set(Metric::UpstreamInFlight, &labels, f64::from(view.in_flight));
         let state = match view.breaker {
-            "closed" => 0.0,
+            "closed" | "observe" => 0.0,
             "half-open" => 1.0,
             _ => 2.0,
         };

@@ -8,13 +8,13 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
-use super::breaker::{Outcome, Ticket};
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
 use super::instance::Instance;
 use super::pool::Picked;
-use super::retry::is_shed;
+use super::retry::{is_shed, retry_after};
 use super::route::Route;
+use crate::breaker::{Outcome, Permit, Ticket};
 use crate::http::ClientError;
 
 /// Which try of its call a request is, from 1.
@@ -41,72 +41,70 @@ pub(super) struct Plan {
 pub(super) struct Recorder {
     instance: Arc<Instance>,
     ticket: Ticket,
+    /// Until a verdict.
+    permit: Option<Permit>,
     route: Arc<Route>,
-    began: Instant,
     patience: Duration,
     silence: Option<Duration>,
-    reported: bool,
 }
 
 impl Recorder {
-    fn begin(picked: Picked, route: Arc<Route>, plan: Plan, began: Instant) -> Self {
+    fn begin(picked: Picked, route: Arc<Route>, plan: Plan) -> Self {
         let Picked {
-            instance, ticket, ..
+            instance, permit, ..
         } = picked;
+        let ticket = permit.ticket();
         instance.began();
-        instance.silence.asked(began);
+        instance.silence.asked(ticket.began());
         Self {
             instance,
             ticket,
+            permit: Some(permit),
             route,
-            began,
             patience: plan.bound / 2,
             silence: plan.silence,
-            reported: false,
         }
     }
 
-    fn report(&mut self, outcome: Outcome, now: Instant) {
-        self.reported = true;
-        let took = now.saturating_duration_since(self.began);
+    fn took(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.ticket.began())
+    }
+
+    fn report(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
         if outcome == Outcome::Success {
+            let took = self.took(now);
             self.route.latency.ended(took, now);
             self.route.tries.observe(took);
         }
-        self.instance.record(self.ticket, outcome, took);
+        self.instance.record(permit, outcome, retry_after, now);
     }
 
     /// A streamed answer broke after its head had been counted as a success.
     pub(super) fn broke(&mut self) {
-        self.instance
-            .record(self.ticket, Outcome::TransportFailure, Duration::ZERO);
+        self.instance.broke(self.ticket, Instant::now());
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.instance.ended();
-        if self.reported {
+        if self.permit.is_none() {
             return;
         }
         let now = Instant::now();
-        let took = now.saturating_duration_since(self.began);
+        let took = self.took(now);
         let hangs = |patience| self.instance.silence.lasts(now) >= patience;
         let outcome = if took >= self.patience || self.silence.is_some_and(hangs) {
-            Outcome::TransportFailure
+            Outcome::Abandoned
         } else {
             self.route.latency.given_up(took, now);
             Outcome::Ignored
         };
-        self.report(outcome, now);
+        self.report(outcome, None, now);
     }
-}
-
-/// Gives back the right to a call that is not made after all.
-pub(super) fn decline(picked: &Picked) {
-    picked
-        .instance
-        .record(picked.ticket, Outcome::Ignored, Duration::ZERO);
 }
 
 /// Makes one try.
@@ -119,7 +117,7 @@ pub(super) async fn attempt(
     let now = Instant::now();
     let client = picked.instance.client.clone();
     let request = request(call, &picked.instance.address, plan, now);
-    let mut recorder = Recorder::begin(picked, route, plan, now);
+    let mut recorder = Recorder::begin(picked, route, plan);
     let exchange = async {
         let response = client
             .request(request?)
@@ -157,7 +155,7 @@ pub(super) async fn attempt(
                 }
                 TryError::TooLong(_) | TryError::Invalid(_) => Outcome::Ignored,
             };
-            recorder.report(outcome, now);
+            recorder.report(outcome, None, now);
             return Err(error);
         }
     };
@@ -170,11 +168,15 @@ pub(super) async fn attempt(
         status if status.is_server_error() => Outcome::ErrorStatus,
         _ => Outcome::Success,
     };
-    recorder.report(outcome, now);
-    if shed {
+    let asked = match head.status {
         // Refusing is quick, and must not look like being free.
-        recorder.instance.spare(now);
-    }
+        _ if shed => Some(retry_after(&head.headers).unwrap_or_default()),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            retry_after(&head.headers)
+        }
+        _ => None,
+    };
+    recorder.report(outcome, asked, now);
     let body = match (body, call.delivery) {
         (Ok(bytes), _) => UpstreamBody::whole(bytes),
         (Err(incoming), Delivery::Stream { idle }) => {

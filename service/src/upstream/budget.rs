@@ -53,11 +53,13 @@ impl Budget {
 
     /// Takes the cost of one more, if it is covered.
     pub fn withdraw(&self, now: Instant) -> bool {
+        let turn = self.spent.turn(now);
         // Taken first and given back if it was not there: two that look at the same time must not both find the last one.
-        self.spent.add(self.cost, now);
-        let covered = self.balance(now) >= 0;
+        self.spent.add_in(self.cost, turn);
+        let spent = self.spent.sum_in(turn);
+        let covered = spent <= self.reserve || spent <= self.earned.sum_in(turn);
         if !covered {
-            self.refund(now);
+            self.spent.add_in(-self.cost, turn);
         }
         covered
     }
@@ -70,11 +72,8 @@ impl Budget {
     /// How many more are covered now.
     #[must_use]
     pub fn left(&self, now: Instant) -> u64 {
-        u64::try_from(self.balance(now) / self.cost).unwrap_or(0)
-    }
-
-    fn balance(&self, now: Instant) -> i64 {
-        self.earned.sum(now).max(self.reserve) - self.spent.sum(now)
+        let left = self.earned.sum(now).max(self.reserve) - self.spent.sum(now);
+        u64::try_from(left / self.cost).unwrap_or(0)
     }
 }
 

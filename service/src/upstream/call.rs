@@ -38,6 +38,8 @@ pub struct Call {
     pub delivery: Delivery,
     /// Instances to use only when there is no other.
     pub prefer_not: Vec<String>,
+    /// What it reads ([`super::hash_key`]), for instances that are chosen by that; `None` for nothing in particular.
+    pub hash_key: Option<u64>,
 }
 
 /// How an answer is delivered.
@@ -71,6 +73,7 @@ impl Call {
                 limit: 32 * 1024 * 1024,
             },
             prefer_not: Vec::new(),
+            hash_key: None,
         }
     }
 

@@ -14,6 +14,10 @@ use crate::units::HumanDuration;
 pub struct UpstreamConfig {
     /// How an instance is chosen.
     pub balance: Balance,
+    /// What else the choice goes by.
+    pub balancing: Balancing,
+    /// Where the caller is: instances of the same zone are preferred. `None` prefers none.
+    pub zone: Option<String>,
     /// When an instance is taken out of the choice.
     pub breaker: BreakerConfig,
     /// When a call is made again.
@@ -30,14 +34,82 @@ pub struct UpstreamConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// The cheaper of two drawn at random, by latency (peak-sensitive moving average) and calls in flight.
+    /// The one of two drawn at random that will answer first, by latency (peak-sensitive moving average), recent failures,
+    /// calls in flight and weight.
     #[default]
-    PeakEwma,
-    /// In turn, by weight.
+    #[serde(alias = "peak-ewma")]
+    LeastResponseTime,
+    /// The one with the fewest calls in flight for its weight; in a pool of more than eight, of two drawn at random.
+    LeastConnections,
+    /// In turn, whatever the weights.
     RoundRobin,
+    /// In turn, by weight, the turns of a heavy one spread.
+    Weighted,
+    /// By what the call reads, so that an instance is asked again for what it has cached. Calls that read nothing in
+    /// particular go by least response time.
+    ConsistentHash,
     /// At random, by weight.
     Random,
 }
+
+/// What the choice of an instance goes by, beside the policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Balancing {
+    /// An instance that comes back, or joins a pool that works, gets its share over this time, beginning at a tenth. 0 gives
+    /// it all at once.
+    pub slow_start: HumanDuration,
+    /// How fast the share rises: 1 evenly, above 1 faster at first, below 1 slower.
+    pub slow_start_aggression: f64,
+    /// `consistent-hash`: an instance has at most this many times its share of the calls in flight; more go to the next
+    /// one. At least 1.
+    pub hash_bound: f64,
+    /// Whether instances of the own zone are preferred, as long as they can carry the calls.
+    pub zone_aware: bool,
+}
+
+impl Default for Balancing {
+    fn default() -> Self {
+        Self {
+            slow_start: HumanDuration::secs(10),
+            slow_start_aggression: 1.0,
+            hash_bound: 1.25,
+            zone_aware: true,
+        }
+    }
+}
+
+impl Balancing {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.slow_start.get() > LONGEST_SLOW_START {
+            problems.push(format!(
+                "balancing.slow_start: {} is longer than {}",
+                self.slow_start,
+                HumanDuration(LONGEST_SLOW_START)
+            ));
+        }
+        for (key, value, least, most) in [
+            (
+                "slow_start_aggression",
+                self.slow_start_aggression,
+                0.1,
+                10.0,
+            ),
+            ("hash_bound", self.hash_bound, 1.0, 100.0),
+        ] {
+            if !(least..=most).contains(&value) {
+                problems.push(format!(
+                    "balancing.{key}: {value} is not within {least} to {most}"
+                ));
+            }
+        }
+        problems
+    }
+}
+
+/// Longer is no warming up any more.
+const LONGEST_SLOW_START: Duration = Duration::from_secs(3600);
 
 /// Settings of retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -168,6 +240,7 @@ impl UpstreamConfig {
             .into_iter()
             .map(|problem| format!("breaker.{problem}"))
             .collect();
+        problems.extend(self.balancing.problems());
         for (key, ratio) in [
             ("retry.budget_ratio", self.retry.budget_ratio),
             ("hedge.budget_ratio", self.hedge.budget_ratio),
@@ -243,6 +316,9 @@ mod tests {
         config.breaker.consecutive_failures = 0;
         config.breaker.failure_rate = f64::NAN;
         config.breaker.max_open = HumanDuration::millis(1);
+        config.balancing.slow_start = HumanDuration::secs(3601);
+        config.balancing.slow_start_aggression = 0.0;
+        config.balancing.hash_bound = f64::NAN;
         config.retry.budget_ratio = -1.0;
         config.hedge.budget_ratio = f64::NAN;
         config.hedge.max_delay = HumanDuration::millis(4);
@@ -262,6 +338,9 @@ mod tests {
                 "breaker.consecutive_failures",
                 "breaker.failure_rate",
                 "breaker.max_open",
+                "balancing.slow_start",
+                "balancing.slow_start_aggression",
+                "balancing.hash_bound",
                 "retry.budget_ratio",
                 "hedge.budget_ratio",
                 "hedge.max_delay",
@@ -284,5 +363,23 @@ mod tests {
             (off.balance, off.breaker.enabled),
             (Balance::RoundRobin, false)
         );
+    }
+
+    #[test]
+    fn a_policy_is_a_plain_word_and_its_old_name_is_understood() {
+        for (word, balance) in [
+            ("peak-ewma", Balance::LeastResponseTime),
+            ("least-response-time", Balance::LeastResponseTime),
+            ("least-connections", Balance::LeastConnections),
+            ("round-robin", Balance::RoundRobin),
+            ("weighted", Balance::Weighted),
+            ("consistent-hash", Balance::ConsistentHash),
+            ("random", Balance::Random),
+        ] {
+            let text = format!(r#"{{"balance":"{word}","balancing":{{"slow_start":"3s"}}}}"#);
+            let config: UpstreamConfig = serde_json::from_str(&text).expect("known keys");
+            assert_eq!(config.balance, balance);
+            assert_eq!(config.balancing.slow_start, HumanDuration::secs(3));
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! tries of healthy instances fewer than one is cut off, and one that hangs is given up as soon as that can be told.
 //! When the pool as a whole is slower than the bounds the time is stretched, so that load does not look like failure.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,30 +20,16 @@ const STRETCH: f64 = 3.0;
 const ROOM: f64 = 1.5;
 /// Tries below which a p99.9 says nothing.
 const ENOUGH: u32 = 1000;
-/// What is usual in the pool is asked for this often, microseconds: the answer costs a look at every instance.
-const REFRESH_US: u64 = 10_000;
 /// An instance that is asked and answers nobody for so long, or for four times what is usual, is taken to hang.
 const SILENCE: Duration = Duration::from_millis(25);
 const SILENCE_FACTOR: f64 = 4.0;
 
 #[derive(Debug)]
-pub(super) struct Patience {
-    timeouts: Timeouts,
-    origin: Instant,
-    /// Microseconds since the origin at which the next field is due again.
-    due: AtomicU64,
-    /// What is usual in the pool, microseconds.
-    usual: AtomicU64,
-}
+pub(super) struct Patience(Timeouts);
 
 impl Patience {
-    pub(super) fn new(timeouts: &Timeouts, now: Instant) -> Self {
-        Self {
-            timeouts: timeouts.clone(),
-            origin: now,
-            due: AtomicU64::new(0),
-            usual: AtomicU64::new(0),
-        }
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        Self(timeouts.clone())
     }
 
     /// Bound of the next try; `None` when there is no time for one.
@@ -56,9 +41,9 @@ impl Patience {
         now: Instant,
     ) -> Option<Duration> {
         let own = call.try_timeout.unwrap_or_else(|| {
-            let most = self.timeouts.read_try.get();
+            let most = self.0.read_try.get();
             let bound = if usual.samples >= ENOUGH {
-                let least = self.timeouts.read_try_min.get().min(most);
+                let least = self.0.read_try_min.get().min(most);
                 usual.p999.mul_f64(ROOM).clamp(least, most)
             } else {
                 most
@@ -75,18 +60,7 @@ impl Patience {
 
     /// What is usual in the pool at the moment, whatever the route.
     pub(super) fn usual(&self, pool: &Pool, now: Instant) -> Duration {
-        let at = now.saturating_duration_since(self.origin).as_micros();
-        let at = u64::try_from(at).unwrap_or(u64::MAX);
-        let due = self.due.load(Relaxed);
-        if at >= due
-            && self
-                .due
-                .compare_exchange(due, at + REFRESH_US, Relaxed, Relaxed)
-                .is_ok()
-        {
-            let seconds = pool.usual_latency(now).unwrap_or(0.0);
-            self.usual.store((seconds * 1e6) as u64, Relaxed);
-        }
-        Duration::from_micros(self.usual.load(Relaxed))
+        let seconds = pool.usual_latency(now).unwrap_or(0.0);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Response;
 use tokio::time::Instant;
 
-use super::attempt::{Plan, attempt, decline};
+use super::attempt::{Plan, attempt};
 use super::body::UpstreamBody;
 use super::call::{Call, TryError};
 use super::instance::Instance;
@@ -86,12 +86,12 @@ impl Inner {
             leg = &mut first => return leg,
             () = tokio::time::sleep_until(began + delay) => {}
         }
-        let Some(picked) = self.second(&instance, tried, began) else {
+        let Some(picked) = self.second(call, &instance, tried, began) else {
             return first.await;
         };
         let now = Instant::now();
         let Some(bound) = self.patience.of_try(call, usual, &self.pool, now) else {
-            decline(&picked);
+            picked.give_back(now);
             return first.await;
         };
         let second = Arc::clone(&picked.instance);
@@ -150,7 +150,13 @@ impl Inner {
     }
 
     /// Whom to ask beside `first`, if there is somebody and a budget covers it.
-    fn second(&self, first: &Instance, tried: &Tried<'_>, began: Instant) -> Option<Picked> {
+    fn second(
+        &self,
+        call: &Call,
+        first: &Instance,
+        tried: &Tried<'_>,
+        began: Instant,
+    ) -> Option<Picked> {
         let now = Instant::now();
         if !self.pool.has_other(tried, now) {
             return None;
@@ -167,14 +173,14 @@ impl Inner {
             Counts::add(&self.counts.hedges_refused);
             return None;
         };
-        let picked = self.pool.pick(tried, now);
+        let picked = self.pool.pick(tried, call.hash_key, now);
         match picked {
             Some(picked) if !picked.last_resort && !tried.contains(&picked.instance.name) => {
                 Some(picked)
             }
             unsuited => {
                 if let Some(picked) = unsuited {
-                    decline(&picked);
+                    picked.give_back(now);
                 }
                 budget.refund(now);
                 None

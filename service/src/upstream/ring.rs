@@ -31,14 +31,19 @@ impl Ring {
         }
     }
 
-    /// Counted from 1, so that a slot nobody used belongs to no time.
-    fn turn(&self, now: Instant) -> u64 {
+    /// Which turn a moment belongs to, counted from 1, so that a slot nobody used belongs to no time. The same for all
+    /// rings of one window that were made at one moment.
+    pub(super) fn turn(&self, now: Instant) -> u64 {
         nanos(now.saturating_duration_since(self.origin)) / self.slot + 1
     }
 
     /// Adds to the running slot.
     pub(super) fn add(&self, amount: i64, now: Instant) {
-        let turn = self.turn(now);
+        self.add_in(amount, self.turn(now));
+    }
+
+    /// [`Ring::add`] in a turn that is known already.
+    pub(super) fn add_in(&self, amount: i64, turn: u64) {
         let (slot, turn) = (&self.slots[(turn % SLOTS) as usize], turn & TURNS);
         let mut seen = slot.load(SeqCst);
         loop {
@@ -60,7 +65,11 @@ impl Ring {
 
     /// The sum of the window.
     pub(super) fn sum(&self, now: Instant) -> i64 {
-        let turn = self.turn(now);
+        self.sum_in(self.turn(now))
+    }
+
+    /// [`Ring::sum`] in a turn that is known already.
+    pub(super) fn sum_in(&self, turn: u64) -> i64 {
         let mut index = (turn % SLOTS) as usize;
         let mut sum = 0;
         for back in 0..SLOTS.min(turn) {

@@ -14,13 +14,14 @@ use super::budget::Budget;
 use super::call::{Call, InstanceName, Reply, UpstreamError};
 use super::config::UpstreamConfig;
 use super::hedge::Hedging;
-use super::instance::InstanceView;
 use super::patience::Patience;
 use super::pool::{Picked, Pool};
 use super::race::{Leg, Race};
 use super::retry::{Facts, Failure, decide, retry_after};
 use super::route::{Ending, Route, RouteView, Routes};
 use super::tried::Tried;
+use super::view::InstanceView;
+use crate::breaker::Breaker;
 use crate::env::{Env, SharedRng};
 use crate::registry::client::Discovery;
 use crate::telemetry::Latencies;
@@ -73,6 +74,12 @@ pub struct UpstreamMetrics {
     pub hedges_refused: u64,
     /// Choices of an instance that should not be used, because there was no other.
     pub last_resorts: u64,
+    /// Choices made while so few instances were available that those that breakers had taken out were chosen as well.
+    pub panic_picks: u64,
+    /// Times that a breaker took an instance out of the choice.
+    pub ejections: u64,
+    /// Times that one would have, but too many were out already.
+    pub ejections_overflow: u64,
     /// Calls that found nobody to ask.
     pub empty: u64,
     /// Calls whose deadline passed.
@@ -108,7 +115,7 @@ impl Upstream {
             budget: Budget::new(retry.budget_ratio, retry.min_per_second, now),
             brake: Brake::new(retry.budget_ratio),
             hedging: Hedging::new(&config.hedge, now),
-            patience: Patience::new(&config.timeouts, now),
+            patience: Patience::new(&config.timeouts),
             routes: Routes::new(&config.throttle),
             config,
             rng: env.rng.fork("retry"),
@@ -167,6 +174,19 @@ impl Upstream {
         self.0.pool.view(Instant::now())
     }
 
+    /// The breaker of the instance called `name`, to hold it open, close it or have it only observe.
+    #[must_use]
+    pub fn breaker(&self, name: &str) -> Option<Breaker> {
+        self.0.pool.breaker(name)
+    }
+
+    /// Chooses an instance as a call does, and makes none: for who calls by other means. `tried` are chosen only when there
+    /// is no other; `key` is [`Call::hash_key`].
+    #[must_use]
+    pub fn pick(&self, tried: &[String], key: Option<u64>, now: Instant) -> Option<Picked> {
+        self.0.pool.pick(&Tried::new(tried), key, now)
+    }
+
     /// Every kind of call that was made, as it went lately.
     #[must_use]
     pub fn routes(&self) -> Vec<RouteView> {
@@ -206,7 +226,7 @@ impl Upstream {
     #[must_use]
     pub fn metrics(&self) -> UpstreamMetrics {
         let (now, inner) = (Instant::now(), &self.0);
-        let counts = &inner.counts;
+        let (counts, pool) = (&inner.counts, inner.pool.counts());
         let stale = inner.pool.discovery().stale_for(now).as_millis();
         let routes = inner.routes.all();
         let ended = |ending| routes.iter().map(|route| route.ended(ending)).sum::<u64>();
@@ -226,6 +246,9 @@ impl Upstream {
             hedges_won: counts.hedges_won.load(Relaxed),
             hedges_refused: counts.hedges_refused.load(Relaxed),
             last_resorts: counts.last_resorts.load(Relaxed),
+            panic_picks: pool.panic_picks,
+            ejections: pool.ejections,
+            ejections_overflow: pool.ejections_overflow,
             empty,
             expired,
             throttled,
@@ -310,14 +333,14 @@ impl Inner {
         // Held while a retry runs.
         let mut _running: Option<Retrying<'_>> = None;
         loop {
-            let picked = self.pick_or_fail_fast(&tried, call.deadline).await;
+            let picked = self.pick_or_fail_fast(&tried, call).await;
             let now = Instant::now();
             let bound = self.patience.of_try(call, usual, &self.pool, now);
             let (picked, bound) = match (picked, bound) {
                 (Ok(picked), Some(bound)) => (picked, bound),
                 (picked, None) => {
                     if let Ok(picked) = picked {
-                        super::attempt::decline(&picked);
+                        picked.give_back(now);
                     }
                     let attempts = past.attempts;
                     return Err(UpstreamError::DeadlineExceeded { attempts, last });
@@ -385,19 +408,19 @@ impl Inner {
     async fn pick_or_fail_fast(
         &self,
         tried: &Tried<'_>,
-        deadline: Instant,
+        call: &Call,
     ) -> Result<Picked, UpstreamError> {
         let mut give_up = None;
         loop {
             let now = Instant::now();
-            if let Some(picked) = self.pool.pick(tried, now) {
+            if let Some(picked) = self.pool.pick(tried, call.hash_key, now) {
                 if picked.last_resort {
                     Counts::add(&self.counts.last_resorts);
                 }
                 return Ok(picked);
             }
             let wait = self.config.timeouts.empty_pool.get();
-            let give_up = *give_up.get_or_insert_with(|| (now + wait).min(deadline));
+            let give_up = *give_up.get_or_insert_with(|| (now + wait).min(call.deadline));
             if tokio::time::timeout_at(give_up, self.pool.changed())
                 .await
                 .is_err()

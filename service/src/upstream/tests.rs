@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::breaker::Outcome;
 use super::pool::Pool;
 use super::tried::Tried;
 use super::*;
+use crate::breaker::Outcome;
 use crate::env::Env;
 use crate::http::testing::{Log, MemoryNet, Mood, Server, node, states, until};
 use crate::net::{SharedNet, TcpNet};
@@ -23,6 +23,15 @@ use crate::registry::client::{Discovery, Peer};
 use crate::units::HumanDuration;
 
 mod faults;
+
+pub(super) const POLICIES: [Balance; 6] = [
+    Balance::LeastResponseTime,
+    Balance::LeastConnections,
+    Balance::RoundRobin,
+    Balance::Weighted,
+    Balance::ConsistentHash,
+    Balance::Random,
+];
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -280,7 +289,7 @@ async fn when_everybody_answers_errors_the_answer_is_passed_on_and_retries_stay_
     let metrics = bed.upstream.metrics();
     // Never more than a fifth of the calls; and all of them reached somebody, ejected or not.
     assert!((1..=400).contains(&metrics.retries), "{metrics:?}");
-    assert!(metrics.last_resorts > 1000, "{metrics:?}");
+    assert!(metrics.last_resorts > 0, "{metrics:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,7 +297,7 @@ async fn with_the_layers_off_a_killed_instance_fails_calls() {
     let mut config = UpstreamConfig::default();
     config.breaker.enabled = false;
     config.retry.enabled = false;
-    for balance in [Balance::PeakEwma, Balance::RoundRobin, Balance::Random] {
+    for balance in POLICIES {
         let config = UpstreamConfig {
             balance,
             ..config.clone()
@@ -654,9 +663,7 @@ proptest! {
     fn an_ejected_instance_is_never_chosen_while_another_is_available(
         count in 1_usize..6,
         seed in any::<u64>(),
-        balance in prop_oneof![
-            Just(Balance::PeakEwma), Just(Balance::RoundRobin), Just(Balance::Random)
-        ],
+        balance in proptest::sample::select(&POLICIES[..]),
         steps in proptest::collection::vec((any::<u8>(), 0_u64..700), 1..120),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -669,29 +676,38 @@ proptest! {
             let pool = Pool::new(&env, discovery, config);
             for (dice, wait) in steps {
                 let now = Instant::now();
-                let open = |name: &str| {
-                    pool.view(now).iter().any(|v| v.name == name && v.breaker == "open")
+                let key = Some(u64::from(dice % 8));
+                let states = |now| -> BTreeMap<String, (&'static str, &'static str)> {
+                    let view = pool.view(now).into_iter();
+                    view.map(|v| (v.name, (v.breaker, v.place))).collect()
                 };
-                let picked = pool.pick(&Tried::default(), now).expect("somebody is listed");
+                let picked = pool.pick(&Tried::default(), key, now).expect("somebody is listed");
                 let name = picked.instance.name.clone();
-                if open(&name) {
-                    assert!(picked.last_resort);
-                    assert!(pool.view(now).iter().all(|view| view.breaker == "open"));
+                let all = states(now);
+                let closed = all.values().filter(|(breaker, _)| *breaker != "open").count();
+                let panic = closed == 0 || (count >= 5 && closed * 2 < count);
+                match all[&name] {
+                    ("open", "ejected") => assert!(panic, "{all:?}"),
+                    ("open", place) => assert_eq!(place, "overflow"),
+                    _ => assert!(!picked.last_resort || closed == 0 || all[&name].0 == "half-open"),
                 }
+                let ejected = all.values().filter(|(_, place)| *place == "ejected").count();
+                assert!(closed == 0 || ejected <= (count / 2).max(1), "{all:?}");
                 if count > 1 && !picked.last_resort {
-                    let other = pool.pick(&Tried::new(std::slice::from_ref(&name)), now).expect("another");
-                    let all_open =
-                        pool.view(now).iter().all(|v| v.name == name || v.breaker == "open");
-                    assert!(other.instance.name != name || all_open, "tried again");
-                    other.instance.record(other.ticket, Outcome::Ignored, Duration::ZERO);
+                    let other = pool.pick(&Tried::new(std::slice::from_ref(&name)), key, now).expect("another");
+                    let nobody = states(now)
+                        .iter()
+                        .all(|(own, (_, place))| *own == name || *place == "ejected");
+                    assert!(other.instance.name != name || nobody, "tried again");
+                    other.give_back(now);
                 }
                 let outcome = match dice {
                     0..=60 => Outcome::Success,
                     61..=80 => Outcome::ErrorStatus,
                     _ => Outcome::TransportFailure,
                 };
-                picked.instance.record(picked.ticket, outcome, Duration::from_millis(wait));
                 tokio::time::sleep(Duration::from_millis(wait)).await;
+                picked.instance.record(picked.permit, outcome, None, Instant::now());
             }
         });
     }

@@ -30,6 +30,10 @@ impl<'a> Tried<'a> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.prefer_not.is_empty()
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.first
             .iter()

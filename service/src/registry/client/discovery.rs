@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -89,6 +91,8 @@ pub struct Discovery(Arc<Inner>);
 
 struct Inner {
     current: ArcSwap<Peers>,
+    /// Of `current`, or of the one before for a moment. Every choice of a pool reads it.
+    generation: AtomicU64,
     changed: watch::Sender<u64>,
     /// Since when the registry has not answered; `None` while it does.
     stale_since: watch::Sender<Option<Instant>>,
@@ -139,6 +143,7 @@ impl Discovery {
     fn with(peers: Peers, stale_since: Option<Instant>) -> Self {
         let changed = watch::Sender::new(peers.generation);
         Self(Arc::new(Inner {
+            generation: AtomicU64::new(peers.generation),
             current: ArcSwap::from_pointee(peers),
             changed,
             stale_since: watch::Sender::new(stale_since),
@@ -148,6 +153,7 @@ impl Discovery {
     fn publish(&self, peers: Peers) {
         let generation = peers.generation;
         self.0.current.store(Arc::new(peers));
+        self.0.generation.store(generation, Release);
         self.0.changed.send_replace(generation);
     }
 
@@ -160,7 +166,7 @@ impl Discovery {
     /// Generation of [`Discovery::peers`], cheaper than the list.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.0.current.load().generation
+        self.0.generation.load(Acquire)
     }
 
     /// Returns once the generation is another than `seen`.

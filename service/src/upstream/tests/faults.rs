@@ -33,9 +33,13 @@ fn balances() -> impl Iterator<Item = UpstreamConfig> {
         balance,
         ..UpstreamConfig::default()
     };
-    [Balance::PeakEwma, Balance::RoundRobin, Balance::Random]
-        .map(config)
-        .into_iter()
+    [
+        Balance::LeastResponseTime,
+        Balance::RoundRobin,
+        Balance::Random,
+    ]
+    .map(config)
+    .into_iter()
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +65,7 @@ async fn one_hung_of_three_is_hardly_noticed_by_anybody() {
             assert!(worst(&calls) <= 300 * MS, "{seen}");
             // Who goes by latency avoids it so well that nobody is left to find out but probes.
             let opened = states(&bed.log, "p2").first() == Some(&"open".to_owned());
-            assert!(opened || balance == Balance::PeakEwma, "{seen}");
+            assert!(opened || balance == Balance::LeastResponseTime, "{seen}");
             assert_eq!(bed.upstream.metrics().failed, 0, "{seen}");
         }
     }
@@ -137,7 +141,7 @@ async fn one_ten_times_slower_does_not_show_in_p99() {
         let calls = bed.load(1500, EVERY, BTreeMap::new()).await;
         let (gray, metrics) = (quantile(&calls, 0.99), bed.upstream.metrics());
         let seen = format!("{balance:?}: {healthy:?}, then {gray:?}, {metrics:?}");
-        if balance == Balance::PeakEwma {
+        if balance == Balance::LeastResponseTime {
             assert!(gray <= healthy.mul_f64(1.5), "{seen}");
         }
         // Whoever sends a third of the calls there regardless cannot hedge them all, and must not.
