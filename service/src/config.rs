@@ -291,7 +291,7 @@ impl Config {
             upstream: UpstreamConfig {
                 balance: self.balance,
                 balancing: self.balancing.clone(),
-                zone: None,
+                zone: self.zone.clone(),
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
                 hedge: self.hedge.clone(),
