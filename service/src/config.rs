@@ -3,7 +3,7 @@
 //! Every key has a default that runs. Keys that nothing reads are refused, and every problem is reported at once.
 //! Later sources win: defaults, then the file (`--config`, TOML or JSON), then `CLIP_…` variables, then flags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::admission::{AdmissionConfig, BulkheadsConfig, RateLimitConfig, ShedConfig};
 use crate::media::MediaConfig;
-use crate::registry::RegistryConfig;
+use crate::registry::{CheckConfig, RegistryConfig, USUAL_WEIGHT, labels};
 use crate::scale::ScaleConfig;
 use crate::units::HumanDuration;
 use crate::upstream::{
@@ -50,6 +51,14 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Folder for jobs, sources and clips. Gateways and processors share it.
     pub data: PathBuf,
+    /// Failure domain of this node (`rack-3`). Gateways prefer processors of their own.
+    pub zone: Option<String>,
+    /// Labels under which this node's processor can be found in the registry.
+    pub tags: BTreeSet<String>,
+    /// Anything else the registry shall show of this node's processor.
+    pub meta: BTreeMap<String, String>,
+    /// Share of work of this node's processor relative to the others, 1 to 1000.
+    pub weight: u32,
     /// Where the registry is: `host:port`, with or without `http://`.
     pub registry_url: String,
     /// Addresses to dial for peers by name, whatever their port: puts a proxy on an edge.
@@ -81,6 +90,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// How many requests one tenant may send.
+    pub rate_limit: RateLimitConfig,
+    /// When a node with too much to do refuses requests.
+    pub shed: ShedConfig,
+    /// How much of one kind of work a node does at a time.
+    pub bulkheads: BulkheadsConfig,
     /// How a node goes away.
     pub drain: DrainConfig,
 }
@@ -93,6 +108,10 @@ impl Default for Config {
             listen: None,
             advertise: None,
             data: PathBuf::from("clip-data"),
+            zone: None,
+            tags: BTreeSet::new(),
+            meta: BTreeMap::new(),
+            weight: USUAL_WEIGHT,
             registry_url: "127.0.0.1:7400".to_owned(),
             routes: BTreeMap::new(),
             processors: 1,
@@ -108,6 +127,9 @@ impl Default for Config {
             media: MediaConfig::default(),
             jobs: JobsConfig::default(),
             limits: LimitsConfig::default(),
+            rate_limit: RateLimitConfig::default(),
+            shed: ShedConfig::default(),
+            bulkheads: BulkheadsConfig::default(),
             drain: DrainConfig::default(),
         }
     }
@@ -209,8 +231,23 @@ pub struct GatewayConfig {
     pub scale: ScaleConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
+}
+
+/// What a node says of itself to whoever chooses among several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// Failure domain.
+    pub zone: Option<String>,
+    /// Labels to filter by.
+    pub tags: BTreeSet<String>,
+    /// Anything else worth showing.
+    pub meta: BTreeMap<String, String>,
+    /// Share of work; 100 is the usual one.
+    pub weight: u32,
 }
 
 /// Settings of a processor.
@@ -222,10 +259,16 @@ pub struct ProcessorConfig {
     pub advertise: Option<String>,
     /// `host:port` of the registry.
     pub registry: String,
+    /// What it registers beside its address.
+    pub labels: Labels,
+    /// Whether and how the registry shall ask it if it works.
+    pub check: CheckConfig,
     /// Tasks at a time.
     pub at_once: usize,
     /// Longest read (frame or probe).
     pub request: HumanDuration,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
 }
@@ -248,7 +291,7 @@ impl Config {
             upstream: UpstreamConfig {
                 balance: self.balance,
                 balancing: self.balancing.clone(),
-                zone: None,
+                zone: self.zone.clone(),
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
                 hedge: self.hedge.clone(),
@@ -258,6 +301,7 @@ impl Config {
             jobs: self.jobs.clone(),
             scale: self.scale.clone(),
             limits: self.limits.clone(),
+            admission: self.admission(),
             drain: self.drain.clone(),
         }
     }
@@ -269,8 +313,20 @@ impl Config {
             listen: self.listen.unwrap_or(loopback(PROCESSOR_PORT)),
             advertise: self.advertise.clone(),
             registry: self.registry_address(),
+            labels: Labels {
+                zone: self.zone.clone(),
+                tags: self.tags.clone(),
+                meta: self.meta.clone(),
+                weight: self.weight,
+            },
+            check: self.registry.check.clone(),
             at_once: self.jobs.at_once,
             request: self.limits.request,
+            // Its callers are gateways, which have taken the tenant's request into account already.
+            admission: AdmissionConfig {
+                rate_limit: RateLimitConfig::default(),
+                ..self.admission()
+            },
             drain: self.drain.clone(),
         }
     }
@@ -282,6 +338,15 @@ impl Config {
         RegistryConfig {
             listen,
             ..self.registry.clone()
+        }
+    }
+
+    /// Which requests a node takes.
+    fn admission(&self) -> AdmissionConfig {
+        AdmissionConfig {
+            rate_limit: self.rate_limit.clone(),
+            shed: self.shed.clone(),
+            bulkheads: self.bulkheads.clone(),
         }
     }
 
@@ -310,6 +375,12 @@ impl Config {
                 .into_iter()
                 .map(|p| format!("scale.{p}")),
         );
+        problems.extend(self.admission().problems());
+        let labels = labels(&self.tags, &self.meta, self.zone.as_deref(), self.weight);
+        problems.extend(labels.into_iter().map(|problem| {
+            let key = problem.pointer.trim_start_matches('/');
+            format!("{key}: {}", problem.detail)
+        }));
         let mut check = |bad: bool, text: &str| {
             if bad {
                 problems.push(text.to_owned());
@@ -334,6 +405,10 @@ impl Config {
         check(
             self.media.frame_workers == 0,
             "media.frame_workers: must be at least 1",
+        );
+        check(
+            self.media.frame_wait.get().is_zero(),
+            "media.frame_wait: must be above 0s",
         );
         check(self.processors == 0, "processors: `serve` needs at least 1");
         check(
@@ -536,6 +611,15 @@ impl Values {
             ));
             return;
         }
+        let value = match (value, self.default_of(key)) {
+            // A list as people write it: `gpu,4k`.
+            (Value::String(text), Some(Value::Array(_))) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect(),
+            (value, _) => value,
+        };
         match self.alone(key, value.clone()) {
             Ok(_) => set(&mut self.tree, &parts, value),
             Err(error) => errors.push(format!("{source}: {key}: {error}")),
@@ -675,6 +759,55 @@ mod tests {
         ";
         let errors = from(file, &[("CLIP_LISTEN", "here"), ("CLIP_JOBS__MAX", "1")]).unwrap_err();
         insta::assert_snapshot!(errors);
+    }
+
+    #[test]
+    fn a_processor_is_labelled_by_its_configuration() {
+        let file = "
+            zone = 'rack-3'
+            weight = 300
+            [meta]
+            owner = 'media'
+            [registry.check]
+            enabled = true
+            fall = 5
+        ";
+        let processor = from(file, &[("CLIP_TAGS", "gpu, 4k")]).unwrap().processor();
+        let labels = processor.labels;
+        assert_eq!(
+            (labels.zone.as_deref(), labels.weight),
+            (Some("rack-3"), 300)
+        );
+        assert_eq!(labels.tags.iter().collect::<Vec<_>>(), ["4k", "gpu"]);
+        assert_eq!(labels.meta["owner"], "media");
+        let check = processor.check.of("/ready").unwrap();
+        assert_eq!(
+            (check.path.as_str(), check.fall, check.rise),
+            ("/ready", 5, 2)
+        );
+        let wrong = "
+            zone = 'a b'
+            weight = 0
+            tags = ['x y']
+            [registry.check]
+            timeout = '1ms'
+            [registry.hold_down]
+            changes = 1
+        ";
+        let errors = from(wrong, &[]).unwrap_err();
+        let keys: Vec<_> = errors
+            .0
+            .iter()
+            .map(|e| e.split(':').next().unwrap())
+            .collect();
+        let expected = [
+            "registry.check.timeout",
+            "registry.hold_down.changes",
+            "weight",
+            "tags",
+            "zone",
+        ];
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -77,6 +77,28 @@ pub enum Metric {
     QueueAge,
     /// 1 when the role takes new work.
     Ready,
+    /// Requests that got their turn, by priority.
+    Admitted,
+    /// Requests that were refused for want of capacity, by priority and reason.
+    Shed,
+    /// Requests that may be worked on at a time at this moment.
+    AdmissionLimit,
+    /// Requests being worked on.
+    AdmissionInFlight,
+    /// Requests that wait for their turn.
+    AdmissionWaiting,
+    /// Seconds that the oldest of them has waited.
+    AdmissionQueueAge,
+    /// Requests of tenants who sent too many.
+    RateLimited,
+    /// Tenants whose rate is remembered.
+    RateLimitTenants,
+    /// Places taken, by kind of work.
+    BulkheadTaken,
+    /// Requests that found every place for their kind of work taken.
+    BulkheadRefused,
+    /// Frames asked for, by whether they were in the cache.
+    FrameCache,
 }
 
 /// How a metric behaves.
@@ -123,6 +145,17 @@ impl Metric {
             Self::ProcessorsUsable => "clip_processors_usable",
             Self::QueueAge => "clip_queue_age_seconds",
             Self::Ready => "clip_ready",
+            Self::Admitted => "clip_admitted_total",
+            Self::Shed => "clip_shed_total",
+            Self::AdmissionLimit => "clip_admission_limit",
+            Self::AdmissionInFlight => "clip_admission_in_flight",
+            Self::AdmissionWaiting => "clip_admission_waiting",
+            Self::AdmissionQueueAge => "clip_admission_queue_age_seconds",
+            Self::RateLimited => "clip_rate_limited_total",
+            Self::RateLimitTenants => "clip_rate_limit_tenants",
+            Self::BulkheadTaken => "clip_bulkhead_taken",
+            Self::BulkheadRefused => "clip_bulkhead_refused_total",
+            Self::FrameCache => "clip_frame_cache_total",
         }
     }
 
@@ -167,6 +200,17 @@ impl Metric {
                 "Seconds that the task which has waited longest could have been worked on"
             }
             Self::Ready => "1 when the role takes new work",
+            Self::Admitted => "Requests that got their turn, by priority",
+            Self::Shed => "Requests that were refused for want of capacity, by priority and reason",
+            Self::AdmissionLimit => "Requests that may be worked on at a time at this moment",
+            Self::AdmissionInFlight => "Requests being worked on",
+            Self::AdmissionWaiting => "Requests that wait for their turn",
+            Self::AdmissionQueueAge => "Seconds that the oldest of them has waited",
+            Self::RateLimited => "Requests of tenants who sent too many",
+            Self::RateLimitTenants => "Tenants whose rate is remembered",
+            Self::BulkheadTaken => "Places taken, by kind of work",
+            Self::BulkheadRefused => "Requests that found every place for their kind of work taken",
+            Self::FrameCache => "Frames asked for, by whether they were in the cache",
         }
     }
 
@@ -184,7 +228,12 @@ impl Metric {
             | Self::Hedges
             | Self::HedgesWon
             | Self::HedgesRefused
-            | Self::LastResorts => Kind::Counter,
+            | Self::LastResorts
+            | Self::Admitted
+            | Self::Shed
+            | Self::RateLimited
+            | Self::BulkheadRefused
+            | Self::FrameCache => Kind::Counter,
             Self::HttpSeconds | Self::CallSeconds | Self::TrySeconds => Kind::Histogram,
             Self::HttpInFlight
             | Self::JobsOpen
@@ -200,7 +249,13 @@ impl Metric {
             | Self::ProcessorsDesired
             | Self::ProcessorsUsable
             | Self::QueueAge
-            | Self::Ready => Kind::Gauge,
+            | Self::Ready
+            | Self::AdmissionLimit
+            | Self::AdmissionInFlight
+            | Self::AdmissionWaiting
+            | Self::AdmissionQueueAge
+            | Self::RateLimitTenants
+            | Self::BulkheadTaken => Kind::Gauge,
         }
     }
 }

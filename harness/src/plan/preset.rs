@@ -13,15 +13,15 @@ pub(super) const CLIENT: &str = "client";
 pub(super) fn nodes(
     gateways: usize,
     processors: usize,
-    config: &serde_json::Map<String, serde_json::Value>,
+    config: &dyn Fn(&str) -> serde_json::Map<String, serde_json::Value>,
 ) -> Vec<NodePlan> {
     let node = |role, name: String, wave| NodePlan {
-        name,
-        wave,
         start: NodeStart::Service {
             role,
-            config: config.clone(),
+            config: config(&name),
         },
+        name,
+        wave,
         ready: ReadyPlan {
             path: "/ready".to_owned(),
             status: 200,

@@ -76,6 +76,15 @@ pub enum RuntimeError {
     Cancelled,
 }
 
+/// How a node ended that was asked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// How, for people.
+    pub how: String,
+    /// Whether it did not end by itself in time and was made to.
+    pub forced: bool,
+}
+
 /// One node of a running system.
 pub trait Node: Send + Sync + fmt::Debug {
     /// Its name.
@@ -94,8 +103,19 @@ pub trait Node: Send + Sync + fmt::Debug {
     fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
     /// Lets it run again; the evidence.
     fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
-    /// Asks it to end, waits for so long, then makes it. Leaves nothing of it behind.
-    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>>;
+    /// Asks it to end by itself, and does not wait; what was done. An error when it is not running.
+    fn terminate(&self) -> Result<String, RuntimeError>;
+    /// Waits for so long until it has ended, then makes it. Leaves nothing of it behind.
+    fn end_within(&self, grace: Duration) -> BoxFuture<'_, Result<Departure, RuntimeError>>;
+    /// Asks it to end, waits for so long, then makes it; nothing to do when it is not running.
+    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(async move {
+            if self.terminate().is_err() {
+                tracing::debug!(node = self.name(), "has ended already");
+            }
+            self.end_within(grace).await.map(drop)
+        })
+    }
     /// What is still there of it after [`Node::stop`], for people.
     fn leftovers(&self) -> Vec<String>;
     /// Ends it now, without waiting: for the way out of a panic.

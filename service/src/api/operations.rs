@@ -74,6 +74,7 @@ async fn refresh(api: &Api) {
         );
     }
     metrics.set(Metric::TasksInFlight, &[], api.queue.in_flight() as f64);
+    api.admission.publish(metrics);
     super::upstreams::publish(metrics, &api.upstream);
 }
 

@@ -284,6 +284,7 @@ impl UpstreamConfig {
             ));
         }
         for (key, value) in [
+            ("timeouts.read_try", timeouts.read_try),
             ("hedge.min_delay", *min_delay),
             ("hedge.default_delay", self.hedge.default_delay),
             ("throttle.window", throttle.window),

@@ -142,23 +142,15 @@ impl Beliefs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::wire::Registration;
 
     fn listing(names: &[&str], settling: bool) -> Listing {
         let instances = names
             .iter()
-            .map(|name| Instance {
-                name: (*name).to_owned(),
-                kind: "processor".to_owned(),
-                address: format!("{name}:80"),
-                epoch: 1,
-                weight: 100,
-                status: Status::Passing,
-                suspect: false,
-                revision: 1,
-                tags: Default::default(),
-                meta: Default::default(),
-                zone: None,
-                version: None,
+            .map(|name| {
+                let address = format!("{name}:80");
+                let registration = Registration::new(*name, "processor", address, 1);
+                Instance::new(&registration, Status::Passing)
             })
             .collect();
         Listing {
