@@ -263,10 +263,10 @@ pub fn upstream_problem(error: &UpstreamError) -> Problem {
         UpstreamError::Exhausted { .. } => "processor_unreachable",
     };
     let problem = Problem::new(error.status(), code, error.to_string());
-    if matches!(error, UpstreamError::NoInstance | UpstreamError::Throttled) {
-        problem.retry_after(1)
-    } else {
-        problem
+    match error {
+        UpstreamError::NoInstance => problem.retry_after(1),
+        UpstreamError::Throttled => problem.retry_after(1).shed("throttle"),
+        _ => problem,
     }
 }
 

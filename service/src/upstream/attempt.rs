@@ -1,6 +1,9 @@
 //! One try on one instance: in flight, recorded, bounded.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
@@ -107,14 +110,16 @@ impl Drop for Recorder {
     }
 }
 
-/// Makes one try.
+/// Makes one try; says how it ended, and when. Its bound is kept only while `armed`: a try that is looked at again
+/// before its bound needs no timer of its own until then.
 pub(super) async fn attempt(
     call: &Call,
     picked: Picked,
     route: Arc<Route>,
     plan: Plan,
-) -> Result<Response<UpstreamBody>, TryError> {
-    let now = Instant::now();
+    armed: &AtomicBool,
+) -> (Result<Response<UpstreamBody>, TryError>, Instant) {
+    let now = picked.permit.ticket().began();
     let client = picked.instance.client.clone();
     let request = request(call, &picked.instance.address, plan, now);
     let mut recorder = Recorder::begin(picked, route, plan);
@@ -140,8 +145,19 @@ pub(super) async fn attempt(
         Ok((head, Ok(bytes.to_bytes())))
     };
     let bound = plan.bound;
-    let outcome = tokio::time::timeout_at(now + bound, exchange).await;
-    let outcome = outcome.unwrap_or(Err(TryError::Timeout(bound)));
+    let mut exchange = std::pin::pin!(exchange);
+    let mut over = std::pin::pin!(tokio::time::sleep_until(now + bound));
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        if !armed.load(Relaxed) {
+            return Poll::Pending;
+        }
+        let over = over.as_mut().poll(cx);
+        over.map(|()| Err(TryError::Timeout(bound)))
+    })
+    .await;
     let now = Instant::now();
     let (head, body) = match outcome {
         Ok(answer) => answer,
@@ -156,7 +172,7 @@ pub(super) async fn attempt(
                 TryError::TooLong(_) | TryError::Invalid(_) => Outcome::Ignored,
             };
             recorder.report(outcome, None, now);
-            return Err(error);
+            return (Err(error), now);
         }
     };
     recorder.instance.silence.heard();
@@ -186,7 +202,7 @@ pub(super) async fn attempt(
             UpstreamBody::stream(incoming, bound, call.deadline, recorder)
         }
     };
-    Ok(Response::from_parts(head, body))
+    (Ok(Response::from_parts(head, body)), now)
 }
 
 fn request(

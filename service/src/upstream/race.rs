@@ -2,6 +2,7 @@
 //! dropped at once; an error of one leg does not end the race.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::Response;
 use tokio::time::Instant;
@@ -57,6 +58,7 @@ impl Inner {
         picked: Picked,
         tried: &mut Tried<'_>,
         attempts: &mut u32,
+        began: Instant,
     ) -> Leg {
         let Race {
             call,
@@ -64,7 +66,6 @@ impl Inner {
             usual,
             mut plan,
         } = race;
-        let began = Instant::now();
         let delay = self
             .hedging
             .delay(usual, began)
@@ -73,9 +74,11 @@ impl Inner {
             plan.silence = Some(self.patience.of_silence(&self.pool, began));
         }
         let instance = Arc::clone(&picked.instance);
+        // The hedge comes first, so until then its timer is the only one.
+        let armed = AtomicBool::new(delay.is_none());
         let first = async {
-            let outcome = attempt(call, picked, Arc::clone(route), plan).await;
-            self.leg(outcome, Arc::clone(&instance))
+            let ended = attempt(call, picked, Arc::clone(route), plan, &armed).await;
+            self.leg(ended, Arc::clone(&instance))
         };
         let mut first = std::pin::pin!(first);
         let Some(delay) = delay else {
@@ -84,7 +87,7 @@ impl Inner {
         tokio::select! {
             biased;
             leg = &mut first => return leg,
-            () = tokio::time::sleep_until(began + delay) => {}
+            () = tokio::time::sleep_until(began + delay) => armed.store(true, Relaxed),
         }
         let Some(picked) = self.second(call, &instance, tried, began) else {
             return first.await;
@@ -106,8 +109,8 @@ impl Inner {
         Counts::add(&self.counts.tries);
         Counts::add(&self.counts.hedges);
         let second = async {
-            let outcome = attempt(call, picked, Arc::clone(route), plan).await;
-            self.leg(outcome, second)
+            let ended = attempt(call, picked, Arc::clone(route), plan, &armed).await;
+            self.leg(ended, second)
         };
         let mut second = std::pin::pin!(second);
         tokio::select! {
@@ -132,13 +135,13 @@ impl Inner {
 
     fn leg(
         &self,
-        outcome: Result<Response<UpstreamBody>, TryError>,
+        (outcome, at): (Result<Response<UpstreamBody>, TryError>, Instant),
         instance: Arc<Instance>,
     ) -> Leg {
         let leg = Leg { outcome, instance };
         if leg.outcome.is_ok() {
             let shed = leg.failure() == Some(Failure::Shed);
-            self.hedging.heard(shed, Instant::now());
+            self.hedging.heard(shed, at);
         }
         leg
     }

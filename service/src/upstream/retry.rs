@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::call::TryError;
 use super::config::RetryConfig;
+use crate::http::X_SHED;
 
 const BASE: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
-
-/// On an answer that refuses work to protect its sender, with the reason.
-const X_SHED: HeaderName = HeaderName::from_static("x-shed");
 
 /// Whether an answer refuses work for want of room, and nothing else is wrong.
 pub(super) fn is_shed(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -266,7 +264,7 @@ mod tests {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
             let pairs = pairs.iter().map(|(name, value)| {
                 let value = http::HeaderValue::from_static(value);
-                (HeaderName::from_static(name), value)
+                (http::HeaderName::from_static(name), value)
             });
             pairs.collect()
         };

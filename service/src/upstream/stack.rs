@@ -332,9 +332,9 @@ impl Inner {
         let mut last = None;
         // Held while a retry runs.
         let mut _running: Option<Retrying<'_>> = None;
+        let mut now = began;
         loop {
-            let picked = self.pick_or_fail_fast(&tried, call).await;
-            let now = Instant::now();
+            let picked = self.pick_or_fail_fast(&tried, call, &mut now).await;
             let bound = self.patience.of_try(call, usual, &self.pool, now);
             let (picked, bound) = match (picked, bound) {
                 (Ok(picked), Some(bound)) => (picked, bound),
@@ -363,7 +363,7 @@ impl Inner {
                 },
             };
             let leg = self
-                .race(race, picked, &mut tried, &mut past.attempts)
+                .race(race, picked, &mut tried, &mut past.attempts, now)
                 .await;
             _running = None;
             let failure = leg.failure().filter(|_| !last_resort);
@@ -400,6 +400,7 @@ impl Inner {
                         tokio::time::sleep(wait).await;
                     }
                     _running = Some(running);
+                    now = Instant::now();
                 }
             }
         }
@@ -409,24 +410,25 @@ impl Inner {
         &self,
         tried: &Tried<'_>,
         call: &Call,
+        now: &mut Instant,
     ) -> Result<Picked, UpstreamError> {
         let mut give_up = None;
         loop {
-            let now = Instant::now();
-            if let Some(picked) = self.pool.pick(tried, call.hash_key, now) {
+            if let Some(picked) = self.pool.pick(tried, call.hash_key, *now) {
                 if picked.last_resort {
                     Counts::add(&self.counts.last_resorts);
                 }
                 return Ok(picked);
             }
             let wait = self.config.timeouts.empty_pool.get();
-            let give_up = *give_up.get_or_insert_with(|| (now + wait).min(call.deadline));
+            let give_up = *give_up.get_or_insert_with(|| (*now + wait).min(call.deadline));
             if tokio::time::timeout_at(give_up, self.pool.changed())
                 .await
                 .is_err()
             {
                 return Err(UpstreamError::NoInstance);
             }
+            *now = Instant::now();
         }
     }
 
