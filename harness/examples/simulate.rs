@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use clip_harness::simulate::{Flaw, Options, Plan, Run, SHORTEST, Summary, Sweep, What, sweep};
 use clip_service::units::HumanDuration;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 const BROKEN: u8 = 1;
 const USAGE: u8 = 2;

@@ -83,15 +83,12 @@ fn fault(from_ms: u64, until_ms: u64, what: What) -> Fault {
 fn mistakes_that_are_built_in_are_found() {
     let processors = ["processor-1", "processor-2", "processor-3"];
     let expected: [(Flaw, &str, Vec<Fault>); 5] = [
-        // Each stall lasts a little longer than a lease: its gateway comes back while the other one works on the task.
+        // `gateway-1` has leased a task and loses its storage for a little longer than the lease: it comes back while the
+        // other gateway works on the task.
         (
             Flaw::NoFencing,
             "done twice: ",
-            vec![
-                fault(3000, 5300, What::Stall("gateway-1")),
-                fault(6000, 8300, What::Stall("gateway-2")),
-                fault(9000, 11_300, What::Stall("gateway-1")),
-            ],
+            vec![fault(2200, 4380, What::Stall("gateway-1"))],
         ),
         // A job has just been accepted.
         (
@@ -106,19 +103,19 @@ fn mistakes_that_are_built_in_are_found() {
         (
             Flaw::StuckBreaker,
             "breaker stuck: ",
-            vec![fault(3000, 5000, What::Crash("processor-2"))],
+            vec![fault(3000, 5000, What::Hang("processor-2"))],
         ),
-        // Every try times out.
+        // Every try is refused.
         (
             Flaw::EndlessRetries,
             "budget exceeded: ",
             processors
-                .map(|name| fault(3000, 6000, What::Slow(name, Duration::from_millis(600))))
+                .map(|name| fault(3000, 6000, What::Crash(name)))
                 .to_vec(),
         ),
     ];
     for (flaw, words, faults) in &expected {
-        let length = Duration::from_secs(23);
+        let length = Duration::from_secs(18);
         let plan = Plan::of(length, faults.clone()).expect("a sound plan");
         let broken = |flaw| {
             let options = Options {
