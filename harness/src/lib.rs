@@ -35,6 +35,9 @@ pub mod judge;
 
 pub mod report;
 
+#[cfg(feature = "simulate")]
+pub mod simulate;
+
 pub mod cli;
 
 #[cfg(feature = "bdd")]

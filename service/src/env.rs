@@ -98,6 +98,21 @@ impl Exec {
         }
     }
 
+    /// Does work that blocks, away from the tasks: on a thread of its own, or at once in a simulation, whose time stands
+    /// still meanwhile. A thread would come back at a moment that the simulation does not decide.
+    ///
+    /// # Errors
+    /// The work panicked, or the runtime shuts down.
+    pub async fn blocking<T: Send + 'static>(
+        self,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        match self {
+            Self::Tokio => tokio::task::spawn_blocking(act).await,
+            Self::Local => Ok(act()),
+        }
+    }
+
     /// Spawns a task that ends with its handle: a role that is dropped leaves nothing running behind.
     pub fn scoped<F>(self, future: F) -> Scoped<F::Output>
     where

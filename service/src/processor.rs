@@ -26,7 +26,7 @@ use crate::api::problem::Problem;
 use crate::api::stack::{Front, Ticket, X_CACHE, stack};
 use crate::api::{hex, no_method, no_route, query};
 use crate::config::ProcessorConfig;
-use crate::env::Env;
+use crate::env::{Env, Exec};
 use crate::error::{RoleError, RoleResult};
 use crate::http::{Drain, serve};
 use crate::jobs::TaskEvent;
@@ -438,7 +438,7 @@ async fn work(env: Env, task: Task, progress: Progress) -> Result<TaskResult, Me
             // The epoch is part of the key: whoever worked on an earlier lease writes elsewhere.
             let clip_blob = format!("clips/{clip}/{}/clip.mp4", task.epoch);
             let poster_blob = format!("clips/{clip}/{}/poster.jpg", task.epoch);
-            let sha256 = sha256_of(video.clone()).await.map_err(not_kept)?;
+            let sha256 = sha256_of(env.exec, video.clone()).await.map_err(not_kept)?;
             env.blobs
                 .adopt(&poster_blob, &poster)
                 .await
@@ -457,8 +457,8 @@ async fn work(env: Env, task: Task, progress: Progress) -> Result<TaskResult, Me
     }
 }
 
-async fn sha256_of(file: std::path::PathBuf) -> StoreResult<String> {
-    let hashed = tokio::task::spawn_blocking(move || {
+async fn sha256_of(exec: Exec, file: std::path::PathBuf) -> StoreResult<String> {
+    let hashed = exec.blocking(move || {
         let mut hash = Sha256::new();
         std::io::copy(&mut std::fs::File::open(file)?, &mut hash)?;
         Ok(hex(&hash.finalize()))

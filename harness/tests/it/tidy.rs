@@ -31,6 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "report",
         &["scenario", "plan", "event", "series", "record", "judge"],
     ),
+    // Beside both: the service's roles on a simulated network, with a client and checks of its own.
+    ("simulate", &[]),
 ];
 
 /// The front doors: they see both halves.
