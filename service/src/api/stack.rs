@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,9 +27,12 @@ pub const REQUEST_ID: &str = "x-request-id";
 /// `hit` or `miss` on answers that may come from a cache.
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
-/// What the layers need.
+/// What the layers need. Cloned by each layer for each request, so it is one pointer.
 #[derive(Debug, Clone)]
-pub struct Front {
+pub struct Front(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     env: Env,
     metrics: Arc<Metrics>,
     draining: CancellationToken,
@@ -52,7 +55,7 @@ impl Front {
         admission: Admission,
         work: fn(&str) -> Work,
     ) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             env,
             metrics,
             draining,
@@ -61,25 +64,22 @@ impl Front {
             body_bytes,
             admission,
             work,
-        }
+        }))
     }
 }
 
 impl From<&Api> for Front {
     fn from(api: &Api) -> Self {
-        let front = Self::new(
-            api.env.clone(),
-            Arc::clone(&api.metrics),
-            api.draining.clone(),
-            api.limits.request.get(),
-            api.limits.body_bytes,
-            api.admission.clone(),
-            work::of,
-        );
-        Self {
+        Self(Arc::new(Parts {
+            env: api.env.clone(),
+            metrics: Arc::clone(&api.metrics),
+            draining: api.draining.clone(),
+            request: api.limits.request.get(),
             upload: api.limits.upload_time.get(),
-            ..front
-        }
+            body_bytes: api.limits.body_bytes,
+            admission: api.admission.clone(),
+            work: work::of,
+        }))
     }
 }
 
@@ -130,7 +130,7 @@ impl Ticket {
 pub fn stack(routes: Router, front: &Front) -> Router {
     // `Router::layer` wraps what is there, so the innermost comes first.
     routes
-        .layer(DefaultBodyLimit::max(front.body_bytes))
+        .layer(DefaultBodyLimit::max(front.0.body_bytes))
         .layer(from_fn_with_state(front.clone(), admit))
         .layer(from_fn_with_state(front.clone(), drain_gate))
         .layer(from_fn_with_state(front.clone(), observe))
@@ -149,31 +149,30 @@ fn is_operational(path: &str) -> bool {
 
 /// Counts a request when it ends, however it ends.
 struct Count {
-    metrics: Arc<Metrics>,
-    route: String,
-    method: String,
+    front: Arc<Parts>,
+    /// A made-up path must not make a new series.
+    route: Option<MatchedPath>,
+    method: Method,
     started: Instant,
     status: Option<StatusCode>,
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
-        let status = match self.status {
-            Some(status) => status.as_u16(),
-            None if std::thread::panicking() => 500,
-            None => 499, // the client went away
+        let status = match &self.status {
+            Some(status) => status.as_str(),
+            None if std::thread::panicking() => "500",
+            None => "499", // the client went away
         };
-        let status = status.to_string();
-        let labels = [
-            ("route", self.route.as_str()),
-            ("method", &self.method),
-            ("status", &status),
-        ];
-        self.metrics.count(Metric::HttpRequests, &labels);
-        let route = [("route", self.route.as_str())];
-        self.metrics
-            .observe(Metric::HttpSeconds, &route, self.started.elapsed());
-        self.metrics.add(Metric::HttpInFlight, &[], -1.0);
+        let route = (
+            "route",
+            self.route.as_ref().map_or("none", MatchedPath::as_str),
+        );
+        let labels = [route, ("method", self.method.as_str()), ("status", status)];
+        let metrics = &self.front.metrics;
+        metrics.count(Metric::HttpRequests, &labels);
+        metrics.observe(Metric::HttpSeconds, &[route], self.started.elapsed());
+        metrics.add(Metric::HttpInFlight, &[], -1.0);
     }
 }
 
@@ -194,27 +193,22 @@ fn request_id(env: &Env, headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-async fn observe(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+async fn observe(State(Front(front)): State<Front>, mut request: Request, next: Next) -> Response {
     let id = request_id(&front.env, request.headers());
-    let route = match request.extensions().get::<MatchedPath>() {
-        Some(path) => path.as_str().to_owned(),
-        None => "none".to_owned(), // a made-up path must not make a new series
-    };
-    let path = request.uri().path().to_owned();
-    let method = request.method().to_string();
+    let uri = request.uri().clone();
+    let path = uri.path();
     let started = Instant::now();
     front.metrics.add(Metric::HttpInFlight, &[], 1.0);
-    let metrics = Arc::clone(&front.metrics);
     let mut count = Count {
-        metrics,
-        route,
-        method,
+        front,
+        route: request.extensions().get::<MatchedPath>().cloned(),
+        method: request.method().clone(),
         started,
         status: None,
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
 
-    let mut response = Problem::complete(next.run(request).await, &path, &id);
+    let mut response = Problem::complete(next.run(request).await, path, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -222,15 +216,15 @@ async fn observe(State(front): State<Front>, mut request: Request, next: Next) -
     count.status = Some(status);
     let ms = started.elapsed().as_millis();
     // A readiness check that says no is an answer, not a failure.
-    if status.is_server_error() && !is_operational(&path) {
-        tracing::warn!(%id, method = count.method, path, status = status.as_u16(), ms, "request");
+    if status.is_server_error() && !is_operational(path) {
+        tracing::warn!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
     } else {
-        tracing::debug!(%id, method = count.method, path, status = status.as_u16(), ms, "request");
+        tracing::debug!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
     }
     response
 }
 
-async fn drain_gate(State(front): State<Front>, request: Request, next: Next) -> Response {
+async fn drain_gate(State(Front(front)): State<Front>, request: Request, next: Next) -> Response {
     if front.draining.is_cancelled() && !is_operational(request.uri().path()) {
         return Problem::draining().into_response();
     }
@@ -243,7 +237,7 @@ async fn drain_gate(State(front): State<Front>, request: Request, next: Next) ->
 /// 2. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
 /// 3. turn: by priority, under the node's limit. The wait for it is part of the request's time.
 /// 4. bulkhead: taken last, so that who waits for a turn holds no place; kept until the answer's body has ended.
-async fn admit(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()

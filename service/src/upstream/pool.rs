@@ -16,7 +16,7 @@ use super::config::{Balance, UpstreamConfig};
 use super::draw::{Draw, Draws};
 use super::hash::most_in_flight;
 use super::instance::{Instance, Shared};
-use super::pick::{FULL_LOOK, by_weight, cheaper, cheapest, median, smooth};
+use super::pick::{FEW, FULL_LOOK, by_weight, cheaper, cheapest, median, smooth};
 use super::roster::{Member, Roster};
 use super::tick::Tick;
 use super::tried::Tried;
@@ -178,6 +178,13 @@ impl Pool {
             return members.first().copied().filter(|at| fit(*at));
         }
         match (self.config.balance, ask.key) {
+            (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) if count <= FEW => {
+                let costs = |place: usize| {
+                    let at = members[place];
+                    fit(at).then(|| response_time(&roster.members[at], ask.tick))
+                };
+                cheapest(count, ask.draw.below(count), costs).map(|place| members[place])
+            }
             (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) => {
                 two(roster, members, ask, |member| {
                     response_time(member, ask.tick)
@@ -296,6 +303,11 @@ impl Pool {
                 return ring
                     .find(key, |at| listed(at) && room(at))
                     .or_else(|| ring.find(key, listed));
+            }
+            (Balance::LeastResponseTime | Balance::ConsistentHash, _) if count <= FEW => {
+                cheapest(count, ask.draw.below(count), |place| {
+                    Some(response_time(member(place), ask.tick))
+                })?
             }
             (Balance::LeastResponseTime | Balance::ConsistentHash, _) => {
                 cheaper(ask.draw.pair(count), |place| {
