@@ -15,7 +15,9 @@ use crate::env::Env;
 use crate::http::Client;
 use crate::registry::wire::Listing;
 
-const WAIT: Duration = Duration::from_secs(10);
+/// How long one poll waits for news. Also how long a connection that died in silence can keep them back, so it is short: a
+/// call every few seconds costs a registry nothing.
+const WAIT: Duration = Duration::from_secs(3);
 /// On top of the asked-for wait: for the network and a busy registry.
 const GRACE: Duration = Duration::from_secs(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
