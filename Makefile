@@ -2,11 +2,11 @@
 CARGO ?= cargo
 SCENARIO ?= scenarios/processor-killed.yaml
 
-.PHONY: help setup demo test bench control clean
+.PHONY: help setup demo test bench bench-peers control clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the system packages that the build needs (FFmpeg, libclang); does nothing when none is missing
 	@.ci/setup
@@ -24,6 +24,10 @@ test: setup ## everything `cargo test` has
 
 bench: setup ## benchmarks of the resilience layers, with peers in the same run
 	$(CARGO) bench --workspace --locked
+
+bench-peers: setup ## the kill and hang scenarios with HAProxy and nginx in the gateway's place, side by side (what is not installed is skipped)
+	$(CARGO) build --release --locked --bins
+	$(CARGO) run --release --locked -p clip-harness --example peers
 
 clean: ## remove build output, made fixtures and reports
 	$(CARGO) clean

@@ -24,6 +24,12 @@ use tokio::time::Instant;
 #[path = "../../service/benches/bed/mod.rs"]
 mod bed;
 
+/// Calls of a tenth of a millisecond.
+const ROUNDS: paired::Rounds = paired::Rounds {
+    batch: 100,
+    rounds: 200,
+};
+
 const SIZES: [(&str, usize); 3] = [("200 B", 200), ("8 KiB", 8 << 10), ("256 KiB", 256 << 10)];
 
 struct Bed {
@@ -96,13 +102,16 @@ fn main() {
     if !paired::measuring() {
         return;
     }
-    paired::heading("Cost of a link without a fault: one request at a time over loopback.");
+    paired::heading(
+        "Cost of a link without a fault: one request at a time over loopback.",
+        ROUNDS,
+    );
     for (name, size) in SIZES {
         let peers: [paired::Peer<'_>; 2] = [
             ("direct", &|calls| bed.time(direct, size, calls)),
             ("through a link", &|calls| bed.time(through, size, calls)),
         ];
-        paired::compare(&format!("answers of {name}"), &peers);
+        paired::compare(&format!("answers of {name}"), &peers, ROUNDS);
     }
     let tally = bed.link.tally();
     println!(

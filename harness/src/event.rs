@@ -147,6 +147,15 @@ pub enum EventKind {
     },
     /// A node reported a state transition.
     Transition(Transition),
+    /// What a gateway has asked of those behind it since it was started.
+    UpstreamCounts {
+        /// The gateway.
+        node: String,
+        /// Calls made.
+        calls: u64,
+        /// Tries made for them, first ones included.
+        tries: u64,
+    },
     /// A line of a node's log at level WARN or above, rate-limited per node.
     NodeLog {
         /// Its name.

@@ -28,6 +28,12 @@ use tokio::time::Instant;
 
 mod bed;
 
+/// Calls of a tenth of a millisecond.
+const ROUNDS: paired::Rounds = paired::Rounds {
+    batch: 100,
+    rounds: 200,
+};
+
 /// A small frame.
 const ANSWER: &[u8] = &[7; 8 * 1024];
 const PATH: &str = "/frame?at=1s";
@@ -133,7 +139,10 @@ fn main() {
     if !paired::measuring() {
         return;
     }
-    paired::heading("Cost of the layers: one call at a time over loopback, answers of 8 KiB.");
+    paired::heading(
+        "Cost of the layers: one call at a time over loopback, answers of 8 KiB.",
+        ROUNDS,
+    );
     for bed in &beds {
         let instances = bed.addresses.len();
         let title = format!("{instances} in the pool");
@@ -142,7 +151,7 @@ fn main() {
             ("client on Env's network", &|n| bed.client(n)),
             ("whole stack", &|n| bed.stack(n)),
         ];
-        paired::compare(&title, &peers);
+        paired::compare(&title, &peers, ROUNDS);
     }
     for bed in &beds {
         let metrics = bed.upstream.metrics();

@@ -22,6 +22,7 @@ use crate::error::{RoleError, RoleResult};
 use crate::media::MediaConfig;
 use crate::media::worker::WorkerPool;
 use crate::observe::{Notices, StdoutObserver};
+use crate::services_cmd::{ServicesArgs, services};
 use crate::telemetry::{LogFormat, log_to_stderr};
 use crate::world::{self, Needs};
 
@@ -37,6 +38,7 @@ Examples:
   clip-service registry                       the same as separate processes, on one machine:
   clip-service processor --node processor-1 --listen 127.0.0.1:7501
   clip-service gateway
+  clip-service services list                  which processors are there, and how they are
 
 Configuration, later ones win:
   --config FILE       TOML or JSON; `clip-service config` prints every key with its default
@@ -70,6 +72,8 @@ enum Command {
     Registry(RoleArgs),
     /// Make clips of one video file, without a server
     Clip(ClipArgs),
+    /// Show and manage what the registry knows: list, register, drain, maintenance, weight
+    Services(ServicesArgs),
     /// Print the configuration as it would be used, as TOML
     Config {
         #[command(flatten)]
@@ -194,6 +198,11 @@ fn dispatch(command: Command) -> Result<ExitCode, RoleError> {
             let pool = WorkerPool::new(MediaConfig::default());
             let pool = pool.map_err(|e| RoleError::Failed(e.to_string()))?;
             Ok(clip(args, Arc::new(pool)).await)
+        }),
+        Command::Services(args) => runtime()?.block_on(async {
+            let stop = CancellationToken::new();
+            stop_on_signal(stop.clone())?;
+            Ok(services(args, stop).await)
         }),
         Command::Config { args, schema } => {
             let failed = |e: &dyn std::fmt::Display| RoleError::Failed(e.to_string());

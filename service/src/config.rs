@@ -3,7 +3,7 @@
 //! Every key has a default that runs. Keys that nothing reads are refused, and every problem is reported at once.
 //! Later sources win: defaults, then the file (`--config`, TOML or JSON), then `CLIP_…` variables, then flags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::admission::{AdmissionConfig, BulkheadsConfig, RateLimitConfig, ShedConfig};
 use crate::media::MediaConfig;
-use crate::registry::RegistryConfig;
+use crate::registry::{CheckConfig, RegistryConfig, USUAL_WEIGHT, labels};
+use crate::scale::ScaleConfig;
 use crate::units::HumanDuration;
-use crate::upstream::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
+use crate::upstream::{
+    Balance, Balancing, BreakerConfig, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts,
+    UpstreamConfig,
+};
 
 /// Prefix of the variables that override keys: `CLIP_LISTEN`, `CLIP_JOBS__LEASE`.
 pub const ENV_PREFIX: &str = "CLIP_";
@@ -46,19 +51,35 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Folder for jobs, sources and clips. Gateways and processors share it.
     pub data: PathBuf,
+    /// Failure domain of this node (`rack-3`). Gateways prefer processors of their own.
+    pub zone: Option<String>,
+    /// Labels under which this node's processor can be found in the registry.
+    pub tags: BTreeSet<String>,
+    /// Anything else the registry shall show of this node's processor.
+    pub meta: BTreeMap<String, String>,
+    /// Share of work of this node's processor relative to the others, 1 to 1000.
+    pub weight: u32,
     /// Where the registry is: `host:port`, with or without `http://`.
     pub registry_url: String,
     /// Addresses to dial for peers by name, whatever their port: puts a proxy on an edge.
     #[schemars(with = "BTreeMap<String, String>")]
     pub routes: BTreeMap<String, SocketAddr>,
-    /// Processors that `serve` runs inside its process.
+    /// Processors that `serve` runs inside its process; with `scale`, those it begins with.
     pub processors: usize,
+    /// How many processors there should be, and when that changes.
+    pub scale: ScaleConfig,
     /// How a gateway chooses among processors.
     pub balance: Balance,
+    /// What else that choice goes by.
+    pub balancing: Balancing,
     /// When a gateway leaves a processor out.
     pub breaker: BreakerConfig,
     /// When a gateway asks again.
     pub retry: RetryConfig,
+    /// When a gateway asks a second processor beside the first.
+    pub hedge: HedgeConfig,
+    /// When a gateway asks nobody, because processors shed most of what they are asked.
+    pub throttle: ThrottleConfig,
     /// How long calls to processors may take.
     pub timeouts: Timeouts,
     /// The registry.
@@ -69,6 +90,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// How many requests one tenant may send.
+    pub rate_limit: RateLimitConfig,
+    /// When a node with too much to do refuses requests.
+    pub shed: ShedConfig,
+    /// How much of one kind of work a node does at a time.
+    pub bulkheads: BulkheadsConfig,
     /// How a node goes away.
     pub drain: DrainConfig,
 }
@@ -81,17 +108,28 @@ impl Default for Config {
             listen: None,
             advertise: None,
             data: PathBuf::from("clip-data"),
+            zone: None,
+            tags: BTreeSet::new(),
+            meta: BTreeMap::new(),
+            weight: USUAL_WEIGHT,
             registry_url: "127.0.0.1:7400".to_owned(),
             routes: BTreeMap::new(),
             processors: 1,
+            scale: ScaleConfig::default(),
             balance: upstream.balance,
+            balancing: upstream.balancing,
             breaker: upstream.breaker,
             retry: upstream.retry,
+            hedge: upstream.hedge,
+            throttle: upstream.throttle,
             timeouts: upstream.timeouts,
             registry: RegistryConfig::default(),
             media: MediaConfig::default(),
             jobs: JobsConfig::default(),
             limits: LimitsConfig::default(),
+            rate_limit: RateLimitConfig::default(),
+            shed: ShedConfig::default(),
+            bulkheads: BulkheadsConfig::default(),
             drain: DrainConfig::default(),
         }
     }
@@ -189,10 +227,27 @@ pub struct GatewayConfig {
     pub upstream: UpstreamConfig,
     /// Jobs.
     pub jobs: JobsConfig,
+    /// How many processors there should be.
+    pub scale: ScaleConfig,
     /// What clients may ask for.
     pub limits: LimitsConfig,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
+}
+
+/// What a node says of itself to whoever chooses among several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// Failure domain.
+    pub zone: Option<String>,
+    /// Labels to filter by.
+    pub tags: BTreeSet<String>,
+    /// Anything else worth showing.
+    pub meta: BTreeMap<String, String>,
+    /// Share of work; 100 is the usual one.
+    pub weight: u32,
 }
 
 /// Settings of a processor.
@@ -204,10 +259,16 @@ pub struct ProcessorConfig {
     pub advertise: Option<String>,
     /// `host:port` of the registry.
     pub registry: String,
+    /// What it registers beside its address.
+    pub labels: Labels,
+    /// Whether and how the registry shall ask it if it works.
+    pub check: CheckConfig,
     /// Tasks at a time.
     pub at_once: usize,
     /// Longest read (frame or probe).
     pub request: HumanDuration,
+    /// Which requests it takes.
+    pub admission: AdmissionConfig,
     /// How it goes away.
     pub drain: DrainConfig,
 }
@@ -229,12 +290,18 @@ impl Config {
             registry: self.registry_address(),
             upstream: UpstreamConfig {
                 balance: self.balance,
+                balancing: self.balancing.clone(),
+                zone: self.zone.clone(),
                 breaker: self.breaker.clone(),
                 retry: self.retry.clone(),
+                hedge: self.hedge.clone(),
+                throttle: self.throttle.clone(),
                 timeouts: self.timeouts.clone(),
             },
             jobs: self.jobs.clone(),
+            scale: self.scale.clone(),
             limits: self.limits.clone(),
+            admission: self.admission(),
             drain: self.drain.clone(),
         }
     }
@@ -246,8 +313,20 @@ impl Config {
             listen: self.listen.unwrap_or(loopback(PROCESSOR_PORT)),
             advertise: self.advertise.clone(),
             registry: self.registry_address(),
+            labels: Labels {
+                zone: self.zone.clone(),
+                tags: self.tags.clone(),
+                meta: self.meta.clone(),
+                weight: self.weight,
+            },
+            check: self.registry.check.clone(),
             at_once: self.jobs.at_once,
             request: self.limits.request,
+            // Its callers are gateways, which have taken the tenant's request into account already.
+            admission: AdmissionConfig {
+                rate_limit: RateLimitConfig::default(),
+                ..self.admission()
+            },
             drain: self.drain.clone(),
         }
     }
@@ -259,6 +338,15 @@ impl Config {
         RegistryConfig {
             listen,
             ..self.registry.clone()
+        }
+    }
+
+    /// Which requests a node takes.
+    fn admission(&self) -> AdmissionConfig {
+        AdmissionConfig {
+            rate_limit: self.rate_limit.clone(),
+            shed: self.shed.clone(),
+            bulkheads: self.bulkheads.clone(),
         }
     }
 
@@ -281,6 +369,18 @@ impl Config {
                 .into_iter()
                 .map(|p| format!("registry.{p}")),
         );
+        problems.extend(
+            self.scale
+                .problems()
+                .into_iter()
+                .map(|p| format!("scale.{p}")),
+        );
+        problems.extend(self.admission().problems());
+        let labels = labels(&self.tags, &self.meta, self.zone.as_deref(), self.weight);
+        problems.extend(labels.into_iter().map(|problem| {
+            let key = problem.pointer.trim_start_matches('/');
+            format!("{key}: {}", problem.detail)
+        }));
         let mut check = |bad: bool, text: &str| {
             if bad {
                 problems.push(text.to_owned());
@@ -305,6 +405,10 @@ impl Config {
         check(
             self.media.frame_workers == 0,
             "media.frame_workers: must be at least 1",
+        );
+        check(
+            self.media.frame_wait.get().is_zero(),
+            "media.frame_wait: must be above 0s",
         );
         check(self.processors == 0, "processors: `serve` needs at least 1");
         check(
@@ -474,9 +578,10 @@ impl Values {
     fn add_text(&mut self, key: &str, text: &str, source: &str, errors: &mut Vec<String>) {
         let value = match self.default_of(key) {
             None | Some(Value::String(_)) => Value::String(text.to_owned()),
-            // Optional: a text, or a list written as JSON.
+            // Optional: a text, a list written as JSON, or a number where no text is taken.
             Some(Value::Null) => match serde_json::from_str(text) {
                 Ok(list @ Value::Array(_)) => list,
+                Ok(number @ Value::Number(_)) if !self.takes(key, text.into()) => number,
                 _ => Value::String(text.to_owned()),
             },
             Some(_) => {
@@ -484,6 +589,17 @@ impl Values {
             }
         };
         self.add(key, value, source, errors);
+    }
+
+    /// The defaults with this one value.
+    fn alone(&self, key: &str, value: Value) -> serde_json::Result<Config> {
+        let mut alone = self.defaults.clone();
+        set(&mut alone, &key.split('.').collect::<Vec<_>>(), value);
+        serde_json::from_value(Value::Object(alone))
+    }
+
+    fn takes(&self, key: &str, value: Value) -> bool {
+        self.alone(key, value).is_ok()
     }
 
     fn add(&mut self, key: &str, value: Value, source: &str, errors: &mut Vec<String>) {
@@ -495,9 +611,16 @@ impl Values {
             ));
             return;
         }
-        let mut alone = self.defaults.clone();
-        set(&mut alone, &parts, value.clone());
-        match serde_json::from_value::<Config>(Value::Object(alone)) {
+        let value = match (value, self.default_of(key)) {
+            // A list as people write it: `gpu,4k`.
+            (Value::String(text), Some(Value::Array(_))) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect(),
+            (value, _) => value,
+        };
+        match self.alone(key, value.clone()) {
             Ok(_) => set(&mut self.tree, &parts, value),
             Err(error) => errors.push(format!("{source}: {key}: {error}")),
         }
@@ -595,6 +718,9 @@ mod tests {
             ("CLIP_JOBS__POLL", "2s"),
             ("CLIP_DATA", "/a"),
             ("CLIP_BREAKER__ENABLED", "false"),
+            ("CLIP_BREAKER__SLOW_AFTER", "2s"),
+            ("CLIP_BREAKER__WINDOW_CALLS", "100"),
+            ("CLIP_NODE", "7"),
             ("HOME", "/x"),
         ];
         let variables = variables.map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -611,6 +737,9 @@ mod tests {
             (config.breaker.consecutive_failures, config.breaker.enabled),
             (9, false)
         );
+        assert_eq!(config.breaker.slow_after, Some(HumanDuration::secs(2)));
+        assert_eq!(config.breaker.window_calls, Some(100));
+        assert_eq!(config.node.as_deref(), Some("7"));
         assert_eq!(config.gateway().registry, "registry:7400");
         assert_eq!(config.routes.len(), 1);
     }
@@ -630,6 +759,55 @@ mod tests {
         ";
         let errors = from(file, &[("CLIP_LISTEN", "here"), ("CLIP_JOBS__MAX", "1")]).unwrap_err();
         insta::assert_snapshot!(errors);
+    }
+
+    #[test]
+    fn a_processor_is_labelled_by_its_configuration() {
+        let file = "
+            zone = 'rack-3'
+            weight = 300
+            [meta]
+            owner = 'media'
+            [registry.check]
+            enabled = true
+            fall = 5
+        ";
+        let processor = from(file, &[("CLIP_TAGS", "gpu, 4k")]).unwrap().processor();
+        let labels = processor.labels;
+        assert_eq!(
+            (labels.zone.as_deref(), labels.weight),
+            (Some("rack-3"), 300)
+        );
+        assert_eq!(labels.tags.iter().collect::<Vec<_>>(), ["4k", "gpu"]);
+        assert_eq!(labels.meta["owner"], "media");
+        let check = processor.check.of("/ready").unwrap();
+        assert_eq!(
+            (check.path.as_str(), check.fall, check.rise),
+            ("/ready", 5, 2)
+        );
+        let wrong = "
+            zone = 'a b'
+            weight = 0
+            tags = ['x y']
+            [registry.check]
+            timeout = '1ms'
+            [registry.hold_down]
+            changes = 1
+        ";
+        let errors = from(wrong, &[]).unwrap_err();
+        let keys: Vec<_> = errors
+            .0
+            .iter()
+            .map(|e| e.split(':').next().unwrap())
+            .collect();
+        let expected = [
+            "registry.check.timeout",
+            "registry.hold_down.changes",
+            "weight",
+            "tags",
+            "zone",
+        ];
+        assert_eq!(keys, expected);
     }
 
     #[test]

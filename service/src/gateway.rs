@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, router};
+use crate::api::{Api, router, work};
 use crate::config::GatewayConfig;
 use crate::env::Env;
 use crate::error::{RoleError, RoleResult};
@@ -14,6 +14,7 @@ use crate::jobs::{Dispatcher, Queue, sweep_until};
 use crate::observe::Notice;
 use crate::processor::KIND;
 use crate::registry::client::Discovery;
+use crate::scale;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
@@ -44,9 +45,22 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
         upstream.clone(),
         Arc::clone(&queue),
         Arc::clone(&metrics),
+        work::admission(&config.admission, &env.rng),
         gates.refusing.clone(),
     ));
     let limit = config.drain.limit.get();
+    let scaling = {
+        let (env, upstream, metrics) = (env.clone(), upstream.clone(), Arc::clone(&metrics));
+        let (scale, slots) = (config.scale.clone(), config.jobs.per_processor);
+        async move {
+            let watching = scale::watch(&env, scale, slots, &upstream, &metrics);
+            tokio::select! {
+                biased;
+                () = env.shutdown.cancelled() => {}
+                () = watching => {}
+            }
+        }
+    };
     let sweeping = {
         let env = env.clone();
         async move { sweep_until(&env, env.shutdown.clone()).await }
@@ -77,7 +91,7 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
     // Tasks stop being taken as soon as the end is known; they end or are given back while requests drain.
     let dispatching = dispatcher.run(env.shutdown.clone(), limit);
     let leaving = gates.close(&env.shutdown, config.drain.notice.get());
-    futures_util::join!(serving, dispatching, sweeping, leaving);
+    futures_util::join!(serving, dispatching, sweeping, scaling, leaving);
     Ok(())
 }
 

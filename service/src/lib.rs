@@ -1,7 +1,8 @@
 //! A video-clip service: long videos in; scored, cut, reframed, captioned clips out.
 //!
 //! The modules read top to bottom, and imports only point up this list: units, the world a role runs in
-//! ([`env::Env`]), HTTP, media work, the words of the domain ([`model`]), storage, the registry, the client side of a
+//! ([`env::Env`]), HTTP, which requests a node takes ([`admission`]), media work, the words of the domain ([`model`]),
+//! storage, breakers, the registry, the client side of a
 //! gateway ([`upstream`]), the settings of it all, jobs, the HTTP API, the roles, which are composition only, and last
 //! people's commands. A test reads the imports and holds the modules to that. One exception: `env` names the traits
 //! of storage and media, which it carries.
@@ -21,15 +22,21 @@ pub mod telemetry;
 
 pub mod http;
 
+pub mod admission;
+
 pub mod media;
 
 pub mod model;
 
 pub mod store;
 
+pub mod breaker;
+
 pub mod registry;
 
 pub mod upstream;
+
+pub mod scale;
 
 pub mod config;
 
@@ -48,5 +55,7 @@ pub mod serve;
 pub mod world;
 
 pub mod clip_cmd;
+
+pub mod services_cmd;
 
 pub mod cli;

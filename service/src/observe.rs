@@ -16,8 +16,11 @@ use serde::{Deserialize, Serialize};
 pub enum Subject {
     /// A circuit breaker of one upstream instance, as its gateway sees it (`closed`, `open`, `half-open`).
     Breaker,
-    /// A registered instance, as the registry sees it (`starting`, `passing`, `warning`, `critical`, `draining`, `removed`).
+    /// A registered instance, as the registry sees it (`starting`, `passing`, `warning`, `critical`, `draining`,
+    /// `maintenance`, `removed`).
     Instance,
+    /// The number of processors that a gateway wants (`2`, `3`).
+    Scale,
     /// A job (`queued`, `running`, `completed`, `failed`).
     Job,
 }

@@ -6,23 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Admission, Bulkhead, Priority, Reason, Turn, Work};
 use crate::api::problem::Problem;
-use crate::api::stack::{Front, stack};
+use crate::api::stack::{Front, Ticket, X_CACHE, stack};
 use crate::api::{hex, no_method, no_route, query};
 use crate::config::ProcessorConfig;
 use crate::env::{Env, Exec};
@@ -32,8 +33,8 @@ use crate::jobs::TaskEvent;
 use crate::media::{MediaError, MediaErrorCode, Progress};
 use crate::model::{Task, TaskKind, TaskResult};
 use crate::observe::Notice;
+use crate::registry::Registration;
 use crate::registry::client::Membership;
-use crate::registry::{Registration, USUAL_WEIGHT};
 use crate::store::{StoreError, StoreResult};
 use crate::telemetry::{Metric, Metrics};
 
@@ -45,9 +46,14 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// A task is small; its largest part is a highlight with its reasons.
 const TASK_BYTES: usize = 4 << 20;
 
+/// Where a processor's limit on concurrent reads begins: more than any number of frame workers needs, few enough to be
+/// in the way of an overload before callers give up.
+const INITIAL: u32 = 64;
+
 struct Processor {
     env: Env,
-    slots: Arc<Semaphore>,
+    transcode: Bulkhead,
+    admission: Admission,
     metrics: Arc<Metrics>,
     draining: CancellationToken,
     /// Cancelled when tasks in flight shall end.
@@ -67,8 +73,18 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
     };
     let acceptor = env.net.bind(config.listen).await.map_err(bound)?;
     let address = acceptor.local_addr().map_err(bound)?;
+    let transcode = Bulkhead::new("transcode", config.at_once);
     let this = Arc::new(Processor {
-        slots: Arc::new(Semaphore::new(config.at_once)),
+        admission: Admission::new(
+            &config.admission,
+            INITIAL,
+            &env.rng,
+            vec![
+                Bulkhead::new("read", config.admission.bulkheads.read),
+                transcode.clone(),
+            ],
+        ),
+        transcode,
         metrics: Arc::new(Metrics::default()),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -80,26 +96,7 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
         address: address.to_string(),
     });
 
-    let membership = Membership::join(
-        &env,
-        &config.registry,
-        Registration {
-            name: env.node.to_string(),
-            kind: KIND.to_owned(),
-            address: config
-                .advertise
-                .clone()
-                .unwrap_or_else(|| reachable(address)),
-            epoch: Membership::epoch(&env),
-            ready: true,
-            draining: false,
-            weight: USUAL_WEIGHT,
-            tags: Default::default(),
-            meta: Default::default(),
-            zone: None,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        },
-    );
+    let membership = Membership::join(&env, &config.registry, registration(&env, &config, address));
     let stop = CancellationToken::new();
     let limit = config.drain.limit.get();
     // What is cut off still has its last line to send.
@@ -135,6 +132,28 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
     Ok(())
 }
 
+/// What it says of itself to whoever chooses among processors.
+fn registration(
+    env: &Env,
+    config: &ProcessorConfig,
+    address: std::net::SocketAddr,
+) -> Registration {
+    let address = config
+        .advertise
+        .clone()
+        .unwrap_or_else(|| reachable(address));
+    Registration {
+        ready: true,
+        weight: config.labels.weight,
+        tags: config.labels.tags.clone(),
+        meta: config.labels.meta.clone(),
+        zone: config.labels.zone.clone(),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        check: config.check.of("/ready"),
+        ..Registration::new(&*env.node, KIND, address, Membership::epoch(env))
+    }
+}
+
 /// An address others can dial: one that listens everywhere is reached on loopback unless it advertises another.
 fn reachable(address: std::net::SocketAddr) -> String {
     if address.ip().is_unspecified() {
@@ -150,7 +169,9 @@ fn router(this: &Arc<Processor>, config: &ProcessorConfig) -> Router {
         .route("/internal/frame", get(frame))
         .route("/internal/probe", get(probe))
         .route("/health", get(health))
+        .route("/livez", get(health))
         .route("/ready", get(ready))
+        .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -161,8 +182,28 @@ fn router(this: &Arc<Processor>, config: &ProcessorConfig) -> Router {
         this.draining.clone(),
         config.request.get(),
         TASK_BYTES,
+        this.admission.clone(),
+        work_of,
     );
     stack(routes, &front)
+}
+
+/// What a route is for admission.
+fn work_of(route: &str) -> Work {
+    let (kind, priority, turn, bulkhead) = match route {
+        // A frame in the cache costs nothing, so the turn waits until it is known that there is none.
+        "/internal/frame" => (0, Priority::High, Turn::Later, Some(0)),
+        "/internal/probe" => (1, Priority::Normal, Turn::Needed, Some(0)),
+        // Their bulkhead's place is taken by the handler, which knows whether the task can be read.
+        "/internal/tasks" => (2, Priority::Normal, Turn::None, None),
+        _ => (3, Priority::Normal, Turn::Needed, None),
+    };
+    Work {
+        kind,
+        priority,
+        turn,
+        bulkhead,
+    }
 }
 
 async fn health(State(this): State<Arc<Processor>>) -> Response {
@@ -187,6 +228,7 @@ async fn metrics(State(this): State<Arc<Processor>>) -> Response {
     let draining = this.draining.is_cancelled();
     this.metrics
         .set(Metric::Ready, &[], if draining { 0.0 } else { 1.0 });
+    this.admission.publish(&this.metrics);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], this.metrics.render()).into_response()
 }
@@ -211,7 +253,11 @@ fn no_source(error: StoreError) -> MediaError {
     MediaError::new(MediaErrorCode::SourceUnavailable, detail)
 }
 
-async fn frame(State(this): State<Arc<Processor>>, uri: Uri) -> Result<Response, Problem> {
+async fn frame(
+    State(this): State<Arc<Processor>>,
+    Extension(ticket): Extension<Ticket>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let query = query(&uri, &["video", "at", "width"])?;
     let bad = |name| Problem::field("invalid_request", name, "must be a number");
     let at = query
@@ -228,8 +274,27 @@ async fn frame(State(this): State<Arc<Processor>>, uri: Uri) -> Result<Response,
         .local(key_of(&query)?)
         .await
         .map_err(no_source)?;
-    let jpeg = this.env.media.frame(&source, at, width).await?;
-    Ok(([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
+    let (jpeg, from) = match this.env.media.cached_frame(&source, at, width) {
+        Some(jpeg) => (jpeg, "hit"),
+        None => {
+            let turn = ticket.turn().await?;
+            let made = this.env.media.frame(&source, at, width).await;
+            if let Some(turn) = turn {
+                match &made {
+                    Ok(_) => turn.done(),
+                    Err(_) => turn.ignored(),
+                }
+            }
+            (made?, "miss")
+        }
+    };
+    this.metrics.count(Metric::FrameCache, &[("result", from)]);
+    let kind = HeaderValue::from_static("image/jpeg");
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (X_CACHE, HeaderValue::from_static(from)),
+    ];
+    Ok((headers, jpeg).into_response())
 }
 
 async fn probe(State(this): State<Arc<Processor>>, uri: Uri) -> Result<Response, Problem> {
@@ -250,11 +315,10 @@ async fn tasks(
     let unreadable = |text: String| Problem::new(StatusCode::BAD_REQUEST, "malformed_task", text);
     let body = body.map_err(|e| unreadable(e.body_text()))?;
     let task: Task = serde_json::from_slice(&body).map_err(|e| unreadable(e.to_string()))?;
-    let slot = Arc::clone(&this.slots).try_acquire_owned().map_err(|_| {
-        Problem::from(MediaError::new(
-            MediaErrorCode::Busy,
-            "every slot for tasks is taken",
-        ))
+    let slot = this.transcode.enter().map_err(|_| {
+        let detail = "every slot for tasks is taken";
+        let problem = Problem::from(MediaError::new(MediaErrorCode::Busy, detail));
+        problem.shed(Reason::Bulkhead.name())
     })?;
     let running = Running::new(this, task, slot);
     let lines = futures_util::stream::unfold(running, |mut running| async move {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, GatewayConfig, ProcessorConfig};
 use crate::env::{Env, Scoped};
 use crate::error::{RoleError, RoleResult};
 use crate::gateway::gateway;
-use crate::observe::{Notice, Notices};
+use crate::observe::{Notice, Notices, Subject};
 use crate::processor::processor;
 use crate::registry::{RegistryConfig, registry};
 
@@ -40,40 +40,49 @@ pub async fn serve(env: Env, config: Config) -> RoleResult {
     });
     let registry_address = list.listening().await?;
 
-    let workers: Vec<Part> = (1..=config.processors)
-        .map(|number| {
-            let config = ProcessorConfig {
-                listen: ANY_PORT,
-                advertise: None,
-                registry: registry_address.clone(),
-                ..config.processor()
-            };
-            Part::start(&env, &format!("processor-{number}"), |env| {
-                processor(env, config)
-            })
-        })
-        .collect();
-    let mut front = Part::start(&env, "gateway-1", |env| {
-        let config = GatewayConfig {
-            registry: registry_address.clone(),
-            ..config.gateway()
+    let mut fleet = Fleet::new(&env, &config, registry_address.clone());
+    let (wanted, mut wishes) = watch::channel(fleet.size());
+    let mut front = {
+        let notices = env.notices.clone();
+        // What the gateway wants is done here, and told to whoever listens as well.
+        let env = Env {
+            notices: Notices::new(move |notice: Notice| {
+                if let Notice::Transition(it) = &notice
+                    && it.subject == Subject::Scale
+                    && let Ok(count) = it.to.parse()
+                {
+                    wanted.send_replace(count);
+                }
+                notices.send(notice);
+            }),
+            ..env.clone()
         };
-        gateway(env, config)
-    });
+        Part::start(&env, "gateway-1", |env| {
+            let config = GatewayConfig {
+                registry: registry_address.clone(),
+                ..config.gateway()
+            };
+            gateway(env, config)
+        })
+    };
     let address = front.listening().await?;
     env.notices.send(Notice::Listening {
         role: ROLE.to_owned(),
         address,
     });
 
-    // Whoever asks others goes first, so that those it asks are still there while it finishes.
-    let mut stages = vec![vec![front], workers, vec![list]];
-    tokio::select! {
-        biased;
-        () = env.shutdown.cancelled() => {}
-        ended = first_end(&mut stages) => return ended,
+    loop {
+        tokio::select! {
+            biased;
+            () = env.shutdown.cancelled() => break,
+            ended = front.ended_early() => return ended,
+            ended = list.ended_early() => return ended,
+            ended = fleet.ended_early() => return ended,
+            Ok(()) = wishes.changed() => fleet.resize(*wishes.borrow_and_update()),
+        }
     }
-    for stage in stages {
+    // Whoever asks others goes first, so that those it asks are still there while it finishes.
+    for stage in [vec![front], fleet.all(), vec![list]] {
         for part in &stage {
             part.stop.cancel();
         }
@@ -84,10 +93,89 @@ pub async fn serve(env: Env, config: Config) -> RoleResult {
     Ok(())
 }
 
-async fn first_end(stages: &mut [Vec<Part>]) -> RoleResult {
-    let parts = stages.iter_mut().flatten();
-    let mut ends: FuturesUnordered<_> = parts.map(|part| part.ended_early()).collect();
-    ends.next().await.unwrap_or(Ok(()))
+/// The processors of this process. Their number follows what the gateway wants.
+struct Fleet {
+    env: Env,
+    config: ProcessorConfig,
+    /// Oldest first.
+    parts: Vec<Part>,
+    /// Asked to go; they finish what they have, or give it back, first.
+    leaving: Vec<Part>,
+    started: usize,
+}
+
+impl Fleet {
+    fn new(env: &Env, config: &Config, registry: String) -> Self {
+        let first = if config.scale.enabled() {
+            config.processors.clamp(config.scale.min, config.scale.max)
+        } else {
+            config.processors
+        };
+        let mut fleet = Self {
+            env: env.clone(),
+            config: ProcessorConfig {
+                listen: ANY_PORT,
+                advertise: None,
+                registry,
+                ..config.processor()
+            },
+            parts: Vec::new(),
+            leaving: Vec::new(),
+            started: 0,
+        };
+        fleet.resize(first);
+        fleet
+    }
+
+    fn size(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Starts or stops as many as it takes, the youngest first: the others have more in their caches. A name is never
+    /// used twice, so that whoever is still leaving keeps its own.
+    fn resize(&mut self, wanted: usize) {
+        while self.parts.len() < wanted {
+            self.started += 1;
+            let name = format!("processor-{}", self.started);
+            let config = self.config.clone();
+            let part = Part::start(&self.env, &name, |env| processor(env, config));
+            self.parts.push(part);
+        }
+        while self.parts.len() > wanted
+            && let Some(part) = self.parts.pop()
+        {
+            part.stop.cancel();
+            self.leaving.push(part);
+        }
+    }
+
+    /// Returns when a processor ends that should not have, or one that leaves ends badly.
+    async fn ended_early(&mut self) -> RoleResult {
+        loop {
+            let staying = self.parts.iter_mut();
+            let mut ends: FuturesUnordered<_> = staying.map(Part::ended_early).collect();
+            let left = self.leaving.iter_mut().enumerate();
+            let mut leaving: FuturesUnordered<_> = left
+                .map(|(index, part)| async move { (index, part.result().await) })
+                .collect();
+            let gone = tokio::select! {
+                biased;
+                Some(ended) = ends.next() => return ended,
+                Some((index, ended)) = leaving.next() => {
+                    ended?;
+                    index
+                }
+                else => std::future::pending().await,
+            };
+            drop((ends, leaving));
+            self.leaving.swap_remove(gone);
+        }
+    }
+
+    /// Everybody, those who are leaving already included.
+    fn all(self) -> Vec<Part> {
+        self.parts.into_iter().chain(self.leaving).collect()
+    }
 }
 
 /// One role inside this process.
@@ -163,5 +251,48 @@ impl Part {
 
     async fn end(mut self) -> RoleResult {
         self.result().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::testing::{MemoryNet, node};
+
+    /// Waits until the fleet has settled at `count`, and nobody ended who should not have.
+    async fn settles(fleet: &mut Fleet, count: usize) {
+        let done = tokio::time::timeout(Duration::from_secs(30), async {
+            while fleet.size() != count || !fleet.leaving.is_empty() {
+                tokio::select! {
+                    biased;
+                    ended = fleet.ended_early() => panic!("{ended:?}"),
+                    () = tokio::time::sleep(Duration::from_millis(10)) => {}
+                }
+            }
+        });
+        assert!(done.await.is_ok(), "{} left", fleet.leaving.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fleet_follows_what_is_wanted_and_names_are_used_once() {
+        let (env, _) = node("serve", Arc::new(MemoryNet::default()), 1);
+        let config = Config {
+            processors: 2,
+            ..Config::default()
+        };
+        let mut fleet = Fleet::new(&env, &config, "127.0.0.1:7400".to_owned());
+        let names = |fleet: &Fleet| -> Vec<String> {
+            fleet.parts.iter().map(|part| part.name.clone()).collect()
+        };
+        assert_eq!(names(&fleet), ["processor-1", "processor-2"]);
+        fleet.resize(1);
+        fleet.resize(3);
+        assert_eq!(names(&fleet), ["processor-1", "processor-3", "processor-4"]);
+        settles(&mut fleet, 3).await;
+        fleet.resize(1);
+        settles(&mut fleet, 1).await;
+        assert_eq!(names(&fleet), ["processor-1"]);
     }
 }

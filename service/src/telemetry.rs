@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,8 +45,60 @@ pub enum Metric {
     RetriesRefused,
     /// Retries that the budget would allow now.
     RetryBudget,
+    /// Calls by the client stack, by kind and how they ended.
+    Calls,
+    /// Seconds from a call to the head of its answer, retries and hedges included.
+    CallSeconds,
+    /// Tries made: first ones, retries and hedges.
+    Tries,
+    /// Seconds of one try that was answered.
+    TrySeconds,
+    /// Second tries beside one that took long.
+    Hedges,
+    /// Hedges whose answer was the one that counted.
+    HedgesWon,
+    /// Hedges that the budgets refused.
+    HedgesRefused,
+    /// Hedges that their budget would allow now.
+    HedgeBudget,
+    /// Choices of an instance that should not be used, because there was no other.
+    LastResorts,
+    /// Calls under way.
+    CallsActive,
+    /// Retries under way.
+    RetriesActive,
+    /// Share of calls that the throttle refuses.
+    ThrottleShare,
+    /// Processors that this gateway would like to have.
+    ProcessorsDesired,
+    /// Processors that take work.
+    ProcessorsUsable,
+    /// Age of the task that has waited longest, seconds.
+    QueueAge,
     /// 1 when the role takes new work.
     Ready,
+    /// Requests that got their turn, by priority.
+    Admitted,
+    /// Requests that were refused for want of capacity, by priority and reason.
+    Shed,
+    /// Requests that may be worked on at a time at this moment.
+    AdmissionLimit,
+    /// Requests being worked on.
+    AdmissionInFlight,
+    /// Requests that wait for their turn.
+    AdmissionWaiting,
+    /// Seconds that the oldest of them has waited.
+    AdmissionQueueAge,
+    /// Requests of tenants who sent too many.
+    RateLimited,
+    /// Tenants whose rate is remembered.
+    RateLimitTenants,
+    /// Places taken, by kind of work.
+    BulkheadTaken,
+    /// Requests that found every place for their kind of work taken.
+    BulkheadRefused,
+    /// Frames asked for, by whether they were in the cache.
+    FrameCache,
 }
 
 /// How a metric behaves.
@@ -76,7 +129,33 @@ impl Metric {
             Self::Retries => "clip_retries_total",
             Self::RetriesRefused => "clip_retries_refused_total",
             Self::RetryBudget => "clip_retry_budget",
+            Self::Calls => "clip_calls_total",
+            Self::CallSeconds => "clip_call_seconds",
+            Self::Tries => "clip_tries_total",
+            Self::TrySeconds => "clip_try_seconds",
+            Self::Hedges => "clip_hedges_total",
+            Self::HedgesWon => "clip_hedges_won_total",
+            Self::HedgesRefused => "clip_hedges_refused_total",
+            Self::HedgeBudget => "clip_hedge_budget",
+            Self::LastResorts => "clip_last_resorts_total",
+            Self::CallsActive => "clip_calls_active",
+            Self::RetriesActive => "clip_retries_active",
+            Self::ThrottleShare => "clip_throttle_share",
+            Self::ProcessorsDesired => "clip_processors_desired",
+            Self::ProcessorsUsable => "clip_processors_usable",
+            Self::QueueAge => "clip_queue_age_seconds",
             Self::Ready => "clip_ready",
+            Self::Admitted => "clip_admitted_total",
+            Self::Shed => "clip_shed_total",
+            Self::AdmissionLimit => "clip_admission_limit",
+            Self::AdmissionInFlight => "clip_admission_in_flight",
+            Self::AdmissionWaiting => "clip_admission_waiting",
+            Self::AdmissionQueueAge => "clip_admission_queue_age_seconds",
+            Self::RateLimited => "clip_rate_limited_total",
+            Self::RateLimitTenants => "clip_rate_limit_tenants",
+            Self::BulkheadTaken => "clip_bulkhead_taken",
+            Self::BulkheadRefused => "clip_bulkhead_refused_total",
+            Self::FrameCache => "clip_frame_cache_total",
         }
     }
 
@@ -97,7 +176,41 @@ impl Metric {
             Self::Retries => "Retries sent",
             Self::RetriesRefused => "Retries that the budget refused",
             Self::RetryBudget => "Retries that the budget would allow now",
+            Self::Calls => {
+                "Calls by the client stack, retries and hedges apart, by kind and how they ended"
+            }
+            Self::CallSeconds => {
+                "Seconds from a call to the head of its answer, retries and hedges included, by kind"
+            }
+            Self::Tries => "Tries made, first ones, retries and hedges",
+            Self::TrySeconds => "Seconds of one try that was answered, by kind of call",
+            Self::Hedges => "Second tries beside one that took long",
+            Self::HedgesWon => "Hedges whose answer was the one that counted",
+            Self::HedgesRefused => "Hedges that the budgets refused",
+            Self::HedgeBudget => "Hedges that their budget would allow now",
+            Self::LastResorts => {
+                "Choices of an instance that should not be used, because there was no other"
+            }
+            Self::CallsActive => "Calls under way",
+            Self::RetriesActive => "Retries under way",
+            Self::ThrottleShare => "Share of calls that the throttle refuses, by kind",
+            Self::ProcessorsDesired => "Processors there should be, for whatever scales them",
+            Self::ProcessorsUsable => "Processors that take work",
+            Self::QueueAge => {
+                "Seconds that the task which has waited longest could have been worked on"
+            }
             Self::Ready => "1 when the role takes new work",
+            Self::Admitted => "Requests that got their turn, by priority",
+            Self::Shed => "Requests that were refused for want of capacity, by priority and reason",
+            Self::AdmissionLimit => "Requests that may be worked on at a time at this moment",
+            Self::AdmissionInFlight => "Requests being worked on",
+            Self::AdmissionWaiting => "Requests that wait for their turn",
+            Self::AdmissionQueueAge => "Seconds that the oldest of them has waited",
+            Self::RateLimited => "Requests of tenants who sent too many",
+            Self::RateLimitTenants => "Tenants whose rate is remembered",
+            Self::BulkheadTaken => "Places taken, by kind of work",
+            Self::BulkheadRefused => "Requests that found every place for their kind of work taken",
+            Self::FrameCache => "Frames asked for, by whether they were in the cache",
         }
     }
 
@@ -109,8 +222,19 @@ impl Metric {
             | Self::UpstreamCalls
             | Self::UpstreamFailures
             | Self::Retries
-            | Self::RetriesRefused => Kind::Counter,
-            Self::HttpSeconds => Kind::Histogram,
+            | Self::RetriesRefused
+            | Self::Calls
+            | Self::Tries
+            | Self::Hedges
+            | Self::HedgesWon
+            | Self::HedgesRefused
+            | Self::LastResorts
+            | Self::Admitted
+            | Self::Shed
+            | Self::RateLimited
+            | Self::BulkheadRefused
+            | Self::FrameCache => Kind::Counter,
+            Self::HttpSeconds | Self::CallSeconds | Self::TrySeconds => Kind::Histogram,
             Self::HttpInFlight
             | Self::JobsOpen
             | Self::Queue
@@ -118,7 +242,20 @@ impl Metric {
             | Self::UpstreamInFlight
             | Self::BreakerState
             | Self::RetryBudget
-            | Self::Ready => Kind::Gauge,
+            | Self::HedgeBudget
+            | Self::CallsActive
+            | Self::RetriesActive
+            | Self::ThrottleShare
+            | Self::ProcessorsDesired
+            | Self::ProcessorsUsable
+            | Self::QueueAge
+            | Self::Ready
+            | Self::AdmissionLimit
+            | Self::AdmissionInFlight
+            | Self::AdmissionWaiting
+            | Self::AdmissionQueueAge
+            | Self::RateLimitTenants
+            | Self::BulkheadTaken => Kind::Gauge,
         }
     }
 }
@@ -135,20 +272,120 @@ struct Histogram {
     sum: f64,
 }
 
+/// Durations counted without a lock, for the path of every call. [`Metrics::show`] publishes them.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    /// Each counts what its bound is the lowest for; the last one what is longer than every bound.
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Latencies {
+    /// Records a duration.
+    pub fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let at = BUCKETS.iter().position(|bound| seconds <= *bound);
+        self.buckets[at.unwrap_or(BUCKETS.len())].fetch_add(1, Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.micros.fetch_add(micros, Relaxed);
+    }
+
+    /// Durations recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|b| b.load(Relaxed)).sum()
+    }
+
+    fn histogram(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        for (into, bucket) in histogram.buckets.iter_mut().zip(&self.buckets) {
+            histogram.count += bucket.load(Relaxed);
+            *into = histogram.count;
+        }
+        histogram.count += self.buckets[BUCKETS.len()].load(Relaxed);
+        histogram.sum = self.micros.load(Relaxed) as f64 / 1e6;
+        histogram
+    }
+}
+
 /// Name-and-value pairs of one series, in the order given.
 type Labels = Vec<(&'static str, String)>;
 
+/// Labels as a caller has them.
+type Given<'a> = [(&'static str, &'a str)];
+
+/// The series of one metric. Few, and counted on every request: they are found by hash and by comparing, so that nothing
+/// is allocated for a series that exists.
+#[derive(Debug)]
+struct Series<T>(Vec<One<T>>);
+
+#[derive(Debug)]
+struct One<T> {
+    hash: u64,
+    labels: Labels,
+    value: T,
+}
+
+impl<T> Default for Series<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Default> Series<T> {
+    fn of(&mut self, labels: &Given<'_>) -> &mut T {
+        let hash = hash_of(labels);
+        let known = self
+            .0
+            .iter()
+            .position(|one| one.hash == hash && same(&one.labels, labels));
+        let at = known.unwrap_or_else(|| {
+            self.0.push(One {
+                hash,
+                labels: own(labels),
+                value: T::default(),
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[at].value
+    }
+
+    fn sorted(&self) -> Vec<&One<T>> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        all
+    }
+}
+
+/// FNV-1a over the values; the names are the same for all series of a metric.
+fn hash_of(labels: &Given<'_>) -> u64 {
+    labels
+        .iter()
+        .flat_map(|(_, value)| value.bytes().chain([0]))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+fn same(labels: &Labels, given: &Given<'_>) -> bool {
+    labels.len() == given.len()
+        && labels
+            .iter()
+            .zip(given)
+            .all(|((name, value), (wanted, text))| name == wanted && value == text)
+}
+
 #[derive(Debug, Default)]
-struct Series {
-    values: BTreeMap<(Metric, Labels), f64>,
-    histograms: BTreeMap<(Metric, Labels), Histogram>,
+struct Numbers {
+    values: BTreeMap<Metric, Series<f64>>,
+    histograms: BTreeMap<Metric, Series<Histogram>>,
 }
 
 /// The numbers of one role.
 #[derive(Debug, Default)]
-pub struct Metrics(Mutex<Series>);
+pub struct Metrics(Mutex<Numbers>);
 
-fn own(labels: &[(&'static str, &str)]) -> Labels {
+fn own(labels: &Given<'_>) -> Labels {
     labels
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
@@ -158,12 +395,7 @@ fn own(labels: &[(&'static str, &str)]) -> Labels {
 impl Metrics {
     /// Adds to a counter or gauge.
     pub fn add(&self, metric: Metric, labels: &[(&'static str, &str)], amount: f64) {
-        *self
-            .0
-            .lock()
-            .values
-            .entry((metric, own(labels)))
-            .or_default() += amount;
+        *self.0.lock().values.entry(metric).or_default().of(labels) += amount;
     }
 
     /// Counts one.
@@ -173,19 +405,19 @@ impl Metrics {
 
     /// Sets a gauge, or a counter that is counted elsewhere.
     pub fn set(&self, metric: Metric, labels: &[(&'static str, &str)], value: f64) {
-        self.0.lock().values.insert((metric, own(labels)), value);
+        *self.0.lock().values.entry(metric).or_default().of(labels) = value;
     }
 
     /// Drops every series of a metric, before its values are set anew.
     pub fn clear(&self, metric: Metric) {
-        self.0.lock().values.retain(|(m, _), _| *m != metric);
+        self.0.lock().values.remove(&metric);
     }
 
     /// Records a duration.
     pub fn observe(&self, metric: Metric, labels: &[(&'static str, &str)], took: Duration) {
         let seconds = took.as_secs_f64();
-        let mut series = self.0.lock();
-        let histogram = series.histograms.entry((metric, own(labels))).or_default();
+        let mut numbers = self.0.lock();
+        let histogram = numbers.histograms.entry(metric).or_default().of(labels);
         for (bucket, bound) in histogram.buckets.iter_mut().zip(BUCKETS) {
             *bucket += u64::from(seconds <= bound);
         }
@@ -193,43 +425,54 @@ impl Metrics {
         histogram.sum += seconds;
     }
 
+    /// Sets a histogram that is counted elsewhere.
+    pub fn show(&self, metric: Metric, labels: &Given<'_>, counted: &Latencies) {
+        let histogram = counted.histogram();
+        let mut numbers = self.0.lock();
+        *numbers.histograms.entry(metric).or_default().of(labels) = histogram;
+    }
+
     /// Everything in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let series = self.0.lock();
+        let numbers = self.0.lock();
         let mut out = String::new();
-        let mut last = None;
-        for ((metric, labels), value) in &series.values {
-            head(&mut out, *metric, &mut last);
-            line(&mut out, metric.name(), "", labels, None, *value);
-        }
-        for ((metric, labels), histogram) in &series.histograms {
-            head(&mut out, *metric, &mut last);
-            let name = metric.name();
-            for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
-                line(
-                    &mut out,
-                    name,
-                    "_bucket",
-                    labels,
-                    Some(&bound.to_string()),
-                    *count as f64,
-                );
+        for (metric, series) in &numbers.values {
+            head(&mut out, *metric);
+            for One { labels, value, .. } in series.sorted() {
+                line(&mut out, metric.name(), "", labels, None, *value);
             }
-            let count = histogram.count as f64;
-            line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
-            line(&mut out, name, "_sum", labels, None, histogram.sum);
-            line(&mut out, name, "_count", labels, None, count);
+        }
+        for (metric, series) in &numbers.histograms {
+            head(&mut out, *metric);
+            let name = metric.name();
+            for One {
+                labels,
+                value: histogram,
+                ..
+            } in series.sorted()
+            {
+                for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
+                    line(
+                        &mut out,
+                        name,
+                        "_bucket",
+                        labels,
+                        Some(&bound.to_string()),
+                        *count as f64,
+                    );
+                }
+                let count = histogram.count as f64;
+                line(&mut out, name, "_bucket", labels, Some("+Inf"), count);
+                line(&mut out, name, "_sum", labels, None, histogram.sum);
+                line(&mut out, name, "_count", labels, None, count);
+            }
         }
         out
     }
 }
 
-fn head(out: &mut String, metric: Metric, last: &mut Option<Metric>) {
-    if *last == Some(metric) {
-        return;
-    }
-    *last = Some(metric);
+fn head(out: &mut String, metric: Metric) {
     let kind = match metric.kind() {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -316,6 +559,20 @@ mod tests {
             Duration::from_secs(20),
         );
         insta::assert_snapshot!(metrics.render());
+    }
+
+    #[test]
+    fn what_is_counted_without_a_lock_reads_the_same() {
+        let (locked, free) = (Metrics::default(), Metrics::default());
+        let counted = Latencies::default();
+        for ms in [0, 250, 250, 500, 1000, 10_000, 20_000] {
+            let took = Duration::from_millis(ms);
+            locked.observe(Metric::CallSeconds, &[], took);
+            counted.observe(took);
+        }
+        free.show(Metric::CallSeconds, &[], &counted);
+        assert_eq!(free.render(), locked.render());
+        assert_eq!(counted.count(), 7);
     }
 
     #[test]

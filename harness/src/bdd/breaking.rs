@@ -139,7 +139,18 @@ async fn a_fault_hits(
     start: Time,
     length: Time,
 ) -> Step {
-    story.draft.fault(&kind, &at, start, length);
+    story.draft.fault(&kind, &at, start, Some(length));
+    story.draft.sketch().map(drop)
+}
+
+#[when(expr = "{string} hits {target} at {time}")]
+async fn a_fault_hits_until_it_is_over(
+    story: &mut Story,
+    kind: String,
+    at: Target,
+    start: Time,
+) -> Step {
+    story.draft.fault(&kind, &at, start, None);
     story.draft.sketch().map(drop)
 }
 
@@ -174,7 +185,7 @@ async fn it_holds(story: &mut Story, when: When, text: String) -> Step {
         row.text == folded
             && match (&row.scope, when) {
                 (Scope::Always, When::Always) | (Scope::During(_), When::DuringTheFault) => true,
-                (Scope::Steady | Scope::Recover(_) | Scope::End, _) => false,
+                (Scope::Steady | Scope::Stage(_) | Scope::Recover(_) | Scope::End, _) => false,
                 (Scope::Always | Scope::During(_), _) => false,
             }
     })

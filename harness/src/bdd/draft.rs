@@ -91,7 +91,7 @@ impl Draft {
     }
 
     /// A fault that needs no settings, named after its kind.
-    pub(super) fn fault(&mut self, kind: &str, target: &Target, at: Time, length: Time) {
+    pub(super) fn fault(&mut self, kind: &str, target: &Target, at: Time, length: Option<Time>) {
         let before = self
             .faults
             .iter()
@@ -100,13 +100,15 @@ impl Draft {
             0 => kind.to_owned(),
             n => format!("{kind}-{}", n + 1),
         };
-        let fault = json!({
+        let mut fault = json!({
             "name": name,
             "at": at.to_string(),
-            "for": length.to_string(),
             "target": target.0,
             "inject": kind,
         });
+        if let Some(length) = length {
+            fault["for"] = length.to_string().into();
+        }
         self.faults.push((name, fault));
     }
 
@@ -252,7 +254,7 @@ mod tests {
             "kill",
             &Target("processor-2".into()),
             time("3 s"),
-            time("2 s"),
+            Some(time("2 s")),
         );
         draft
     }
@@ -346,7 +348,7 @@ mod tests {
             "kil",
             &Target("processor-1".into()),
             time("1 s"),
-            time("1 s"),
+            Some(time("1 s")),
         );
         let problems = wrong.sketch().expect_err("no such fault");
         assert!(problems.contains("did you mean `kill`"), "{problems}");
@@ -360,7 +362,7 @@ mod tests {
             "pause",
             &Target("processor-1".into()),
             time("3 s"),
-            time("1 s"),
+            Some(time("1 s")),
         );
         let problems = draft.plan().expect_err("tasks cannot be stopped");
         assert!(problems.contains("embedded"), "{problems}");
@@ -374,7 +376,12 @@ mod tests {
             .expect_err("none");
         assert!(none.contains("there are 0"), "{none}");
         for _ in 0..2 {
-            draft.fault("kill", &Target("any".into()), time("1 s"), time("1 s"));
+            draft.fault(
+                "kill",
+                &Target("any".into()),
+                time("1 s"),
+                Some(time("1 s")),
+            );
         }
         assert_eq!(draft.faults[1].0, "kill-2");
         let two = draft

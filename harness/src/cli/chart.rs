@@ -10,6 +10,8 @@ use crate::plan::{FaultPlan, FaultSpec, LoadModel, LoadPlan, Moment, Plan, Shape
 
 /// Narrower terminals get lines that wrap.
 const NARROWEST: usize = 80;
+/// Rates of a load that are named one by one.
+const MOST_RATES: usize = 6;
 /// Wider charts are harder to read, not easier.
 const WIDEST: usize = 160;
 
@@ -99,6 +101,13 @@ fn rows(plan: &Plan, timeline: &Timeline) -> Vec<Row> {
             note: load_note(load),
         })
         .collect();
+    for stage in plan.stages() {
+        rows.push(Row {
+            label: stage.name.to_owned(),
+            bar: Bar::Span(stage.from, stage.to),
+            note: format!("{} of {}", people(stage.to - stage.from), stage.load),
+        });
+    }
     if let Some((from, to)) = timeline.steady {
         rows.push(Row {
             label: "steady".to_owned(),
@@ -135,7 +144,15 @@ pub(super) fn load_note(load: &LoadPlan) -> String {
                     }
                 }
             }
-            let rates: Vec<_> = rates.iter().map(|rate| per_second(*rate)).collect();
+            let rates = match rates.as_slice() {
+                // Many steps are told by their ends and their number; the line shows them.
+                [first, .., last] if rates.len() > MOST_RATES => vec![
+                    per_second(*first),
+                    format!("{} rates", rates.len() - 2),
+                    per_second(*last),
+                ],
+                few => few.iter().map(|rate| per_second(*rate)).collect(),
+            };
             let shape = match shape {
                 Shape::Even => "",
                 Shape::Poisson => ", poisson",
@@ -177,7 +194,33 @@ fn fault_note(fault: &FaultPlan) -> String {
         few => few.join(", "),
     };
     let what = match &fault.inject {
-        FaultSpec::Kill | FaultSpec::Pause => format!("{} {targets}", fault.inject.word()),
+        FaultSpec::Kill | FaultSpec::Pause | FaultSpec::Restart(_) => {
+            format!("{} {targets}", fault.inject.word())
+        }
+        FaultSpec::RollingRestart(rolling) => {
+            let pause = match rolling.pause.get().is_zero() {
+                true => String::new(),
+                false => format!(", {} apart", people(rolling.pause.get())),
+            };
+            format!("{} {targets}{pause}", fault.inject.word())
+        }
+        FaultSpec::Slow(slow) => {
+            let least = match slow.least.get().is_zero() {
+                true => String::new(),
+                false => format!(", +{} at least", people(slow.least.get())),
+            };
+            format!("{targets} {}x slow{least}", slow.factor)
+        }
+        FaultSpec::Status(answer) => {
+            let mut text = answer.code.to_string();
+            if answer.share < 1.0 {
+                text.push_str(&format!(" for {} % of requests", percent(answer.share)));
+            }
+            if let Some(after) = answer.retry_after {
+                text.push_str(&format!(", retry after {}", people(after.get())));
+            }
+            format!("{text} on {targets}")
+        }
         FaultSpec::Down => format!("{targets} down"),
         FaultSpec::Latency(latency) => {
             let mut text = format!("+{}", people(latency.add.get()));
@@ -185,8 +228,7 @@ fn fault_note(fault: &FaultPlan) -> String {
                 text.push_str(&format!(" ±{}", people(latency.jitter.get())));
             }
             if latency.share < 1.0 {
-                let percent = (latency.share * 1e4).round() / 100.0;
-                text.push_str(&format!(" for {percent} % of connections"));
+                text.push_str(&format!(" for {} % of connections", percent(latency.share)));
             }
             match latency.way {
                 Way::Downstream => {}
@@ -215,6 +257,10 @@ fn fault_note(fault: &FaultPlan) -> String {
             format!("{what}, after {fault}.{moment}{offset}")
         }
     }
+}
+
+fn percent(share: f64) -> f64 {
+    (share * 1e4).round() / 100.0
 }
 
 /// A length of time for people: `65 s`, `3 min`, `400 ms`.
@@ -334,6 +380,15 @@ fn rate_cells(load: &LoadPlan, axis: &Axis) -> String {
         .iter()
         .map(|(_, from, to)| from.max(*to))
         .fold(0.0, f64::max);
+    let mut held: Vec<f64> = stages
+        .iter()
+        .filter(|(_, from, to)| from == to && *to > 0.0)
+        .map(|(_, rate, _)| *rate)
+        .collect();
+    held.sort_by(f64::total_cmp);
+    held.dedup();
+    // Three heights of line are enough for most; steps need to be told apart.
+    let stepped = held.len() > 3;
     (0..axis.cells)
         .map(|cell| {
             let middle = axis.time(cell as f64 + 0.5);
@@ -344,6 +399,7 @@ fn rate_cells(load: &LoadPlan, axis: &Axis) -> String {
                         Some(std::cmp::Ordering::Less) => '╱',
                         Some(std::cmp::Ordering::Greater) => '╲',
                         _ if *to <= 0.0 => ' ',
+                        _ if stepped => height(to / highest),
                         _ if to / highest > 0.7 => '▔',
                         _ if to / highest > 0.3 => '─',
                         _ => '▁',
@@ -356,6 +412,13 @@ fn rate_cells(load: &LoadPlan, axis: &Axis) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
+}
+
+/// A block of eight heights; the highest is left out, for it would touch the line above.
+fn height(share: f64) -> char {
+    const BLOCKS: [char; 7] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
+    let at = (share * BLOCKS.len() as f64).ceil() as usize;
+    BLOCKS[at.clamp(1, BLOCKS.len()) - 1]
 }
 
 fn padded(text: &str, width: usize) -> String {

@@ -9,7 +9,7 @@ use super::check::scenario_files;
 use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
 use crate::scenario::FIXTURES;
-use crate::scenario::expr::METRICS;
+use crate::scenario::expr::{METRICS, Metric, Sort};
 use crate::scenario::kinds::KINDS;
 use crate::scenario::model::Words;
 
@@ -99,20 +99,37 @@ fn checks() -> Vec<Row> {
             ("holds when", help.to_owned()),
         ]
     };
-    let measured = METRICS.iter().map(|(name, help, _)| {
-        let limit = if *name == "success" { "99.9%" } else { "250ms" };
-        let cmp = if *name == "success" { ">=" } else { "<=" };
-        row(
-            format!("LOAD.{name} {cmp} {limit}"),
-            "steady, always, during, abort",
-            help,
-        )
+    let measured = METRICS.iter().map(|(name, help, metric)| {
+        let form = match metric {
+            Metric::Within(_) => format!("LOAD.{name}(250ms) >= 99.9%"),
+            other => match other.sort() {
+                Sort::Share => format!("LOAD.{name} >= 99.9%"),
+                Sort::Rate => format!("LOAD.{name} >= 40/s"),
+                Sort::Time => format!("LOAD.{name} <= 250ms"),
+            },
+        };
+        row(form, "steady, always, during, abort", help)
     });
     let others = [
         (
             "LOAD.p99 <= 2x steady",
             "always, during, abort",
             "so many times the same measure in the steady window",
+        ),
+        (
+            "LOAD.max <= steady + 50ms",
+            "always, during, abort",
+            "so much more than the same measure in the steady window",
+        ),
+        (
+            "LOAD.goodput >= 0.9x STAGE",
+            "always, during",
+            "so many times the same measure during a named stage",
+        ),
+        (
+            "LOAD.p95 <= 0.5x OTHER.p95",
+            "steady, always, during, abort",
+            "so many times a measure of another load over the same time",
         ),
         (
             "… over 5s",
@@ -125,9 +142,14 @@ fn checks() -> Vec<Row> {
             "counted from the fault's start; `closed`: from its end",
         ),
         (
-            "recover: { within: 2s }",
+            "amplification(GATEWAY) <= 1.2",
+            "always, during",
+            "tries that the gateway made for each call",
+        ),
+        (
+            "recover: { within: 2s, stays: true }",
             "expect",
-            "the steady state holds again in time, after every fault",
+            "the steady state holds again in time, after every fault; `stays`: and until the next one",
         ),
     ];
     let ledger = LedgerCheck::ALL

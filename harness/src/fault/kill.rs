@@ -3,8 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World, seconds};
-use crate::runtime::RuntimeError;
+use super::{Active, FaultError, Injected, Undone, World, start_again};
 
 #[derive(Debug)]
 struct Killed {
@@ -31,15 +30,9 @@ pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, Fau
 impl Active for Killed {
     fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let undo = match world.system.start_node(&self.node, world.hurry).await {
-                Ok(took) => format!("restarted, ready after {}", seconds(took)),
-                // The system is stopped next: a node that is not waited for is not left behind.
-                Err(RuntimeError::Cancelled) => "restart cut short: the run is stopping".to_owned(),
-                Err(error) => return Err(error.into()),
-            };
             Ok(Undone {
+                undo: start_again(&self.node, world).await?,
                 proof: Some(self.how),
-                undo,
             })
         })
     }

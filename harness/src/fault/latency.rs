@@ -55,11 +55,11 @@ impl Active for Slow {
 }
 
 fn proof(held: HeldTally) -> Option<String> {
-    (held.chunks > 0).then(|| {
-        let plural = if held.chunks == 1 { "" } else { "s" };
+    (held.count > 0).then(|| {
+        let plural = if held.count == 1 { "" } else { "s" };
         format!(
             "{} chunk{plural} held {}-{} ms",
-            held.chunks,
+            held.count,
             held.shortest.as_millis(),
             held.longest.as_millis()
         )
@@ -76,7 +76,7 @@ mod tests {
     fn nothing_held_is_no_proof() {
         assert_eq!(proof(HeldTally::default()), None);
         let held = HeldTally {
-            chunks: 214,
+            count: 214,
             shortest: Duration::from_millis(300),
             longest: Duration::from_millis(500),
         };

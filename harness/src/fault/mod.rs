@@ -8,6 +8,9 @@ mod down;
 mod kill;
 mod latency;
 mod pause;
+mod restart;
+mod slow;
+mod status;
 
 use std::fmt;
 
@@ -98,6 +101,15 @@ pub async fn inject(
         FaultSpec::Pause => pause::inject(target_node(spec, target)?, world).await,
         FaultSpec::Latency(latency) => latency::inject(latency, target_link(spec, target)?, world),
         FaultSpec::Down => down::inject(target_link(spec, target)?, world).await,
+        FaultSpec::Status(answer) => status::inject(answer, target_link(spec, target)?, world),
+        FaultSpec::Slow(slow) => slow::inject(slow, target_node(spec, target)?, world),
+        FaultSpec::Restart(restart) => {
+            restart::inject(restart.drain.get(), target_node(spec, target)?, world)
+        }
+        // Whoever performs the faults takes one node after the other.
+        FaultSpec::RollingRestart(rolling) => {
+            restart::inject(rolling.drain.get(), target_node(spec, target)?, world)
+        }
     }
 }
 
@@ -121,6 +133,21 @@ fn target_link<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, 
             target: name.clone(),
         }),
     }
+}
+
+/// Starts a node that has ended and waits until it is ready; the evidence.
+async fn start_again(node: &str, world: World<'_>) -> Result<String, FaultError> {
+    match world.system.start_node(node, world.hurry).await {
+        Ok(took) => Ok(format!("restarted, ready after {}", seconds(took))),
+        // The system is stopped next: a node that is not waited for is not left behind.
+        Err(RuntimeError::Cancelled) => Ok("restart cut short: the run is stopping".to_owned()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A share in percent, for people.
+fn percent(share: f64) -> f64 {
+    (share * 1e4).round() / 100.0
 }
 
 /// A length of time for people.

@@ -109,8 +109,8 @@ fn own_objective(record: &Record, load: usize) -> Option<f64> {
                     && measure.cmp == Cmp::AtLeast
                     && measure.over.is_some() == over =>
             {
-                match measure.limit {
-                    Limit::Ratio(share) => Some(share),
+                match &measure.limit {
+                    Limit::Ratio(share) => Some(*share),
                     _ => None,
                 }
             }

@@ -27,6 +27,7 @@ pub(super) fn rows(record: &Record) -> Vec<Row> {
         Row {
             scope: Scope::End,
             text: text(*check).to_owned(),
+            control: false,
             word,
             finding,
         }

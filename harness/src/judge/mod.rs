@@ -12,8 +12,9 @@ use crate::event::{Offset, RunOutcome};
 use crate::plan::LedgerCheck;
 use crate::record::{Record, Timeline};
 use crate::scenario::expr::BreakerChange;
-use crate::series::{Counts, Observation};
+use crate::series::{Counts, Observation, Window};
 
+mod amplification;
 pub mod exit;
 mod faults;
 mod headline;
@@ -88,6 +89,8 @@ pub enum Scope {
     Always,
     /// While a fault is in place.
     During(String),
+    /// During a named stage of a load.
+    Stage(String),
     /// After a fault.
     Recover(String),
     /// When load has ended.
@@ -99,7 +102,7 @@ impl std::fmt::Display for Scope {
         match self {
             Self::Steady => f.write_str("before the first fault"),
             Self::Always => f.write_str("always"),
-            Self::During(fault) => write!(f, "during {fault}"),
+            Self::During(name) | Self::Stage(name) => write!(f, "during {name}"),
             Self::Recover(fault) => write!(f, "after {fault}"),
             Self::End => f.write_str("at the end"),
         }
@@ -113,6 +116,8 @@ pub struct Row {
     pub scope: Scope,
     /// What must hold, in the author's words.
     pub text: String,
+    /// Whether it is one of those that must not hold: `word` then says what came of that.
+    pub control: bool,
     /// What came of it.
     pub word: Word,
     /// What was found.
@@ -120,6 +125,15 @@ pub struct Row {
 }
 
 impl Row {
+    /// What must hold, or must not, as reports show it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self.control {
+            true => format!("must fail: {}", self.text),
+            false => self.text.clone(),
+        }
+    }
+
     /// What came of it.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -146,6 +160,8 @@ pub enum Finding {
         /// Why the breaker changed.
         reason: Option<String>,
     },
+    /// How many tries a gateway made for each call.
+    Amplification(Amplification),
     /// How long the system took to be steady again.
     Recovery {
         /// Allowed time.
@@ -160,6 +176,23 @@ pub enum Finding {
         /// Why.
         reason: String,
     },
+}
+
+/// Tries of a gateway and the calls they were made for, over a stretch of time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Amplification {
+    /// Tries per call; `None` when the counts do not say.
+    pub observed: Option<f64>,
+    /// Allowed.
+    pub limit: f64,
+    /// Calls in the stretch.
+    pub calls: u64,
+    /// Tries in it.
+    pub tries: u64,
+    /// The stretch, as far as the counts go.
+    pub window: Window,
+    /// Why there is no answer.
+    pub missing: Option<String>,
 }
 
 /// When the first full steady window after a fault began.
@@ -390,12 +423,22 @@ fn conclude(
         (Some(Word::Inconclusive | Word::NotEnoughSamples), None) => {
             (Conclusion::Inconclusive, None)
         }
-        (Some(Word::Pass), None) => (Conclusion::Pass, None),
+        (Some(Word::Pass), None) => (Conclusion::Pass, control(rows)),
         (None, None) => (
             Conclusion::Inconclusive,
             Some("the scenario expects nothing".to_owned()),
         ),
     }
+}
+
+/// What a control shows by passing.
+fn control(rows: &[Row]) -> Option<String> {
+    let failed: Vec<_> = rows
+        .iter()
+        .filter(|row| row.control)
+        .map(|row| format!("`{}`", row.text))
+        .collect();
+    (!failed.is_empty()).then(|| format!("a control, in which {} had to fail", failed.join(", ")))
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
 //! Expectations of the plan held against the record, one row per expectation and scope.
 
+use std::time::Duration;
+
 use clip_service::observe::Subject;
 
+use super::amplification::amplification;
 use super::{Finding, Recovered, Row, Scope, Word, ledger};
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
-use crate::scenario::expr::{BreakerChange, Expectation, Expr};
+use crate::scenario::expr::{BreakerChange, Expectation, Expr, Measure};
 use crate::series::{Missing, Observation, SLICE, Window};
+
+/// How far the stamps of events may lie from the moments they are about.
+const STAMP: Duration = Duration::from_millis(100);
 
 pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
     let expect = &record.plan.expect;
@@ -22,13 +28,41 @@ pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
             rows.push(during(record, timeline, fault, expectation));
         }
     }
+    for (name, window) in &timeline.stages {
+        for expectation in expect.during.get(name).into_iter().flatten() {
+            rows.push(stage(record, timeline, name, *window, expectation));
+        }
+    }
     if let Some(within) = expect.recover {
         for fault in &timeline.faults {
             rows.push(recovery_row(record, timeline, fault, within.get()));
+            if expect.stays {
+                rows.extend(stays(record, timeline, fault));
+            }
         }
     }
     rows.extend(ledger::rows(record));
+    for row in &mut rows {
+        turn_round(row, &expect.control);
+    }
     rows
+}
+
+/// An expectation that a control names passes by failing. Only a plain no counts: what could not be answered, or was
+/// not exercised, shows as little in a control as anywhere.
+fn turn_round(row: &mut Row, control: &[Expectation]) {
+    let in_scope = matches!(
+        row.scope,
+        Scope::Always | Scope::During(_) | Scope::Stage(_)
+    );
+    row.control = in_scope && control.iter().any(|one| one.text == row.text);
+    if row.control {
+        row.word = match row.word {
+            Word::Fail => Word::Pass,
+            Word::Pass => Word::Fail,
+            other => other,
+        };
+    }
 }
 
 /// The steady state is the ground that the rest stands on: a row appears when it gave way.
@@ -38,6 +72,7 @@ fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
     let row = |word, reason: String| Row {
         scope: Scope::Steady,
         text: format!("steady for {}: {}", plan.window, texts.join(", ")),
+        control: false,
         word,
         finding: Finding::Nothing { reason },
     };
@@ -66,6 +101,7 @@ fn trouble(fault: &FaultSpan) -> Option<Row> {
         Some(Row {
             scope: Scope::During(fault.name.clone()),
             text: format!("{} takes effect and is undone", fault.name),
+            control: false,
             word,
             finding: Finding::Nothing { reason },
         })
@@ -109,10 +145,18 @@ fn word_of(found: &Observation) -> Word {
 fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) -> Row {
     let (word, finding) = match (&expectation.expr, timeline.load) {
         (Expr::Measure(measure), Some(load)) => {
-            let found = record.series.evaluate(measure, load, timeline.steady);
+            let found = record.series.evaluate(measure, load, timeline.marks());
             (word_of(&found), Finding::Measure(found))
         }
-        (Expr::Measure(_), None) => nothing("no load was driven"),
+        (
+            Expr::Amplification {
+                gateway,
+                cmp,
+                limit,
+            },
+            Some(load),
+        ) => amplification(record, gateway, *cmp, *limit, load),
+        (Expr::Measure(_) | Expr::Amplification { .. }, None) => nothing("no load was driven"),
         (Expr::Breaker { .. }, _) => {
             nothing("a breaker is expected to change under a fault, not always")
         }
@@ -120,6 +164,7 @@ fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) ->
     Row {
         scope: Scope::Always,
         text: expectation.text.clone(),
+        control: false,
         word,
         finding,
     }
@@ -143,9 +188,14 @@ fn during(
         }
         Some(window) => match &expectation.expr {
             Expr::Measure(measure) => {
-                let found = record.series.evaluate(measure, window, timeline.steady);
+                let found = record.series.evaluate(measure, window, timeline.marks());
                 (word_of(&found), Finding::Measure(found))
             }
+            Expr::Amplification {
+                gateway,
+                cmp,
+                limit,
+            } => amplification(record, gateway, *cmp, *limit, window),
             Expr::Breaker {
                 instance,
                 change,
@@ -162,9 +212,95 @@ fn during(
     Row {
         scope: Scope::During(fault.name.clone()),
         text: expectation.text.clone(),
+        control: false,
         word,
         finding,
     }
+}
+
+/// Over a named stage, if load went on until its end.
+fn stage(
+    record: &Record,
+    timeline: &Timeline,
+    name: &str,
+    window: Window,
+    expectation: &Expectation,
+) -> Row {
+    let load_end = timeline.load.map_or(Offset(0), |load| load.to);
+    let (word, finding) = match &expectation.expr {
+        // The end of load is an event of its own and may be stamped a moment before or after.
+        _ if load_end.plus(STAMP) < window.to => nothing("load ended before the stage did"),
+        Expr::Measure(measure) => {
+            let found = record.series.evaluate(measure, window, timeline.marks());
+            (word_of(&found), Finding::Measure(found))
+        }
+        Expr::Amplification {
+            gateway,
+            cmp,
+            limit,
+        } => amplification(record, gateway, *cmp, *limit, window),
+        Expr::Breaker { .. } => nothing("a breaker is expected to change under a fault"),
+    };
+    Row {
+        scope: Scope::Stage(name.to_owned()),
+        text: expectation.text.clone(),
+        control: false,
+        word,
+        finding,
+    }
+}
+
+/// From recovery on, the steady state holds in every window until the next fault or the end of load: one row for each
+/// part of it, with the worst window.
+fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
+    let Some(steady) = &record.plan.steady else {
+        return Vec::new();
+    };
+    let after = match (recovered(record, timeline, fault), fault.reverted()) {
+        (Recovered::After(after), Some(end)) => Some(end.plus(after)),
+        // The row of the recovery says so.
+        _ => None,
+    };
+    let next = timeline
+        .faults
+        .iter()
+        .filter_map(FaultSpan::injected)
+        .filter(|at| after.is_some_and(|after| *at > after))
+        .min();
+    let last = steady_load_end(record, timeline, &steady.hold);
+    let until = next.map_or(last, |next| next.min(last));
+    let each = steady.hold.iter().filter_map(|hold| match &hold.expr {
+        Expr::Measure(measure) => Some((hold, measure)),
+        Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+    });
+    each.map(|(hold, measure)| {
+        let (word, finding) = match after {
+            None => nothing("it was not steady again"),
+            Some(after) => {
+                let every = Measure {
+                    over: Some(steady.window),
+                    ..measure.clone()
+                };
+                // The window of the recovery itself is looked at in any case, though another fault may begin in it.
+                let stretch = Window::new(after, until.max(after.plus(steady.window.get())));
+                let found = record.series.evaluate(&every, stretch, timeline.marks());
+                (word_of(&found), Finding::Measure(found))
+            }
+        };
+        let word = match word {
+            Word::Fail => Word::Fail,
+            _ if !fault.exercised() => Word::NotExercised,
+            word => word,
+        };
+        Row {
+            scope: Scope::Recover(fault.name.clone()),
+            text: format!("stays: {} over {}", hold.text, steady.window),
+            control: false,
+            word,
+            finding,
+        }
+    })
+    .collect()
 }
 
 /// Opened: a change to open so soon after the injection. Closed: a change to closed so soon after the fault's end, or
@@ -175,7 +311,7 @@ fn breaker(
     window: Window,
     instance: &str,
     change: BreakerChange,
-    within: std::time::Duration,
+    within: Duration,
 ) -> (Word, Finding) {
     let changes = record.events.iter().filter_map(|event| match &event.kind {
         EventKind::Transition(transition)
@@ -218,12 +354,7 @@ fn breaker(
     (word, finding)
 }
 
-fn recovery_row(
-    record: &Record,
-    timeline: &Timeline,
-    fault: &FaultSpan,
-    within: std::time::Duration,
-) -> Row {
+fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within: Duration) -> Row {
     let recovered = recovered(record, timeline, fault);
     let word = match &recovered {
         Recovered::After(after) if *after > within => Word::Fail,
@@ -238,6 +369,7 @@ fn recovery_row(
             "steady again within {}",
             clip_service::units::HumanDuration(within)
         ),
+        control: false,
         word,
         finding: Finding::Recovery { within, recovered },
     }
@@ -249,22 +381,12 @@ pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan)
     let Some(end) = fault.reverted() else {
         return unknown("the fault has no proved end");
     };
-    let (Some(steady), Some(load)) = (&record.plan.steady, timeline.load) else {
+    let (Some(steady), Some(_)) = (&record.plan.steady, timeline.load) else {
         return unknown("the scenario does not say what steady is");
     };
     let length = steady.window.get();
     // A load that the steady state is about must go on for a whole window more, or there is nothing to look at.
-    let everything = Window::new(Offset(0), load.to);
-    let until = steady
-        .hold
-        .iter()
-        .filter_map(|hold| match &hold.expr {
-            Expr::Measure(measure) => record.series.load(&measure.load),
-            Expr::Breaker { .. } => None,
-        })
-        .map(|load| record.series.last_due(load, everything).unwrap_or_default())
-        .min()
-        .unwrap_or(load.to);
+    let until = steady_load_end(record, timeline, &steady.hold);
     if until.since(end) < length {
         return unknown("load ended less than one steady window after the fault");
     }
@@ -284,4 +406,18 @@ pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan)
         None if denied() => Recovered::Never,
         None => unknown("not enough samples after the fault to say that it was steady"),
     }
+}
+
+/// When the first of the loads ends that the steady state is about.
+fn steady_load_end(record: &Record, timeline: &Timeline, hold: &[Expectation]) -> Offset {
+    let load_end = timeline.load.map_or(Offset(0), |load| load.to);
+    let everything = Window::new(Offset(0), load_end);
+    hold.iter()
+        .filter_map(|hold| match &hold.expr {
+            Expr::Measure(measure) => record.series.load(&measure.load),
+            Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+        })
+        .map(|load| record.series.last_due(load, everything).unwrap_or_default())
+        .min()
+        .unwrap_or(load_end)
 }

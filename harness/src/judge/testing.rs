@@ -175,6 +175,7 @@ fn load(name: &str, rate: f64, timeout_s: u64, method: &str, path: &str, ledger:
         from,
         to,
         length: HumanDuration::millis(ms),
+        name: None,
     };
     LoadPlan {
         name: name.to_owned(),
@@ -183,6 +184,7 @@ fn load(name: &str, rate: f64, timeout_s: u64, method: &str, path: &str, ledger:
             stages: vec![stage(0.0, rate, 5_000), stage(rate, rate, 40_000)],
             max_in_flight: 512,
         },
+        entries: Vec::new(),
         timeout: HumanDuration::secs(timeout_s),
         steps: vec![StepPlan {
             method: method.to_owned(),
@@ -209,6 +211,7 @@ pub(crate) fn plan() -> Plan {
             status: 200,
             within: HumanDuration::secs(10),
         },
+        standby: false,
     };
     let link = |from: &str, to: &str| LinkPlan {
         name: format!("{from}->{to}"),
@@ -248,6 +251,7 @@ pub(crate) fn plan() -> Plan {
                 link("gateway-1", "processor-3"),
             ],
             entry: "client->gateway-1".to_owned(),
+            entries: Vec::new(),
             fixtures: vec!["talk".to_owned()],
         },
         load: vec![
@@ -295,6 +299,8 @@ pub(crate) fn plan() -> Plan {
                 ],
             )]),
             recover: Some(HumanDuration::secs(2)),
+            stays: false,
+            control: Vec::new(),
             end: EndPlan {
                 settle: HumanDuration::secs(60),
                 ledger: vec![

@@ -2,7 +2,11 @@ use clip_service::observe::Subject;
 
 use super::testing::{LOAD_AT, breaker, event, survived, transition, unprotected};
 use super::*;
+use clip_service::units::HumanDuration;
+
 use crate::event::{Accepted, EventKind, Fate, Outcome};
+
+mod promises;
 
 fn word(verdict: &Verdict, text: &str) -> Word {
     let row = verdict.rows.iter().find(|row| row.text == text);

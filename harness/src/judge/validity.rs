@@ -60,13 +60,12 @@ fn lag_limit(plan: &Plan) -> Duration {
         .chain(during)
         .chain(steady)
         .filter_map(|expectation| match &expectation.expr {
-            Expr::Measure(measure) if matches!(measure.metric, Metric::Quantile(_)) => {
-                match measure.limit {
-                    Limit::Time(time) => Some(time),
-                    _ => None,
-                }
-            }
-            _ => None,
+            Expr::Measure(measure) => match (measure.metric, &measure.limit) {
+                (Metric::Quantile(_) | Metric::OkQuantile(_), Limit::Time(time)) => Some(*time),
+                (Metric::Within(time), _) => Some(time),
+                _ => None,
+            },
+            Expr::Breaker { .. } | Expr::Amplification { .. } => None,
         })
         .min();
     strictest.map_or(LAG_ALLOWED, |limit| {

@@ -1,11 +1,15 @@
 //! Every edge of a system runs through a [`Link`]: a TCP proxy whose address never changes, whatever happens to the node
 //! behind it. All network faults live here.
 //!
-//! A link knows no protocol above TCP and no node: where it leads is a `watch` channel that whoever starts the node
-//! feeds. It tells the truth about connections: an end of stream passes as a half-close, a reset passes as a reset, a
+//! A link knows no node: where it leads is a `watch` channel that whoever starts the node feeds. It follows where HTTP/1
+//! messages begin and end, so that faults of requests can strike at any time on any connection, and passes everything
+//! else as it comes; what is no HTTP/1 feels no such fault. It tells the truth about connections: an end of stream passes as a half-close, a reset passes as a reset, a
 //! refused dial resets the caller at once. Every control call is bounded in time.
 
+mod http1;
 mod proxy;
+mod pump;
+mod talk;
 mod toxic;
 
 use std::collections::BTreeMap;
@@ -20,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::plan::{LatencySpec, LinkPlan};
+use crate::plan::{LatencySpec, LinkPlan, SlowSpec, StatusSpec};
 use toxic::{Held, Toxics};
 
 /// Longest time that a control call may take before it is reported as failed.
@@ -72,15 +76,40 @@ pub struct Tally {
     pub cut: u64,
 }
 
-/// What a latency fault has held back since it was set.
+/// What a fault has held back since it was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeldTally {
-    /// Chunks held.
-    pub chunks: u64,
+    /// Chunks or answers held.
+    pub count: u64,
     /// Shortest hold seen.
     pub shortest: Duration,
     /// Longest hold seen.
     pub longest: Duration,
+}
+
+impl HeldTally {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.count, other.count) {
+            (0, _) => other,
+            (_, 0) => self,
+            _ => Self {
+                count: self.count + other.count,
+                shortest: self.shortest.min(other.shortest),
+                longest: self.longest.max(other.longest),
+            },
+        }
+    }
+}
+
+/// What a link that answers itself has done since it was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnsweredTally {
+    /// Requests that came to the choice.
+    pub requests: u64,
+    /// Those that the link answered.
+    pub answered: u64,
 }
 
 pub(crate) struct Inner {
@@ -93,7 +122,13 @@ pub(crate) struct Inner {
     pub(crate) cuts: watch::Sender<u64>,
     pub(crate) rng: SharedRng,
     pub(crate) tally: Mutex<Tally>,
+    /// What the latency fault has held.
     pub(crate) held: Mutex<Held>,
+    /// Answers that the slow fault has held.
+    pub(crate) slowed: Mutex<Held>,
+    pub(crate) answered: Mutex<AnsweredTally>,
+    /// Draws which requests the link answers itself: one stream for all connections, in order of the requests.
+    pub(crate) draw: SharedRng,
     pub(crate) last_activity: Mutex<Option<Instant>>,
 }
 
@@ -135,15 +170,19 @@ impl Link {
         let socket = proxy::reserve(any).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let listener = socket.listen(proxy::BACKLOG).map_err(failed)?;
+        let rng = rng.fork(&format!("link/{name}"));
         let inner = Arc::new(Inner {
             name: name.to_owned(),
             upstream,
             toxics: watch::Sender::new(Toxics::default()),
             listening: watch::Sender::new(true),
             cuts: watch::Sender::new(0),
-            rng: rng.fork(&format!("link/{name}")),
+            draw: rng.fork("status"),
+            rng,
             tally: Mutex::new(Tally::default()),
             held: Mutex::new(Held::default()),
+            slowed: Mutex::new(Held::default()),
+            answered: Mutex::new(AnsweredTally::default()),
             last_activity: Mutex::new(None),
         });
         let task = tokio::spawn(proxy::serve(inner.clone(), listener, address));
@@ -195,6 +234,38 @@ impl Link {
             .send_modify(|toxics| toxics.latency = latency);
     }
 
+    /// Answers that the present (or last) slow fault has held.
+    #[must_use]
+    pub fn slowed(&self) -> HeldTally {
+        self.inner.slowed.lock().tally()
+    }
+
+    /// What the present (or last) status fault has answered.
+    #[must_use]
+    pub fn answered(&self) -> AnsweredTally {
+        *self.inner.answered.lock()
+    }
+
+    /// Sets the slow fault, or takes it away: each answer is held for a multiple of the time since its request was sent.
+    /// Acts on live connections at once, as [`Link::set_latency`] does.
+    pub fn set_slow(&self, slow: Option<SlowSpec>) {
+        if slow.is_some() {
+            *self.inner.slowed.lock() = Held::default();
+        }
+        self.inner.toxics.send_modify(|toxics| toxics.slow = slow);
+    }
+
+    /// Sets the status fault, or takes it away: a share of requests is answered by the link and not seen by the node.
+    /// Acts on live connections from their next request on.
+    pub fn set_status(&self, status: Option<StatusSpec>) {
+        if status.is_some() {
+            *self.inner.answered.lock() = AnsweredTally::default();
+        }
+        self.inner
+            .toxics
+            .send_modify(|toxics| toxics.status = status);
+    }
+
     /// Closes the listening socket and resets every live connection (`down`), or opens it again on the same port.
     ///
     /// # Errors
@@ -216,7 +287,11 @@ impl Link {
 
 /// All links of a system, by name.
 #[derive(Debug, Default)]
-pub struct Links(BTreeMap<String, Arc<Link>>);
+pub struct Links {
+    links: BTreeMap<String, Arc<Link>>,
+    /// Names of the links that lead to each node.
+    into: BTreeMap<String, Vec<String>>,
+}
 
 impl Links {
     /// Opens every link of the plan; `upstream` tells where the node of a name is.
@@ -229,11 +304,24 @@ impl Links {
         mut upstream: impl FnMut(&str) -> Upstream,
     ) -> Result<Self, LinkError> {
         let mut links = BTreeMap::new();
+        let mut into: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for plan in plans {
+            into.entry(plan.to.clone())
+                .or_default()
+                .push(plan.name.clone());
             let link = Link::open(&plan.name, upstream(&plan.to), rng)?;
             links.insert(plan.name.clone(), Arc::new(link));
         }
-        Ok(Self(links))
+        Ok(Self { links, into })
+    }
+
+    /// The links that lead to a node, in order of the plan.
+    pub fn into(&self, node: &str) -> impl Iterator<Item = &Arc<Link>> {
+        self.into
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.links.get(name))
     }
 
     /// The link of this name.
@@ -241,7 +329,7 @@ impl Links {
     /// # Errors
     /// When there is none.
     pub fn get(&self, name: &str) -> Result<&Arc<Link>, LinkError> {
-        self.0
+        self.links
             .get(name)
             .ok_or_else(|| LinkError::Unknown(name.to_owned()))
     }
@@ -249,7 +337,7 @@ impl Links {
     /// Every link's address by its name.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
-        self.0
+        self.links
             .iter()
             .map(|(name, link)| (name.clone(), link.address()))
             .collect()

@@ -1,26 +1,20 @@
 //! The proxy behind a link: accept, dial, two pumps per connection.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use clip_service::env::SharedRng;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::Instant;
 
 use super::Inner;
-use super::toxic::{Delay, Direction, Lot};
+use super::pump::Pump;
+use super::talk::Talk;
+use super::toxic::{Direction, Lot};
 
 pub(crate) const BACKLOG: u32 = 1024;
 const DIAL_BOUND: Duration = Duration::from_secs(2);
-const CHUNK: usize = 32 * 1024;
-/// Bytes held per direction before the sender feels back-pressure.
-const HELD_LIMIT: usize = 4 * 1024 * 1024;
 /// Pause after a failed accept (descriptors exhausted), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -157,8 +151,23 @@ async fn connection(
     let lot = Lot(rng.unit());
     let (from_caller, to_caller) = caller.into_split();
     let (from_node, to_node) = node.into_split();
-    let mut up = Pump::new(&inner, from_caller, to_node, Direction::Up, lot, &rng);
-    let mut down = Pump::new(&inner, from_node, to_caller, Direction::Down, lot, &rng);
+    let talk = Talk::default();
+    let mut up = Pump::new(
+        &inner,
+        &talk,
+        (from_caller, to_node),
+        Direction::Up,
+        lot,
+        &rng,
+    );
+    let mut down = Pump::new(
+        &inner,
+        &talk,
+        (from_node, to_caller),
+        Direction::Down,
+        lot,
+        &rng,
+    );
     let ended = {
         let pumps = async { tokio::try_join!(up.run(), down.run()).map(|_| ()) };
         tokio::select! {
@@ -172,11 +181,11 @@ async fn connection(
     };
     if ended.is_err() {
         // Whatever broke on one side breaks on the other: no orderly end is made up.
-        reset(up.write.as_ref());
-        reset(down.write.as_ref());
+        reset(up.write().as_ref());
+        reset(down.write().as_ref());
         // A dropped write half would send an orderly end first.
-        up.write.forget();
-        down.write.forget();
+        up.into_write().forget();
+        down.into_write().forget();
     }
 }
 
@@ -191,157 +200,5 @@ async fn dial(inner: &Inner) -> io::Result<TcpStream> {
 fn reset(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "socket would not be reset");
-    }
-}
-
-/// Something on its way, held until it is due.
-enum Item {
-    Chunk(Bytes),
-    End,
-}
-
-struct Waiting {
-    arrived: Instant,
-    due: Instant,
-    item: Item,
-}
-
-/// One direction of one connection.
-struct Pump<'a> {
-    inner: &'a Inner,
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
-    direction: Direction,
-    lot: Lot,
-    rng: SharedRng,
-    held: VecDeque<Waiting>,
-    held_bytes: usize,
-}
-
-impl<'a> Pump<'a> {
-    fn new(
-        inner: &'a Inner,
-        read: OwnedReadHalf,
-        write: OwnedWriteHalf,
-        direction: Direction,
-        lot: Lot,
-        rng: &SharedRng,
-    ) -> Self {
-        let name = match direction {
-            Direction::Up => "up",
-            Direction::Down => "down",
-        };
-        Self {
-            inner,
-            read,
-            write,
-            direction,
-            lot,
-            rng: rng.fork(name),
-            held: VecDeque::new(),
-            held_bytes: 0,
-        }
-    }
-
-    /// Passes bytes until the end of the stream has been passed on.
-    async fn run(&mut self) -> io::Result<()> {
-        let mut toxics = self.inner.toxics.subscribe();
-        let mut delay = toxics
-            .borrow_and_update()
-            .latency_for(self.lot, self.direction);
-        let mut buffer = BytesMut::new();
-        let mut ended = false;
-        loop {
-            let next_due = self.held.front().map(|waiting| waiting.due);
-            let room = self.held_bytes < HELD_LIMIT;
-            if buffer.capacity() - buffer.len() < CHUNK / 4 {
-                buffer.reserve(CHUNK);
-            }
-            tokio::select! {
-                biased;
-                changed = toxics.changed() => {
-                    if changed.is_err() {
-                        return Err(io::ErrorKind::ConnectionReset.into());
-                    }
-                    delay = toxics
-                        .borrow_and_update()
-                        .latency_for(self.lot, self.direction);
-                    if delay.is_none() {
-                        let now = Instant::now();
-                        for waiting in &mut self.held {
-                            waiting.due = waiting.due.min(now);
-                        }
-                    }
-                }
-                () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {
-                    if self.release().await? {
-                        return Ok(());
-                    }
-                }
-                read = self.read.read_buf(&mut buffer), if !ended && room => {
-                    let count = read?;
-                    ended = count == 0;
-                    if self.held.is_empty() && delay.is_none() {
-                        if ended {
-                            self.write.shutdown().await?;
-                            return Ok(());
-                        }
-                        self.write.write_all(&buffer).await?;
-                        self.passed(count);
-                        buffer.clear();
-                    } else if ended {
-                        self.hold(Item::End, delay);
-                    } else {
-                        self.hold(Item::Chunk(buffer.split().freeze()), delay);
-                    }
-                }
-            }
-        }
-    }
-
-    fn hold(&mut self, item: Item, delay: Option<Delay>) {
-        let arrived = Instant::now();
-        let wanted = arrived + delay.map_or(Duration::ZERO, |delay| delay.draw(&self.rng));
-        // Order is kept: nothing overtakes what came before it.
-        let due = self
-            .held
-            .back()
-            .map_or(wanted, |before| before.due.max(wanted));
-        if let Item::Chunk(bytes) = &item {
-            self.held_bytes += bytes.len();
-        }
-        self.held.push_back(Waiting { arrived, due, item });
-    }
-
-    /// Lets the first held item go; true when that was the end of the stream.
-    async fn release(&mut self) -> io::Result<bool> {
-        let Some(waiting) = self.held.pop_front() else {
-            return Ok(false);
-        };
-        match waiting.item {
-            Item::Chunk(bytes) => {
-                self.inner.held.lock().add(waiting.arrived.elapsed());
-                self.write.write_all(&bytes).await?;
-                self.held_bytes -= bytes.len();
-                self.passed(bytes.len());
-                Ok(false)
-            }
-            Item::End => {
-                self.write.shutdown().await?;
-                Ok(true)
-            }
-        }
-    }
-
-    fn passed(&self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        {
-            let mut tally = self.inner.tally.lock();
-            match self.direction {
-                Direction::Up => tally.bytes_up += count,
-                Direction::Down => tally.bytes_down += count,
-            }
-        }
-        *self.inner.last_activity.lock() = Some(Instant::now());
     }
 }

@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
 use clip_service::units::HumanDuration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -105,7 +108,7 @@ async fn latency_holds_answers_on_a_live_connection_and_lets_go_when_removed() {
         assert!(took >= Duration::from_millis(149), "took {took:?}");
     }
     let held = link.held();
-    assert_eq!(held.chunks, 5);
+    assert_eq!(held.count, 5);
     assert!(held.shortest >= Duration::from_millis(149) && held.longest < Duration::from_secs(2));
     // Removing it lets what is held go at once.
     link.set_latency(latency(4000, 0, 1.0, Way::Downstream));
@@ -211,6 +214,281 @@ async fn a_reset_from_the_node_reaches_the_caller_as_a_reset() {
         .await
         .expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// An HTTP node: `/quick`, `/after30` (30 ms later), `/streamed` (chunked), and what is posted to `/echo`; and how many
+/// requests it has seen.
+async fn http_node() -> (SocketAddr, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    let app = axum::Router::new()
+        .route("/quick", axum::routing::get(async || "quick"))
+        .route(
+            "/after30",
+            axum::routing::get(async || {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                "after30"
+            }),
+        )
+        .route(
+            "/streamed",
+            axum::routing::get(async || {
+                let pieces = ["a", "b", "c"].map(Ok::<_, std::convert::Infallible>);
+                axum::body::Body::from_stream(futures_util::stream::iter(pieces))
+            }),
+        )
+        .route("/echo", axum::routing::post(async |body: Bytes| body))
+        .layer(axum::middleware::from_fn(
+            move |request: axum::extract::Request, next: axum::middleware::Next| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                next.run(request)
+            },
+        ));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (address, seen)
+}
+
+fn status(code: u16, share: f64, retry_after: Option<u64>) -> Option<StatusSpec> {
+    Some(StatusSpec {
+        code,
+        share,
+        retry_after: retry_after.map(HumanDuration::secs),
+    })
+}
+
+fn slow(factor: f64, least: u64) -> Option<SlowSpec> {
+    Some(SlowSpec {
+        factor,
+        least: HumanDuration::millis(least),
+    })
+}
+
+/// Sends a request and reads one answer to its end: head, body, and how long it took.
+async fn ask(stream: &mut TcpStream, request: &str) -> (String, String, Duration) {
+    let started = Instant::now();
+    stream.write_all(request.as_bytes()).await.expect("write");
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        let byte = bounded("a head", stream.read_u8()).await.expect("read");
+        text.push(byte);
+    }
+    let head = String::from_utf8(text).expect("text");
+    let lower = head.to_lowercase();
+    let mut body = Vec::new();
+    if lower.contains("transfer-encoding: chunked") {
+        while !body.ends_with(b"0\r\n\r\n") {
+            body.push(bounded("a chunk", stream.read_u8()).await.expect("read"));
+        }
+    } else if !request.starts_with("HEAD") {
+        let length = lower.split("content-length: ").nth(1).expect("length");
+        let length = length.split("\r\n").next().expect("line");
+        body = vec![0; length.parse().expect("number")];
+        bounded("a body", stream.read_exact(&mut body))
+            .await
+            .expect("read");
+    }
+    let body = String::from_utf8(body).expect("text");
+    (head, body, started.elapsed())
+}
+
+const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+const AFTER30: &str = "GET /after30 HTTP/1.1\r\nhost: x\r\n\r\n";
+const ECHO: &str = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello";
+
+#[tokio::test]
+async fn a_link_answers_requests_of_a_live_connection_itself_and_the_node_sees_none() {
+    let (node, seen) = http_node().await;
+    let (link, _target) = link_to(node);
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    assert_eq!(ask(&mut stream, QUICK).await.1, "quick");
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    link.set_status(status(503, 1.0, Some(2)));
+    let head_request = QUICK.replace("GET", "HEAD");
+    for request in [QUICK, ECHO, &head_request, ECHO] {
+        let (head, body, _) = ask(&mut stream, request).await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(head.contains("retry-after: 2\r\n"), "{head}");
+        assert_eq!(body, "");
+    }
+    let answered = link.answered();
+    assert_eq!((answered.requests, answered.answered), (4, 4));
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "the node saw nothing of it");
+    link.set_status(None);
+    assert_eq!(ask(&mut stream, ECHO).await.1, "hello");
+    assert_eq!(ask(&mut stream, QUICK).await.1, "quick");
+    let streamed = QUICK.replace("quick", "streamed");
+    assert!(ask(&mut stream, &streamed).await.1.contains("a\r\n1\r\nb"));
+    assert_eq!(seen.load(Ordering::SeqCst), 4);
+    assert_eq!(link.tally().connections, 1, "one connection throughout");
+}
+
+#[tokio::test]
+async fn the_share_is_of_requests_and_follows_from_the_seed() {
+    let (node, seen) = http_node().await;
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let (link, _target) = link_to(node);
+        link.set_status(status(500, 0.5, None));
+        let before = seen.load(Ordering::SeqCst);
+        let mut pattern = Vec::new();
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+            for _ in 0..10 {
+                let (head, ..) = ask(&mut stream, QUICK).await;
+                pattern.push(head.starts_with("HTTP/1.1 500"));
+            }
+        }
+        let hit = pattern.iter().filter(|hit| **hit).count();
+        assert!((8..=32).contains(&hit), "{hit} of 40 hit");
+        assert!(pattern[..10].contains(&true) && pattern[..10].contains(&false));
+        assert_eq!(link.answered().answered, hit as u64);
+        assert_eq!(seen.load(Ordering::SeqCst) - before, 40 - hit);
+        runs.push(pattern);
+    }
+    assert_eq!(runs[0], runs[1], "the same seed, the same requests");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order_whoever_answers() {
+    let (node, _) = http_node().await;
+    let (link, _target) = link_to(node);
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    stream.write_all(AFTER30.as_bytes()).await.expect("write");
+    while link.tally().bytes_up == 0 {
+        tokio::task::yield_now().await;
+    }
+    link.set_status(status(418, 1.0, None));
+    // Sent before the first answer is there.
+    let (first, body, _) = ask(&mut stream, QUICK).await;
+    assert!(first.starts_with("HTTP/1.1 200"), "{first}");
+    assert_eq!(body, "after30");
+    let (second, ..) = ask(&mut stream, "").await;
+    assert!(second.starts_with("HTTP/1.1 418"), "{second}");
+}
+
+#[tokio::test]
+async fn an_own_answer_ends_a_connection_that_shall_not_go_on() {
+    let (node, seen) = http_node().await;
+    let (link, _target) = link_to(node);
+    link.set_status(status(503, 1.0, None));
+    let close = QUICK.replace("host: x", "host: x\r\nconnection: close");
+    let expect =
+        "POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    for request in [&*close, expect] {
+        let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+        let (head, ..) = ask(&mut stream, request).await;
+        assert!(head.contains("connection: close"), "{head}");
+        let mut rest = Vec::new();
+        let end = bounded("the end", stream.read_to_end(&mut rest)).await;
+        assert_eq!(end.expect("an orderly end"), 0);
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_head_that_is_kept_back_goes_on_when_the_fault_is_taken_away() {
+    let (node, _) = http_node().await;
+    let (link, _target) = link_to(node);
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    ask(&mut stream, QUICK).await;
+    link.set_status(status(503, 1.0, None));
+    let (begun, rest) = QUICK.split_at(20);
+    stream.write_all(begun.as_bytes()).await.expect("write");
+    ask_nothing_passed(&link).await;
+    link.set_status(None);
+    assert_eq!(ask(&mut stream, rest).await.1, "quick");
+}
+
+/// A moment in which the link has had time to pass something on, and has not.
+async fn ask_nothing_passed(link: &Link) {
+    let before = link.tally().bytes_up;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(link.tally().bytes_up, before);
+}
+
+#[tokio::test]
+async fn what_is_no_http_feels_no_fault_of_requests() {
+    let (link, _target) = link_to(echo(0).await);
+    link.set_status(status(503, 1.0, None));
+    link.set_slow(slow(1000.0, 1000));
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    for byte in [0, 9, 200] {
+        let (answer, took) = round_trip(&mut stream, byte).await;
+        assert_eq!(answer, byte);
+        assert!(took < Duration::from_millis(500), "took {took:?}");
+    }
+    assert_eq!(link.answered().answered, 0);
+    assert_eq!(link.slowed().count, 0);
+}
+
+#[tokio::test]
+async fn after_an_upgrade_bytes_pass_as_they_are() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let (link, _target) = link_to(listener.local_addr().expect("address"));
+    let mut caller = TcpStream::connect(link.address()).await.expect("connect");
+    let node = async {
+        let (mut node, _) = listener.accept().await.expect("accept");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(node.read_u8().await.expect("read"));
+        }
+        let switched =
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\ncontent-length: 0\r\n\r\n";
+        node.write_all(switched.as_bytes()).await.expect("write");
+        node
+    };
+    let upgrade = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let ((head, ..), mut node) = bounded("the upgrade", async {
+        tokio::join!(ask(&mut caller, upgrade), node)
+    })
+    .await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    link.set_status(status(503, 1.0, None));
+    caller.write_all(QUICK.as_bytes()).await.expect("write");
+    let mut got = vec![0; QUICK.len()];
+    bounded("the bytes", node.read_exact(&mut got))
+        .await
+        .expect("read");
+    assert_eq!(got, QUICK.as_bytes());
+}
+
+#[tokio::test]
+async fn answers_of_a_slow_node_take_their_factor_and_come_whole() {
+    let (node, _) = http_node().await;
+    let (link, _target) = link_to(node);
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    ask(&mut stream, AFTER30).await;
+    link.set_slow(slow(5.0, 0));
+    for _ in 0..3 {
+        let (_, body, took) = ask(&mut stream, AFTER30).await;
+        assert_eq!(body, "after30");
+        // Timers may be a millisecond early on either side.
+        assert!(took >= Duration::from_millis(145), "took {took:?}");
+    }
+    let held = link.slowed();
+    assert_eq!(held.count, 3);
+    assert!(held.shortest >= Duration::from_millis(115), "{held:?}");
+    link.set_slow(slow(1.5, 60));
+    let (_, _, took) = ask(&mut stream, QUICK).await;
+    assert!(took >= Duration::from_millis(60), "the least: {took:?}");
+    let streamed = QUICK.replace("quick", "streamed");
+    let (_, body, took) = ask(&mut stream, &streamed).await;
+    assert_eq!(body, "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n");
+    assert!(took < Duration::from_secs(1), "held once: {took:?}");
+    assert_eq!(link.slowed().count, 2);
+    // Taking it away lets what is held go at once.
+    link.set_slow(slow(2.0, 60_000));
+    let release = async {
+        while link.tally().bytes_up == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        link.set_slow(None);
+    };
+    let ((_, body, _), ()) = tokio::join!(ask(&mut stream, QUICK), release);
+    assert_eq!(body, "quick");
 }
 
 #[tokio::test]

@@ -5,13 +5,17 @@ use std::time::Duration;
 use clip_service::env::SharedRng;
 
 use crate::link::HeldTally;
-use crate::plan::{LatencySpec, Way};
+use crate::plan::{LatencySpec, SlowSpec, StatusSpec, Way};
 
 /// Everything that is wrong with a link at a moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Toxics {
     /// Bytes are held back.
     pub(crate) latency: Option<LatencySpec>,
+    /// Answers are held back for a multiple of the time that they took.
+    pub(crate) slow: Option<SlowSpec>,
+    /// Requests are answered by the link.
+    pub(crate) status: Option<StatusSpec>,
     /// Nothing listens, nothing stays connected.
     pub(crate) down: bool,
 }
@@ -45,6 +49,16 @@ impl Toxics {
     }
 }
 
+impl SlowSpec {
+    /// How long an answer that took so long is held.
+    pub(crate) fn hold(&self, took: Duration) -> Duration {
+        let more = took.as_secs_f64() * (self.factor - 1.0);
+        // A factor beyond all measure holds for ever, which is what it says.
+        let more = Duration::try_from_secs_f64(more).unwrap_or(Duration::MAX);
+        more.max(self.least.get())
+    }
+}
+
 /// How long a chunk is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delay {
@@ -60,18 +74,18 @@ impl Delay {
     }
 }
 
-/// What was held, as the proof that a latency fault bit.
+/// What was held, as the proof that a fault bit.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    chunks: u64,
+    count: u64,
     shortest: Option<Duration>,
     longest: Duration,
 }
 
 impl Held {
-    /// Counts one chunk that was held so long.
+    /// Counts one thing that was held so long.
     pub(crate) fn add(&mut self, held: Duration) {
-        self.chunks += 1;
+        self.count += 1;
         self.shortest = Some(self.shortest.map_or(held, |shortest| shortest.min(held)));
         self.longest = self.longest.max(held);
     }
@@ -79,7 +93,7 @@ impl Held {
     /// The sum so far.
     pub(crate) fn tally(&self) -> HeldTally {
         HeldTally {
-            chunks: self.chunks,
+            count: self.count,
             shortest: self.shortest.unwrap_or_default(),
             longest: self.longest,
         }
@@ -100,8 +114,20 @@ mod tests {
                 share,
                 way,
             }),
-            down: false,
+            ..Toxics::default()
         }
+    }
+
+    #[test]
+    fn a_slowed_answer_takes_its_factor_and_never_less_than_the_least() {
+        let slow = SlowSpec {
+            factor: 10.0,
+            least: HumanDuration::millis(5),
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(slow.hold(ms(20)), ms(180));
+        assert_eq!(slow.hold(Duration::ZERO), ms(5));
+        assert_eq!(slow.hold(Duration::MAX), Duration::MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Every request is a sample with its intended start. What could not be sent is a sample as well; nothing is dropped.
 //! `goose.rs` lends the hands, [`pacing`] says when, `session.rs` does the asking. Nothing here judges.
 
+mod front;
 mod goose;
 
 mod outstanding;
@@ -10,6 +11,7 @@ mod pacer;
 pub mod pacing;
 mod session;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +23,21 @@ use futures_util::future::BoxFuture;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry};
 use crate::plan::{LoadModel, LoadPlan, Plan, Stage};
 use crate::runtime::emit::Emitter;
+use front::Front;
 pub use goose::AttackError;
 use goose::{Attack, Crew};
 use outstanding::Outstanding;
 use pacer::{Arrival, Lane, Stop};
 use pacing::Schedule;
 pub use session::Facts;
-use session::Shared;
+use session::{NOWHERE, Shared};
 
 /// Between everything being ready to go and the first intended start.
 const RUN_UP: Duration = Duration::from_millis(50);
@@ -56,13 +60,13 @@ pub struct Load {
     outstanding: Arc<Outstanding>,
     ledger: Arc<Mutex<Vec<LedgerEntry>>>,
     cancel: CancellationToken,
-    entry: SocketAddr,
+    fronts: Vec<Arc<Front>>,
 }
 
 impl std::fmt::Debug for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Load")
-            .field("entry", &self.entry)
+            .field("fronts", &self.fronts)
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
@@ -114,12 +118,12 @@ impl Lag {
 }
 
 impl Load {
-    /// The load of a plan, aimed at the link it enters through.
+    /// The load of a plan, aimed at the links it enters through, whose addresses these are by name.
     #[must_use]
     pub fn new(
         plan: &Plan,
         run_id: &str,
-        entry: SocketAddr,
+        addresses: &BTreeMap<String, SocketAddr>,
         facts: Facts,
         emitter: &Emitter,
         cancel: &CancellationToken,
@@ -128,6 +132,16 @@ impl Load {
         let ledger = Arc::new(Mutex::new(Vec::new()));
         let facts = Arc::new(facts);
         let client = crate::runtime::ready::client();
+        // Loads that enter through the same links take turns together.
+        let mut by_entries: BTreeMap<&[String], Arc<Front>> = BTreeMap::new();
+        for load in &plan.load {
+            let entries = plan.entries(load);
+            by_entries.entry(entries).or_insert_with(|| {
+                Arc::new(Front::new(plan, entries, |link| {
+                    addresses.get(link).copied()
+                }))
+            });
+        }
         let loads = plan
             .load
             .iter()
@@ -136,7 +150,7 @@ impl Load {
                 Arc::new(Shared {
                     index,
                     plan: load.clone(),
-                    base: format!("http://{entry}"),
+                    front: by_entries[plan.entries(load)].clone(),
                     client: client.clone(),
                     facts: facts.clone(),
                     rng: rng.fork(&load.name),
@@ -156,7 +170,7 @@ impl Load {
             outstanding: Arc::new(Outstanding::default()),
             ledger,
             cancel: cancel.clone(),
-            entry,
+            fronts: by_entries.into_values().collect(),
         }
     }
 
@@ -190,8 +204,12 @@ impl Load {
         let attack = if users == 0 {
             None
         } else {
-            Some(Attack::launch(&format!("http://{}", self.entry), users, crew).await?)
+            Some(Attack::launch(&format!("http://{NOWHERE}"), users, crew).await?)
         };
+        let mut checks = JoinSet::new();
+        self.fronts
+            .iter()
+            .for_each(|front| front.watch(&mut checks));
         let origin = Instant::now() + RUN_UP;
         origin_tx.send_replace(Some(origin));
         let stop = Arc::new(Stop::default());
@@ -207,6 +225,7 @@ impl Load {
             stop,
             pacer,
             lag,
+            _checks: checks,
         })
     }
 
@@ -404,6 +423,8 @@ pub struct Running {
     stop: Arc<Stop>,
     pacer: tokio::task::JoinHandle<()>,
     lag: Arc<Mutex<Lag>>,
+    /// Questions to the nodes that load enters through; they end with it.
+    _checks: JoinSet<()>,
 }
 
 impl std::fmt::Debug for Running {

@@ -108,6 +108,7 @@ mod tests {
             from,
             to,
             length: HumanDuration::millis(ms),
+            name: None,
         }
     }
 

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clip_service::env::SharedRng;
 use parking_lot::Mutex;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::front::Front;
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
 use crate::runtime::jsonpath;
 use crate::scenario::template::{self, Resolver};
 
+/// Host of requests that are not aimed yet.
+pub(super) const NOWHERE: &str = "nowhere.invalid";
 const REQUEST_ID: &str = "x-request-id";
 /// Largest answer of a step that captures: more than any JSON answer has, little enough to keep in memory.
 const CAPTURE_LIMIT: usize = 4 * 1024 * 1024;
@@ -35,7 +39,7 @@ pub struct Facts {
 pub(super) struct Shared {
     pub(super) index: usize,
     pub(super) plan: LoadPlan,
-    pub(super) base: String,
+    pub(super) front: Arc<Front>,
     pub(super) client: Client,
     pub(super) facts: Arc<Facts>,
     pub(super) rng: SharedRng,
@@ -185,7 +189,7 @@ impl Shared {
             Err(why) => return Exchange::failed(why, Accepted::Refused),
         };
         let answer = async {
-            let mut answer = match self.client.execute(request).await {
+            let mut answer = match self.send(request).await {
                 Ok(answer) => answer,
                 Err(error) => return Err(classify(&error)),
             };
@@ -249,17 +253,41 @@ impl Shared {
         }
     }
 
+    /// Sends a request to the node whose turn it is, and to the next one for as long as no connection comes about:
+    /// nothing was sent then.
+    async fn send(&self, request: Request) -> Result<Response, reqwest::Error> {
+        let mut order = self.front.order().into_iter();
+        let mut request = request;
+        order
+            .next()
+            .iter()
+            .for_each(|first| aim(&mut request, *first));
+        loop {
+            let again = request.try_clone();
+            match self.client.execute(request).await {
+                Err(error) if error.is_connect() => match (order.next(), again) {
+                    (Some(other), Some(mut again)) => {
+                        aim(&mut again, other);
+                        request = again;
+                    }
+                    _ => return Err(error),
+                },
+                answered => return answered,
+            }
+        }
+    }
+
     fn request(
         &self,
         step: &StepPlan,
         values: &mut Values<'_>,
         id: &str,
-    ) -> Result<reqwest::Request, String> {
+    ) -> Result<Request, String> {
         let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| "bad method")?;
         let path = template::render(&step.path, values).map_err(|error| error.to_string())?;
         let mut request = self
             .client
-            .request(method, format!("{}{path}", self.base))
+            .request(method, format!("http://{NOWHERE}{path}"))
             .header(REQUEST_ID, id);
         for (name, value) in &step.headers {
             let value = template::render(value, values).map_err(|error| error.to_string())?;
@@ -271,6 +299,14 @@ impl Shared {
         }
         request.build().map_err(|_| "bad request".to_owned())
     }
+}
+
+/// Points a request at a node.
+fn aim(request: &mut Request, at: SocketAddr) {
+    let url = request.url_mut();
+    // An HTTP address has a host and a port that can be set.
+    url.set_ip_host(at.ip()).ok();
+    url.set_port(Some(at.port())).ok();
 }
 
 /// Whether an answer is as expected, and what it captures.

@@ -9,7 +9,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::event::{Accepted, Outcome, Sample};
-use crate::plan::{ExpectPlan, RuntimeKind, Shape, StepExpect, StepPlan, SystemPlan};
+use crate::plan::{
+    ExpectPlan, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape, StepExpect, StepPlan,
+    SystemPlan,
+};
 use crate::runtime::emit::Message;
 
 fn plan(load: Vec<LoadPlan>) -> Plan {
@@ -25,6 +28,7 @@ fn plan(load: Vec<LoadPlan>) -> Plan {
             nodes: Vec::new(),
             links: Vec::new(),
             entry: String::new(),
+            entries: Vec::new(),
             fixtures: Vec::new(),
         },
         load,
@@ -35,6 +39,11 @@ fn plan(load: Vec<LoadPlan>) -> Plan {
         formats: Vec::new(),
         estimate: HumanDuration::secs(1),
     }
+}
+
+/// The link of a plan that names none.
+fn through(entry: SocketAddr) -> BTreeMap<String, SocketAddr> {
+    BTreeMap::from([(String::new(), entry)])
 }
 
 fn step(method: &str, path: &str) -> StepPlan {
@@ -58,9 +67,11 @@ fn open(rate: f64, ms: u64, max_in_flight: usize, timeout_ms: u64, path: &str) -
                 from: rate,
                 to: rate,
                 length: HumanDuration::millis(ms),
+                name: None,
             }],
             max_in_flight,
         },
+        entries: Vec::new(),
         timeout: HumanDuration::millis(timeout_ms),
         steps: vec![step("GET", path)],
     }
@@ -96,7 +107,14 @@ struct Ran {
 
 async fn ran(plan: &Plan, entry: SocketAddr, cancel: CancellationToken) -> Ran {
     let (emitter, mut rx) = Emitter::new();
-    let load = Load::new(plan, "r", entry, Facts::default(), &emitter, &cancel);
+    let load = Load::new(
+        plan,
+        "r",
+        &through(entry),
+        Facts::default(),
+        &emitter,
+        &cancel,
+    );
     let running = load.start().await.expect("start");
     let ledger = running.finish().await.expect("finish");
     collect(&mut rx, ledger)
@@ -126,7 +144,14 @@ async fn a_frozen_server_makes_every_arrival_of_the_freeze_slow_and_evenly_less_
     let plan = plan(vec![open(100.0, 4000, 400, 10_000, "/gate")]);
     let (emitter, mut rx) = Emitter::new();
     let cancel = CancellationToken::new();
-    let load = Load::new(&plan, "r", entry, Facts::default(), &emitter, &cancel);
+    let load = Load::new(
+        &plan,
+        "r",
+        &through(entry),
+        Facts::default(),
+        &emitter,
+        &cancel,
+    );
     let running = load.start().await.expect("start");
     let origin = running.origin();
     let gatekeeper = tokio::spawn({
@@ -136,8 +161,10 @@ async fn a_frozen_server_makes_every_arrival_of_the_freeze_slow_and_evenly_less_
             let frozen = emitter.now();
             gate.send_replace(false);
             tokio::time::sleep_until(origin + Duration::from_secs(3)).await;
+            // Before the gate opens: an answer may be quicker than the next line.
+            let thawed = emitter.now();
             gate.send_replace(true);
-            (frozen, emitter.now(), gate)
+            (frozen, thawed, gate)
         }
     });
     let ledger = running.finish().await.expect("finish");
@@ -201,7 +228,14 @@ async fn cancelling_ends_requests_at_once_and_counts_what_was_due() {
     let plan = plan(vec![open(20.0, 30_000, 50, 60_000, "/gate")]);
     let (emitter, mut rx) = Emitter::new();
     let cancel = CancellationToken::new();
-    let load = Load::new(&plan, "r", entry, Facts::default(), &emitter, &cancel);
+    let load = Load::new(
+        &plan,
+        "r",
+        &through(entry),
+        Facts::default(),
+        &emitter,
+        &cancel,
+    );
     let running = load.start().await.expect("start");
     let begun = Instant::now();
     let later = async {
@@ -240,6 +274,7 @@ async fn closed_users_think_and_leave_in_time_beside_an_open_load() {
             ramp_up: HumanDuration::millis(400),
             stay: HumanDuration::millis(1000),
         },
+        entries: Vec::new(),
         timeout: HumanDuration::secs(2),
         steps: vec![step("GET", "/fast")],
     };
@@ -389,4 +424,96 @@ async fn what_is_sent_is_what_was_written() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 10, "one key per arrival");
+}
+
+/// A plan whose load enters through these nodes in turn.
+fn behind(names: &[&str], load: Vec<LoadPlan>) -> Plan {
+    let link = |name: &str| format!("client->{name}");
+    let mut plan = plan(load);
+    plan.system.nodes = names
+        .iter()
+        .map(|name| NodePlan {
+            name: (*name).to_owned(),
+            wave: 0,
+            start: NodeStart::Run {
+                command: Vec::new(),
+                env: IndexMap::new(),
+            },
+            ready: ReadyPlan {
+                path: "/up".to_owned(),
+                status: 204,
+                within: HumanDuration::secs(1),
+            },
+            standby: false,
+        })
+        .collect();
+    plan.system.links = names
+        .iter()
+        .map(|name| LinkPlan {
+            name: link(name),
+            from: "client".to_owned(),
+            to: (*name).to_owned(),
+        })
+        .collect();
+    plan.system.entries = names.iter().map(|name| link(name)).collect();
+    plan
+}
+
+/// A server that says this when asked whether it is ready, and how many requests it has served.
+async fn counting(ready: StatusCode) -> (SocketAddr, Arc<AtomicU64>) {
+    let served = Arc::new(AtomicU64::new(0));
+    let count = served.clone();
+    let app = Router::new()
+        .route("/up", get(move || async move { ready }))
+        .route(
+            "/fast",
+            get(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                async { "ok" }
+            }),
+        );
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (address, served)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_entries_take_turns_pass_over_the_unready_and_lead_on_from_a_refusal() {
+    let (a, by_a) = counting(StatusCode::NO_CONTENT).await;
+    let (b, by_b) = counting(StatusCode::NO_CONTENT).await;
+    let (away, by_away) = counting(StatusCode::SERVICE_UNAVAILABLE).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let refusing = closed.local_addr().expect("address");
+    drop(closed);
+    let plan = behind(
+        &["a", "refusing", "b", "away"],
+        vec![open(200.0, 1500, 100, 2_000, "/fast")],
+    );
+    let (emitter, mut rx) = Emitter::new();
+    let addresses = [("a", a), ("refusing", refusing), ("b", b), ("away", away)];
+    let addresses = addresses.map(|(name, address)| (format!("client->{name}"), address));
+    let load = Load::new(
+        &plan,
+        "r",
+        &BTreeMap::from(addresses),
+        Facts::default(),
+        &emitter,
+        &CancellationToken::new(),
+    );
+    let running = load.start().await.expect("start");
+    let ledger = running.finish().await.expect("finish");
+    let ran = collect(&mut rx, ledger);
+    assert_eq!(ran.samples.len(), 300);
+    // Nothing is lost to the one that refuses, though it is among the first asked.
+    assert!(
+        ran.samples
+            .iter()
+            .all(|sample| sample.outcome == Outcome::Ok)
+    );
+    let [a, b, away] = [by_a, by_b, by_away].map(|served| served.load(Ordering::SeqCst));
+    assert_eq!(a + b + away, 300);
+    // Its first answer comes within a check or two; the load of a third of a second is far more than that.
+    assert!(away <= 70, "{away}");
+    assert!(a.abs_diff(b) <= 100, "{a} and {b}");
 }

@@ -5,8 +5,10 @@ use clip_service::units::HumanDuration;
 
 use super::timeline::Timeline;
 use super::{
-    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, Plan, PlanOptions,
-    ResultsRead, RuntimeKind, StartPlan, SteadyPlan, SystemPlan, Way, load, preset, system, target,
+    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan,
+    NodeStart, Plan, PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, ServiceRole,
+    SlowSpec, StartPlan, StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, preset, system,
+    target,
 };
 use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
@@ -17,6 +19,8 @@ use crate::scenario::read::Placed;
 
 const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
+/// Longer than a service takes to drain by itself.
+const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);
 
 /// Builds a plan as well as the scenario allows, with every problem found on the way.
 pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Diagnostic>) {
@@ -42,14 +46,25 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             .help("add `service: {}` under `system:`, or leave the fixture out"),
         );
     }
-    let system = system::expand(&document.system, runtime, fixtures, &mut problems);
+    let (system, entries) = system::expand(
+        &document.system,
+        &document.load,
+        runtime,
+        fixtures,
+        &mut problems,
+    );
+    let load = load::resolve(&document.load, scale)
+        .into_iter()
+        .zip(entries)
+        .map(|(load, entries)| LoadPlan { entries, ..load })
+        .collect();
     let rng = SharedRng::seeded(seed);
     let faults = document
         .faults
         .iter()
         .map(|fault| plan_fault(fault, &system, &rng, &mut problems))
         .collect();
-    check_breakers(document, &system, &mut problems);
+    check_instances(document, &system, &mut problems);
     let end = plan_end(document, &mut problems);
     let mut plan = Plan {
         name: document.name.value.0.clone(),
@@ -69,7 +84,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             .as_ref()
             .map_or(DEFAULT_LIMIT, |limit| limit.value),
         system,
-        load: load::resolve(&document.load, scale),
+        load,
         steady: document.steady.as_ref().map(|steady| SteadyPlan {
             window: steady.window.value,
             hold: expectations(&steady.hold),
@@ -88,6 +103,12 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
                         .map(|(fault, each)| (fault.value.clone(), expectations(each)))
                         .collect(),
                     recover: expect.recover.as_ref().map(|recover| recover.within.value),
+                    stays: expect
+                        .recover
+                        .as_ref()
+                        .and_then(|recover| recover.stays.as_ref())
+                        .is_some_and(|stays| stays.value),
+                    control: expectations(&document.control),
                     end: EndPlan::default(),
                 })
         },
@@ -146,20 +167,48 @@ fn plan_fault(
         );
     }
     let name = &fault.name.value.0;
-    let targets = if fault.target.sound && !system.nodes.is_empty() {
+    let mut targets: Vec<TargetPlan> = Vec::new();
+    if fault.target.sound && !system.nodes.is_empty() {
         let rng = rng.fork(&format!("fault/{name}"));
-        let targets = match fault.inject.sound {
-            true => target::resolve(&fault.target.value, kind, system, &rng),
-            // What it would do is not known; a name that is nowhere is wrong all the same.
-            false => target::resolve_either(&fault.target.value, system, &rng),
-        };
-        targets.unwrap_or_else(|why| {
-            problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
-            Vec::new()
-        })
-    } else {
-        Vec::new()
-    };
+        for selector in &fault.target.value.0 {
+            let found = match fault.inject.sound {
+                true => target::resolve(selector, kind, system, &rng),
+                // What it would do is not known; a name that is nowhere is wrong all the same.
+                false => target::resolve_either(selector, system, &rng),
+            };
+            match found {
+                Ok(found) => {
+                    for target in found {
+                        if !targets.contains(&target) {
+                            targets.push(target);
+                        }
+                    }
+                }
+                Err(why) => {
+                    problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
+                }
+            }
+        }
+    }
+    if let Inject::Slow(_) = &fault.inject.value {
+        let deaf = |target: &&TargetPlan| system.links.iter().all(|link| link.to != target.name());
+        if let Some(target) = targets.iter().find(deaf) {
+            problems.push(
+                Diagnostic::error(
+                    fault.target.span,
+                    format!(
+                        "no link leads to `{}`, so its answers cannot be held",
+                        target.name()
+                    ),
+                )
+                .help(format!(
+                    "add one under `links:`, NODE->{}: {{}}",
+                    target.name()
+                )),
+            );
+        }
+    }
+    let inject = spec(&fault.inject.value);
     FaultPlan {
         name: name.clone(),
         start: match (&fault.at, &fault.after) {
@@ -170,24 +219,51 @@ fn plan_fault(
             },
             (at, None) => StartPlan::At(at.as_ref().map(|at| at.value).unwrap_or_default()),
         },
-        length: fault.r#for.value,
-        targets,
-        inject: match &fault.inject.value {
-            Inject::Kill => FaultSpec::Kill,
-            Inject::Pause => FaultSpec::Pause,
-            Inject::Down => FaultSpec::Down,
-            Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
-                add: latency.add.value,
-                jitter: latency
-                    .jitter
-                    .as_ref()
-                    .map(|jitter| jitter.value)
-                    .unwrap_or_default(),
-                share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
-                way: latency.way.as_ref().map_or(Way::default(), |way| way.value),
-            }),
+        length: match &inject {
+            FaultSpec::RollingRestart(rolling) => {
+                let pauses = u32::try_from(targets.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                HumanDuration(rolling.pause.get().saturating_mul(pauses))
+            }
+            _ => or(fault.r#for.as_ref(), HumanDuration::default()),
         },
+        targets,
+        inject,
     }
+}
+
+/// Settings filled in.
+fn spec(inject: &Inject) -> FaultSpec {
+    match inject {
+        Inject::Kill => FaultSpec::Kill,
+        Inject::Pause => FaultSpec::Pause,
+        Inject::Down => FaultSpec::Down,
+        Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
+            add: latency.add.value,
+            jitter: or(latency.jitter.as_ref(), HumanDuration::default()),
+            share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
+            way: or(latency.way.as_ref(), Way::default()),
+        }),
+        Inject::Status(answer) => FaultSpec::Status(StatusSpec {
+            code: answer.code.value.0,
+            share: answer.share.as_ref().map_or(1.0, |share| share.value.0),
+            retry_after: answer.retry_after.as_ref().map(|after| after.value),
+        }),
+        Inject::Slow(slow) => FaultSpec::Slow(SlowSpec {
+            factor: slow.factor.value.0,
+            least: or(slow.least.as_ref(), HumanDuration::default()),
+        }),
+        Inject::Restart(restart) => FaultSpec::Restart(RestartSpec {
+            drain: or(restart.drain.as_ref(), DEFAULT_DRAIN),
+        }),
+        Inject::RollingRestart(rolling) => FaultSpec::RollingRestart(RollingSpec {
+            drain: or(rolling.drain.as_ref(), DEFAULT_DRAIN),
+            pause: or(rolling.pause.as_ref(), HumanDuration::default()),
+        }),
+    }
+}
+
+fn or<T: Copy>(given: Option<&Placed<T>>, default: T) -> T {
+    given.map_or(default, |given| given.value)
 }
 
 fn runtime_word(runtime: RuntimeKind) -> &'static str {
@@ -197,30 +273,44 @@ fn runtime_word(runtime: RuntimeKind) -> &'static str {
         .map_or("", |(word, ..)| word)
 }
 
-/// A breaker guards an instance of the system.
-fn check_breakers(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
+/// A breaker guards an instance of the system, and tries are counted by one of its gateways.
+fn check_instances(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
     if system.nodes.is_empty() {
         return;
     }
-    let names: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let nodes: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    let gateways: Vec<_> = system
+        .nodes
+        .iter()
+        .filter(|node| {
+            matches!(
+                node.start,
+                NodeStart::Service {
+                    role: ServiceRole::Gateway,
+                    ..
+                }
+            )
+        })
+        .map(|node| node.name.as_str())
+        .collect();
     let written = document.expect.iter().flat_map(|expect| {
         let during = expect.during.iter().flat_map(|(_, each)| each);
         expect.always.iter().chain(during)
     });
     for expectation in written.filter(|expectation| expectation.sound) {
-        if let Expr::Breaker { instance, .. } = &expectation.value.expr
-            && !names.contains(&instance.as_str())
-        {
-            problems.push(
-                Diagnostic::error(
-                    expectation.span,
-                    format!("the system has no node `{instance}`"),
-                )
-                .help(match nearest(instance, names.iter().copied()) {
+        let (name, what, names) = match &expectation.value.expr {
+            Expr::Measure(_) => continue,
+            Expr::Breaker { instance, .. } => (instance, "node", &nodes),
+            Expr::Amplification { gateway, .. } => (gateway, "gateway", &gateways),
+        };
+        if !names.contains(&name.as_str()) {
+            let problem = format!("the system has no {what} `{name}`");
+            problems.push(Diagnostic::error(expectation.span, problem).help(
+                match nearest(name, names.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("it has {}", target::some_of(&names)),
-                }),
-            );
+                    None => format!("it has {}", target::some_of(names)),
+                },
+            ));
         }
     }
 }
@@ -293,7 +383,7 @@ fn check_times(
     let recover = plan.expect.recover.is_some();
     for (fault, (start, end)) in document.faults.iter().zip(&timeline.faults) {
         let name = &fault.name.value.0;
-        if !fault.name.sound || !fault.r#for.sound {
+        if !fault.name.sound || fault.r#for.as_ref().is_some_and(|length| !length.sound) {
             continue;
         }
         if *start >= load_end.get() {

@@ -3,8 +3,9 @@
 use clip_service::units::HumanDuration;
 
 use super::{LoadModel, LoadPlan, Shape, Stage, StepExpect, StepPlan};
-use crate::scenario::model::{Arrivals, Load, Step, Users};
+use crate::scenario::model::{Arrivals, Load, StageText, Step, Users};
 use crate::scenario::read::{Entries, Placed};
+use crate::scenario::stages::step_rates;
 use crate::scenario::template::{Call, Template};
 
 const DEFAULT_TIMEOUT: HumanDuration = HumanDuration::secs(5);
@@ -31,6 +32,7 @@ pub(super) fn resolve(loads: &Entries<Load>, scale: f64) -> Vec<LoadPlan> {
                 (_, Some(users)) => closed(users, longest_open, scale),
                 (arrivals, None) => open(arrivals.as_ref(), scale),
             },
+            entries: Vec::new(),
             timeout: or(&load.timeout, DEFAULT_TIMEOUT),
             steps: load.steps.iter().map(step).collect(),
         })
@@ -63,27 +65,47 @@ fn stages(arrivals: &Arrivals, scale: f64) -> Vec<Stage> {
             from: reached,
             to: reached,
             length: or(&arrivals.r#for, HumanDuration::default()),
+            name: None,
         }];
     }
-    arrivals
-        .stages
-        .iter()
-        .map(|stage| {
-            let (from, to, length) = match (&stage.ramp, &stage.rate) {
-                (Some(ramp), _) => (
-                    ramp.value.0 * scale,
-                    ramp.value.1 * scale,
-                    or(&stage.over, HumanDuration::default()),
-                ),
-                (None, rate) => {
-                    let rate = rate.as_ref().map_or(reached, |rate| rate.value.0 * scale);
-                    (rate, rate, or(&stage.hold, HumanDuration::default()))
-                }
-            };
+    let mut all = Vec::new();
+    for stage in &arrivals.stages {
+        let name = stage.name.as_ref().map(|name| name.value.0.clone());
+        for (from, to, length) in stretches(stage, reached, scale) {
             reached = to;
-            Stage { from, to, length }
-        })
-        .collect()
+            all.push(Stage {
+                from,
+                to,
+                length,
+                name: name.clone(),
+            });
+        }
+    }
+    all
+}
+
+/// The straight lines that a stage is made of, when the rate reached so far is this.
+fn stretches(stage: &StageText, reached: f64, scale: f64) -> Vec<(f64, f64, HumanDuration)> {
+    if let (Some(steps), Some(by)) = (&stage.steps, &stage.by) {
+        let each = or(&stage.each, HumanDuration::default());
+        // What does not lead from one rate to the other was refused where the file was read.
+        let rates = step_rates(steps.value.0, steps.value.1, by.value.0).unwrap_or_default();
+        return rates
+            .into_iter()
+            .map(|rate| (rate * scale, rate * scale, each))
+            .collect();
+    }
+    vec![match (&stage.ramp, &stage.rate) {
+        (Some(ramp), _) => (
+            ramp.value.0 * scale,
+            ramp.value.1 * scale,
+            or(&stage.over, HumanDuration::default()),
+        ),
+        (None, rate) => {
+            let rate = rate.as_ref().map_or(reached, |rate| rate.value.0 * scale);
+            (rate, rate, or(&stage.hold, HumanDuration::default()))
+        }
+    }]
 }
 
 fn closed(users: &Users, longest_open: Option<HumanDuration>, scale: f64) -> LoadModel {

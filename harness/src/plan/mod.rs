@@ -5,6 +5,7 @@
 mod build;
 mod load;
 mod preset;
+mod stages;
 mod system;
 mod target;
 pub mod timeline;
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::expr::Expectation;
 use crate::scenario::{self, Diagnostics, Scenario};
+
+pub use stages::NamedStage;
 
 pub use crate::scenario::model::{Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
 
@@ -152,8 +155,11 @@ pub struct SystemPlan {
     pub nodes: Vec<NodePlan>,
     /// Every edge between nodes, and from the client in.
     pub links: Vec<LinkPlan>,
-    /// Name of the link that load enters through.
+    /// Name of the link that load enters through; the first, where there are several.
     pub entry: String,
+    /// All of them, where there are several, which take turns; empty where there is one.
+    #[serde(default)]
+    pub entries: Vec<String>,
     /// Names of media fixtures that are made and uploaded before load starts (`talk`).
     pub fixtures: Vec<String>,
 }
@@ -169,6 +175,13 @@ pub struct NodePlan {
     pub start: NodeStart,
     /// When it counts as ready.
     pub ready: ReadyPlan,
+    /// Not started with the others, but when the system asks for more of its role.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub standby: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a node is started.
@@ -232,6 +245,9 @@ pub struct LoadPlan {
     pub name: String,
     /// How work arrives.
     pub model: LoadModel,
+    /// Names of the links that it enters through, which take turns; empty: those of the system.
+    #[serde(default)]
+    pub entries: Vec<String>,
     /// A request not answered by then has failed. Per step.
     pub timeout: HumanDuration,
     /// Done in order by each arrival or user.
@@ -265,7 +281,7 @@ pub enum LoadModel {
 }
 
 /// Rate over a stretch of time: a straight line from `from` to `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Arrivals per second at its start.
     pub from: f64,
@@ -273,6 +289,9 @@ pub struct Stage {
     pub to: f64,
     /// Its length.
     pub length: HumanDuration,
+    /// Its name; stages that follow each other under one name are one stretch of time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// One request. Texts may hold `$(…)`: `$(uuid)`, `$(random 0..60)`, `$(fixture.talk)`, or the name of a capture.
@@ -319,9 +338,9 @@ pub struct FaultPlan {
     pub name: String,
     /// When it begins.
     pub start: StartPlan,
-    /// How long it lasts.
+    /// How long it lasts; at least so long, where its end is that something is ready again.
     pub length: HumanDuration,
-    /// What it hits, selectors resolved.
+    /// What it hits, selectors resolved, in the order written.
     pub targets: Vec<TargetPlan>,
     /// What it does.
     pub inject: FaultSpec,
@@ -376,6 +395,14 @@ pub enum FaultSpec {
     Latency(LatencySpec),
     /// A link refuses connections and cuts those it has.
     Down,
+    /// A link answers requests itself.
+    Status(StatusSpec),
+    /// Every answer of a node takes a multiple of its time, on all links into it.
+    Slow(SlowSpec),
+    /// A node is asked to end (SIGTERM), ends when it has drained, and is started again.
+    Restart(RestartSpec),
+    /// The same, one node after the other.
+    RollingRestart(RollingSpec),
 }
 
 impl FaultSpec {
@@ -387,8 +414,48 @@ impl FaultSpec {
             Self::Pause => "pause",
             Self::Latency(_) => "latency",
             Self::Down => "down",
+            Self::Status(_) => "status",
+            Self::Slow(_) => "slow",
+            Self::Restart(_) => "restart",
+            Self::RollingRestart(_) => "rolling-restart",
         }
     }
+}
+
+/// Settings of a status fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusSpec {
+    /// Status code of the answer, 200 to 599.
+    pub code: u16,
+    /// Share of requests answered, 0 to 1; drawn for each request.
+    pub share: f64,
+    /// Value of `retry-after` in the answer, whole seconds.
+    pub retry_after: Option<HumanDuration>,
+}
+
+/// Settings of a slow fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlowSpec {
+    /// An answer takes so many times as long; more than 1.
+    pub factor: f64,
+    /// An answer is held at least so long.
+    pub least: HumanDuration,
+}
+
+/// Settings of a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartSpec {
+    /// Time a node has to end by itself; then it is killed.
+    pub drain: HumanDuration,
+}
+
+/// Settings of a rolling restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollingSpec {
+    /// Time each node has to end by itself; then it is killed.
+    pub drain: HumanDuration,
+    /// Time between one node's being ready and the next one's being asked to end.
+    pub pause: HumanDuration,
 }
 
 /// Settings of a latency fault.
@@ -409,10 +476,16 @@ pub struct LatencySpec {
 pub struct ExpectPlan {
     /// Over the whole of the load.
     pub always: Vec<Expectation>,
-    /// While a fault lasts, by fault name.
+    /// While a fault lasts, or during a named stage, by that name.
     pub during: IndexMap<String, Vec<Expectation>>,
     /// Every fault must be recovered from within this time of its end.
     pub recover: Option<HumanDuration>,
+    /// Whether the steady state must hold from then on.
+    #[serde(default)]
+    pub stays: bool,
+    /// Those of `always` and `during` that must not hold, which makes the scenario a control.
+    #[serde(default)]
+    pub control: Vec<Expectation>,
     /// When load has ended.
     pub end: EndPlan,
 }

@@ -9,28 +9,39 @@ use super::{
 /// Name the load generator has on links.
 pub(super) const CLIENT: &str = "client";
 
-/// Nodes in the order they are started; the registry is ready before anything that asks it.
+/// Nodes in the order they are started; the registry is ready before anything that asks it. Of `most` processors the
+/// first `processors` are there from the start.
 pub(super) fn nodes(
     gateways: usize,
     processors: usize,
-    config: &serde_json::Map<String, serde_json::Value>,
+    most: usize,
+    config: &dyn Fn(&str) -> serde_json::Map<String, serde_json::Value>,
 ) -> Vec<NodePlan> {
-    let node = |role, name: String, wave| NodePlan {
-        name,
-        wave,
+    let node = |role, name: String, wave, standby| NodePlan {
         start: NodeStart::Service {
             role,
-            config: config.clone(),
+            config: config(&name),
         },
+        name,
+        wave,
         ready: ReadyPlan {
             path: "/ready".to_owned(),
             status: 200,
             within: HumanDuration::secs(20),
         },
+        standby,
     };
-    let mut nodes = vec![node(ServiceRole::Registry, "registry-1".to_owned(), 0)];
-    nodes.extend(names("processor", processors).map(|name| node(ServiceRole::Processor, name, 1)));
-    nodes.extend(names("gateway", gateways).map(|name| node(ServiceRole::Gateway, name, 1)));
+    let mut nodes = vec![node(
+        ServiceRole::Registry,
+        "registry-1".to_owned(),
+        0,
+        false,
+    )];
+    let processors = names("processor", most)
+        .enumerate()
+        .map(|(index, name)| node(ServiceRole::Processor, name, 1, index >= processors));
+    nodes.extend(processors);
+    nodes.extend(names("gateway", gateways).map(|name| node(ServiceRole::Gateway, name, 1, false)));
     nodes
 }
 

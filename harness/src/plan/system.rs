@@ -3,10 +3,10 @@
 use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 
-use super::target::some_of;
+use super::target::{matches, some_of};
 use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::model::{Program, System};
+use crate::scenario::model::{Load, Program, Service, System};
 use crate::scenario::read::{Entries, Placed};
 use crate::scenario::template::{Call, Part, Template};
 use crate::scenario::value::{Count, TemplateText};
@@ -14,13 +14,15 @@ use crate::scenario::value::{Count, TemplateText};
 /// More nodes than this on one machine is a typing error.
 const MOST_NODES: usize = 100;
 
-/// Expands the system. Problems are added; the result is as good as it can be then.
+/// Expands the system, and says by which links each load enters that has an entry of its own. Problems are added; the
+/// result is as good as it can be then.
 pub(super) fn expand(
     system: &System,
+    loads: &Entries<Load>,
     runtime: RuntimeKind,
     fixtures: Vec<String>,
     problems: &mut Vec<Diagnostic>,
-) -> SystemPlan {
+) -> (SystemPlan, Vec<Vec<String>>) {
     let mut nodes = Vec::new();
     let mut links = Vec::new();
     let mut entry = None;
@@ -38,19 +40,17 @@ pub(super) fn expand(
         };
         let gateways = count(&service.gateways, problems);
         let processors = count(&service.processors, problems);
-        let config = match service
-            .config
-            .as_ref()
-            .and_then(|config| config.node.as_ref())
-        {
-            Some(node) => match node.to_json() {
-                serde_json::Value::Object(config) => config,
-                _ => serde_json::Map::new(),
-            },
-            None => serde_json::Map::new(),
-        };
-        nodes.extend(preset::nodes(gateways, processors, &config));
-        links.extend(preset::links(gateways, processors));
+        let (processors, most) = scaled(processors, &service_config(service, preset::ENTRY));
+        nodes.extend(preset::nodes(gateways, processors, most, &|name| {
+            service_config(service, name)
+        }));
+        let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        for (name, _) in service.nodes.iter() {
+            if !known.contains(&name.value) {
+                problems.push(unknown_node(name, &known));
+            }
+        }
+        links.extend(preset::links(gateways, most));
         entry = Some(preset::ENTRY.to_owned());
     }
     let programs = Programs::new(&system.nodes);
@@ -77,70 +77,134 @@ pub(super) fn expand(
     for (edge, _) in system.links.iter() {
         links.extend(programs.edges(edge, &known, problems));
     }
-    let entry = entry_node(system, entry, &programs, &known, problems);
-    let entry_link = link_name(preset::CLIENT, &entry);
-    if !links.iter().any(|link| link.name == entry_link) {
-        links.insert(
-            0,
-            LinkPlan {
-                name: entry_link.clone(),
-                from: preset::CLIENT.to_owned(),
-                to: entry,
-            },
-        );
-    }
+    let entered = match &system.entry {
+        Some(entry) => doors(entry, &programs, &known, problems),
+        None => usual_door(system, entry, &known, problems)
+            .into_iter()
+            .collect(),
+    };
+    let entries: Vec<String> = entered
+        .iter()
+        .map(|node| client_link(node, &mut links))
+        .collect();
+    let own_entries = loads
+        .iter()
+        .map(|(_, load)| {
+            let own = load.entry.iter();
+            own.flat_map(|entry| doors(entry, &programs, &known, problems))
+                .map(|node| client_link(&node, &mut links))
+                .collect()
+        })
+        .collect();
     for node in &mut nodes {
         if let NodeStart::Run { env, .. } = &mut node.start {
             resolve_env(&node.name, env, &links, system, problems);
         }
     }
-    SystemPlan {
+    let system = SystemPlan {
         runtime,
         nodes,
         links,
-        entry: entry_link,
+        entry: entries.first().cloned().unwrap_or_default(),
+        entries: match entries.len() {
+            0 | 1 => Vec::new(),
+            _ => entries,
+        },
         fixtures,
+    };
+    (system, own_entries)
+}
+
+/// The configuration of one node of the service: what is said for all, with what is said for it.
+fn service_config(service: &Service, name: &str) -> serde_json::Map<String, serde_json::Value> {
+    let shared = service.config.as_ref().and_then(|all| all.node.clone());
+    let own = service.nodes.get(name).and_then(|own| own.node.clone());
+    let joined = match (shared, own) {
+        (Some(shared), Some(own)) => Some(shared.merged(&own)),
+        (shared, own) => own.or(shared),
+    };
+    match joined.map(|node| node.to_json()) {
+        Some(serde_json::Value::Object(config)) => config,
+        _ => serde_json::Map::new(),
     }
 }
 
-fn entry_node(
-    system: &System,
-    preset: Option<String>,
+/// The link from the load generator to a node; made where there is none.
+fn client_link(node: &str, links: &mut Vec<LinkPlan>) -> String {
+    let name = link_name(preset::CLIENT, node);
+    if !links.iter().any(|link| link.name == name) {
+        let made = links
+            .iter()
+            .take_while(|link| link.from == preset::CLIENT)
+            .count();
+        links.insert(
+            made,
+            LinkPlan {
+                name: name.clone(),
+                from: preset::CLIENT.to_owned(),
+                to: node.to_owned(),
+            },
+        );
+    }
+    name
+}
+
+/// Nodes that load enters through: one by name, or all that a pattern with `*` fits.
+fn doors(
+    entry: &Placed<String>,
     programs: &Programs<'_>,
     known: &[String],
     problems: &mut Vec<Diagnostic>,
-) -> String {
-    if let Some(entry) = &system.entry {
-        let replicas = programs.replicas(&entry.value);
-        let name = replicas.first().unwrap_or(&entry.value);
-        if known.contains(name) {
-            return name.clone();
-        }
-        if entry.sound {
+) -> Vec<String> {
+    if entry.value.contains('*') {
+        let fitting: Vec<_> = known
+            .iter()
+            .filter(|name| matches(&entry.value, name))
+            .cloned()
+            .collect();
+        if fitting.is_empty() && entry.sound {
             problems.push(unknown_node(entry, known));
         }
-        return String::new();
+        return fitting;
     }
-    if let Some(entry) = preset {
-        return entry;
+    let replicas = programs.replicas(&entry.value);
+    let name = replicas.first().unwrap_or(&entry.value);
+    if known.contains(name) {
+        return vec![name.clone()];
+    }
+    if entry.sound {
+        problems.push(unknown_node(entry, known));
+    }
+    Vec::new()
+}
+
+/// Where load enters when nothing is said: the service's gateway, or the only program.
+fn usual_door(
+    system: &System,
+    preset: Option<String>,
+    known: &[String],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<String> {
+    if preset.is_some() {
+        return preset;
     }
     match known {
         // The whole block is missing; that has been said.
-        [] if system.span == crate::scenario::Span::default() => String::new(),
+        [] if system.span == crate::scenario::Span::default() => None,
         [] => {
             problems.push(
                 Diagnostic::error(system.span, "the system has no nodes")
                     .help("add `service: {}` for the clip service, or programs under `nodes:`"),
             );
-            String::new()
+            None
         }
-        _ if system.nodes.0.len() == 1 => known[0].clone(),
+        _ if system.nodes.0.len() == 1 => Some(known[0].clone()),
         _ => {
             problems.push(
                 Diagnostic::error(system.span, "which node does the load enter through?")
                     .help("add `entry: NODE`"),
             );
-            known[0].clone()
+            None
         }
     }
 }
@@ -155,6 +219,25 @@ fn unknown_node(name: &Placed<String>, known: &[String]) -> Diagnostic {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("it has {}", some_of(&known)),
     })
+}
+
+/// With how many processors the service begins, and how many there may be, by its configuration's `scale`.
+fn scaled(
+    processors: usize,
+    config: &serde_json::Map<String, serde_json::Value>,
+) -> (usize, usize) {
+    let bound = |key: &str| {
+        let count = config.get("scale")?.get(key)?.as_u64()?;
+        usize::try_from(count).ok()
+    };
+    let min = bound("min").unwrap_or(1).clamp(1, MOST_NODES);
+    match bound("max") {
+        Some(max) if max > min => {
+            let max = max.min(MOST_NODES);
+            (processors.clamp(min, max), max)
+        }
+        _ => (processors, processors),
+    }
 }
 
 /// Programs by name, with the names of their replicas.
@@ -241,6 +324,7 @@ impl<'s> Programs<'s> {
                 wave,
                 start: start.clone(),
                 ready: ready.clone(),
+                standby: false,
             })
             .collect()
     }

@@ -31,7 +31,9 @@ pub(super) fn resolve(
         None if text == "any" => ("*", true),
         None => (text.as_str(), false),
     };
-    let nodes: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
+    // What is on standby may not be there when the fault comes.
+    let there = system.nodes.iter().filter(|node| !node.standby);
+    let nodes: Vec<_> = there.map(|node| node.name.as_str()).collect();
     let links: Vec<_> = system.links.iter().map(|link| link.name.as_str()).collect();
     let (wanted, others) = match kind.aim {
         Aim::Node => (&nodes, &links),
@@ -116,7 +118,7 @@ pub(super) fn some_of(names: &[&str]) -> String {
 }
 
 /// Whether a name fits a pattern in which `*` stands for any characters.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else {

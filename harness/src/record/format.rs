@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::Record;
 
-/// Version of `record.json` that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// Version of `record.json` that this program writes. 2 added what gateways count, named stages and entries of loads.
+pub const FORMAT: u32 = 2;
+/// Oldest version that it reads: what came later has defaults.
+pub const OLDEST_FORMAT: u32 = 1;
 /// The record.
 pub const RECORD_FILE: &str = "record.json";
 /// The events, one per line.
@@ -36,7 +38,7 @@ pub enum RecordError {
     },
     /// Written by a version with another format.
     #[error(
-        "{path} has format {found}; this program reads format {FORMAT}. Use the version of clip-harness that wrote it, or repeat the run"
+        "{path} has format {found}; this program reads formats {OLDEST_FORMAT} to {FORMAT}. Use the version of clip-harness that wrote it, or repeat the run"
     )]
     Format {
         /// Which file.
@@ -121,7 +123,7 @@ pub fn open(path: &Path) -> Result<Record, RecordError> {
     let file = std::fs::File::open(&path).map_err(io)?;
     // The format first: with another one, the shape of the rest says nothing.
     let header: Header = serde_json::from_reader(BufReader::new(&file)).map_err(damaged)?;
-    if header.format != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&header.format) {
         return Err(RecordError::Format {
             path,
             found: header.format,

@@ -23,7 +23,7 @@ fn another_format_is_named_and_damage_is_located() {
     assert!(
         error
             .to_string()
-            .contains("format 7; this program reads format 1"),
+            .contains("format 7; this program reads formats 1 to 2"),
         "{error}"
     );
 
@@ -37,6 +37,30 @@ fn another_format_is_named_and_damage_is_located() {
         open(&directory.path().join("none")),
         Err(RecordError::Io { .. })
     ));
+}
+
+#[test]
+fn a_record_of_the_format_before_still_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = testing::survived().record();
+    let mut old = serde_json::to_value(&record).unwrap();
+    old["format"] = 1.into();
+    // What format 1 did not have.
+    let plan = &mut old["plan"];
+    let mut without = |at: &str, key: &str| {
+        let place = plan.pointer_mut(at).unwrap().as_object_mut().unwrap();
+        assert!(place.remove(key).is_some(), "{at} {key}");
+    };
+    without("/system", "entries");
+    without("/load/0", "entries");
+    without("/load/1", "entries");
+    without("/expect", "stays");
+    without("/expect", "control");
+    std::fs::write(directory.path().join(format::RECORD_FILE), old.to_string()).unwrap();
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(opened.format, 1);
+    assert_eq!(opened.plan, record.plan);
+    assert_eq!(opened.events, record.events);
 }
 
 #[test]

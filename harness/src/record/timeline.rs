@@ -7,7 +7,7 @@ use clip_service::observe::{Subject, Transition};
 
 use super::Record;
 use crate::event::{EventKind, Offset};
-use crate::series::Window;
+use crate::series::{Marks, Window};
 
 /// A run as spans of time.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,6 +16,8 @@ pub struct Timeline {
     pub load: Option<Window>,
     /// The steady window before the first fault.
     pub steady: Option<Window>,
+    /// Named stages of the load, where load began: when each was to be.
+    pub stages: Vec<(String, Window)>,
     /// In the order of the plan.
     pub faults: Vec<FaultSpan>,
     /// Instances as the registry sees them, other nodes as the harness does, then breakers; by name.
@@ -194,8 +196,33 @@ impl Timeline {
             (Some(from), None, Some(to)) => Some(Window::new(from, to)),
             _ => None,
         };
+        if let Some(load) = timeline.load {
+            let planned = record.plan.stages().into_iter();
+            timeline.stages = planned
+                .map(|stage| {
+                    let window = Window::new(load.from.plus(stage.from), load.from.plus(stage.to));
+                    (stage.name.to_owned(), window)
+                })
+                .collect();
+        }
         timeline.lanes = lanes(record, timeline.end);
         timeline
+    }
+
+    /// The stretches that limits refer to.
+    #[must_use]
+    pub fn marks(&self) -> Marks<'_> {
+        Marks {
+            steady: self.steady,
+            stages: &self.stages,
+        }
+    }
+
+    /// When a named stage was to be.
+    #[must_use]
+    pub fn stage(&self, name: &str) -> Option<Window> {
+        let found = self.stages.iter().find(|(stage, _)| stage == name);
+        found.map(|(_, window)| *window)
     }
 
     /// The span of a fault by name.
@@ -252,7 +279,7 @@ fn lanes(record: &Record, end: Offset) -> Vec<Lane> {
                 let key = match subject {
                     Subject::Instance => (false, name.clone(), source.clone()),
                     Subject::Breaker => (true, name.clone(), source.clone()),
-                    Subject::Job => continue,
+                    Subject::Job | Subject::Scale => continue,
                 };
                 changes.entry(key).or_default().push(change);
             }

@@ -473,7 +473,7 @@ fn environment(out: &mut String, view: &View) {
 }
 
 /// Terms and what is meant by them.
-const DEFINITIONS: [(&str, &str); 9] = [
+const DEFINITIONS: [(&str, &str); 11] = [
     (
         "Success, availability",
         "Requests that ended as expected, of all that were offered. Late, unanswered and unsent ones count against it.",
@@ -502,6 +502,14 @@ const DEFINITIONS: [(&str, &str); 9] = [
     (
         "Recovered",
         "From the end of a fault to the start of the first full window in which the steady state held.",
+    ),
+    (
+        "Tries per call",
+        "Requests that a gateway sent to others for each one it was asked to make, retries and hedges included; as it counts them itself.",
+    ),
+    (
+        "Must fail",
+        "Said of a control, a run with a layer switched off: what it names passes by failing, and shows what the layer is for.",
     ),
     (
         "Lost",

@@ -24,7 +24,7 @@ use super::View;
 use crate::event::Offset;
 use crate::judge::{Finding, Recovered, Row, Scope, Verdict};
 use crate::record::{Record, Timeline};
-use crate::series::{Reading, Times};
+use crate::series::{Observation, Reading, Times};
 
 /// Version of the shape of `report.json`.
 pub const SHAPE_VERSION: u32 = 1;
@@ -141,11 +141,13 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         Scope::Steady => ("steady", None),
         Scope::Always => ("always", None),
         Scope::During(fault) => ("during", Some(fault)),
+        Scope::Stage(_) => ("stage", None),
         Scope::Recover(fault) => ("recover", Some(fault)),
         Scope::End => ("end", None),
     };
     let number = |reading: Reading| match reading {
         Reading::Ratio(share) => share,
+        Reading::Rate(rate) => rate,
         Reading::Time(length) => ms(length),
     };
     let mut value = json!({
@@ -161,6 +163,7 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
             "unit": found.observed.map(|reading| match reading {
                 Reading::Ratio(_) => "ratio",
                 Reading::Time(_) => "ms",
+                Reading::Rate(_) => "per second",
             }),
             "limit": found.limit.map(number),
             "n": found.n,
@@ -169,6 +172,11 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         }),
         Finding::Breaker { within, after, .. } => json!({
             "observed": after.map(ms), "unit": "ms", "limit": ms(*within),
+        }),
+        Finding::Amplification(found) => json!({
+            "observed": found.observed, "unit": "tries per call", "limit": found.limit,
+            "calls": found.calls, "tries": found.tries,
+            "window": [at(found.window.from), at(found.window.to)],
         }),
         Finding::Recovery { within, recovered } => json!({
             "observed": match recovered { Recovered::After(after) => Some(ms(*after)), _ => None },
@@ -183,9 +191,22 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
     let shown = view
         .rows
         .iter()
-        .find(|shown| shown.text == row.text && shown.scope == row.scope.to_string());
+        .find(|shown| shown.text == row.shown() && shown.scope == row.scope.to_string());
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
+        if let Scope::Stage(stage) = &row.scope {
+            value.insert("stage".to_owned(), stage.clone().into());
+        }
+        if row.control {
+            value.insert("must_fail".to_owned(), true.into());
+        }
+        if let Finding::Measure(Observation {
+            base: Some(base), ..
+        }) = &row.finding
+        {
+            let base = json!({ "name": base.name, "value": number(base.reading) });
+            value.insert("compared_with".to_owned(), base);
+        }
         if let Some(shown) = shown {
             value.insert("detail".to_owned(), shown.detail.clone().into());
             value.insert("facts".to_owned(), shown.facts.clone().into());

@@ -21,7 +21,7 @@ pub struct Operation {
 /// An operation in a phase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
-    /// `whole run`, `steady`, a fault, `recovery from` it, `rest`.
+    /// `whole run`, `steady`, a stage, a fault, `recovery from` it, `rest`.
     pub name: String,
     /// Requests by how they ended.
     pub counts: Counts,
@@ -96,6 +96,9 @@ fn stretches(timeline: &Timeline, faults: &[FaultRow]) -> Vec<Stretch> {
     let mut add = |name: String, window: Window| stretches.push(Stretch { name, window });
     if let Some(steady) = timeline.steady {
         add("steady".to_owned(), steady);
+    }
+    for (name, window) in &timeline.stages {
+        add(name.clone(), *window);
     }
     for fault in faults {
         let Some(injected) = fault.injected else {

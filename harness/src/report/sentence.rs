@@ -14,7 +14,12 @@ pub(super) fn sentence(plan: &Plan, verdict: &Verdict) -> String {
             .map_or(String::new(), |reason| format!(": {reason}"))
     };
     match verdict.conclusion {
-        Conclusion::Pass => format!("{}{}", broke(plan, verdict), held(verdict)),
+        Conclusion::Pass => {
+            let control = verdict.reason.as_ref().map_or(String::new(), |reason| {
+                format!(" This is {reason}, and did.")
+            });
+            format!("{}{}{control}", broke(plan, verdict), held(verdict))
+        }
         Conclusion::Fail => format!("{}{}", broke(plan, verdict), failed(verdict)),
         Conclusion::NotExercised => format!(
             "This shows nothing, because what was to be tried was not{}.",
@@ -79,6 +84,18 @@ fn deed(plan: &Plan, fault: &FaultRow) -> String {
         Some(FaultSpec::Pause) => format!("{targets} {were} frozen"),
         Some(FaultSpec::Latency(_)) => format!("the link {} grew slow", arrow(&targets)),
         Some(FaultSpec::Down) => format!("the link {} {were} cut", arrow(&targets)),
+        Some(FaultSpec::Status(answer)) => format!(
+            "the link {} answered {} itself",
+            arrow(&targets),
+            answer.code
+        ),
+        Some(FaultSpec::Slow(slow)) => {
+            format!("{targets} {were} slowed {} times", slow.factor)
+        }
+        Some(FaultSpec::Restart(_)) => format!("{targets} {were} restarted"),
+        Some(FaultSpec::RollingRestart(_)) => {
+            format!("{targets} {were} restarted one after the other")
+        }
         None => format!("{targets} {were} hit by {}", fault.fault),
     }
 }

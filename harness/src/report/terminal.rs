@@ -163,7 +163,7 @@ pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
         EventKind::Transition(change) => {
             let kind = match change.subject {
                 Subject::Breaker => "breaker ",
-                Subject::Instance => "",
+                Subject::Instance | Subject::Scale => "",
                 Subject::Job => return None,
             };
             let reason = match change.reason.as_str() {
@@ -196,7 +196,9 @@ pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
             ),
         ),
         EventKind::Warning { message } => told("warning", message.clone()),
-        EventKind::Generator { .. } | EventKind::Host { .. } => None,
+        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::UpstreamCounts { .. } => {
+            None
+        }
         EventKind::RunEnded { outcome } => told(
             "run",
             match outcome {

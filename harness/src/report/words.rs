@@ -108,6 +108,17 @@ pub fn reading(reading: Reading) -> String {
     match reading {
         Reading::Ratio(share) => ratio(share),
         Reading::Time(length) => time(length),
+        Reading::Rate(rate) => per_second(rate),
+    }
+}
+
+/// `187.4/s`, with as many digits as matter.
+#[must_use]
+pub fn per_second(rate: f64) -> String {
+    match rate {
+        r if r >= 999.95 => format!("{}/s", count(r.round() as u64)),
+        r if r >= 9.995 => format!("{r:.1}/s"),
+        r => format!("{r:.2}/s"),
     }
 }
 

@@ -2,6 +2,7 @@
 //! through [`Moments`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use super::outlook::Outlook;
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::fault::{self, Injected, World};
 use crate::link::Links;
-use crate::plan::{FaultPlan, Moment, Plan, StartPlan, TargetPlan};
+use crate::plan::{FaultPlan, FaultSpec, Moment, Plan, StartPlan, TargetPlan};
 use crate::runtime::System;
 use crate::runtime::emit::Emitter;
 
@@ -149,20 +150,13 @@ impl<'a> Stage<'a> {
             self.halt.because(RunOutcome::Broken { reason });
             return;
         }
-        let injected = self.inject(fault).await;
-        self.pass(fault, Moment::Start);
-        let mut ended = None;
-        if injected {
-            tokio::select! {
-                biased;
-                () = self.halt.token().cancelled() => {}
-                () = tokio::time::sleep(fault.length.get()) => {}
+        let ended = match &fault.inject {
+            FaultSpec::RollingRestart(rolling) => {
+                self.one_by_one(fault, rolling.pause.get(), outlook).await
             }
-        }
-        for number in self.numbers_of(&fault.name) {
-            ended = self.undo(number).await.ok().or(ended);
-        }
-        let Some(ended) = ended.filter(|_| injected) else {
+            _ => self.all_at_once(fault).await,
+        };
+        let Some(ended) = ended else {
             return;
         };
         self.pass(fault, Moment::End);
@@ -172,6 +166,68 @@ impl<'a> Stage<'a> {
                 from,
             });
             self.pass(fault, Moment::Recovered);
+        }
+    }
+
+    /// Hits all targets together, for as long as the fault lasts; when the last was undone.
+    async fn all_at_once(&self, fault: &FaultPlan) -> Option<Offset> {
+        let injected = self.inject(fault, &fault.targets).await;
+        self.pass(fault, Moment::Start);
+        if injected {
+            self.sleep(fault.length.get()).await;
+        }
+        let numbers = self.numbers_of(&fault.name);
+        let undone = join_all(numbers.into_iter().map(|number| self.undo(number))).await;
+        let ended = undone.into_iter().flatten().max();
+        ended.filter(|_| injected)
+    }
+
+    /// Hits one target after the other, each when the one before is undone; when the last was. A fault that the run cuts
+    /// short has no end.
+    async fn one_by_one(
+        &self,
+        fault: &FaultPlan,
+        pause: Duration,
+        outlook: &Outlook,
+    ) -> Option<Offset> {
+        let mut ended = None;
+        for (index, target) in fault.targets.iter().enumerate() {
+            if index > 0 {
+                self.sleep(pause).await;
+            }
+            if self.halt.token().is_cancelled() {
+                return None;
+            }
+            if Instant::now() >= outlook.load_over() {
+                self.halt.because(RunOutcome::Broken {
+                    reason: format!(
+                        "{} was over after {index} of {} targets: load was over by then",
+                        fault.name,
+                        fault.targets.len()
+                    ),
+                });
+                return None;
+            }
+            let injected = self.inject(fault, std::slice::from_ref(target)).await;
+            if index == 0 {
+                self.pass(fault, Moment::Start);
+            }
+            for number in self.numbers_of(&fault.name) {
+                ended = Some(self.undo(number).await.ok()?);
+            }
+            if !injected {
+                return None;
+            }
+        }
+        ended
+    }
+
+    /// Sleeps for so long, or until the run is to end.
+    async fn sleep(&self, length: Duration) {
+        tokio::select! {
+            biased;
+            () = self.halt.token().cancelled() => {}
+            () = tokio::time::sleep(length) => {}
         }
     }
 
@@ -217,46 +273,49 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Injects a fault into each of its targets; false when one failed, which ends the run.
-    async fn inject(&self, fault: &FaultPlan) -> bool {
-        for target in &fault.targets {
-            match fault::inject(&fault.inject, target, self.world()).await {
-                Ok(injected) => {
-                    let detail = injected.detail.clone();
-                    let number = {
-                        let mut next = self.next.lock();
-                        *next += 1;
-                        *next
-                    };
-                    self.active.lock().insert(
-                        number,
-                        InPlace {
-                            fault: fault.name.clone(),
-                            target: target.clone(),
-                            injected,
-                        },
-                    );
-                    self.emitter.event(EventKind::FaultInjected {
+    /// Injects a fault into these targets, all together; false when one failed, which ends the run.
+    async fn inject(&self, fault: &FaultPlan, targets: &[TargetPlan]) -> bool {
+        let each = targets.iter().map(|target| self.inject_one(fault, target));
+        join_all(each).await.into_iter().all(|injected| injected)
+    }
+
+    async fn inject_one(&self, fault: &FaultPlan, target: &TargetPlan) -> bool {
+        match fault::inject(&fault.inject, target, self.world()).await {
+            Ok(injected) => {
+                let detail = injected.detail.clone();
+                let number = {
+                    let mut next = self.next.lock();
+                    *next += 1;
+                    *next
+                };
+                self.active.lock().insert(
+                    number,
+                    InPlace {
                         fault: fault.name.clone(),
-                        target: target.name().to_owned(),
-                        detail,
-                    });
-                }
-                Err(error) => {
-                    self.emitter.event(EventKind::FaultFailed {
-                        fault: fault.name.clone(),
-                        target: target.name().to_owned(),
-                        error: error.to_string(),
-                        undo: false,
-                    });
-                    self.halt.because(RunOutcome::Broken {
-                        reason: format!("{} could not be injected: {error}", fault.name),
-                    });
-                    return false;
-                }
+                        target: target.clone(),
+                        injected,
+                    },
+                );
+                self.emitter.event(EventKind::FaultInjected {
+                    fault: fault.name.clone(),
+                    target: target.name().to_owned(),
+                    detail,
+                });
+                true
+            }
+            Err(error) => {
+                self.emitter.event(EventKind::FaultFailed {
+                    fault: fault.name.clone(),
+                    target: target.name().to_owned(),
+                    error: error.to_string(),
+                    undo: false,
+                });
+                self.halt.because(RunOutcome::Broken {
+                    reason: format!("{} could not be injected: {error}", fault.name),
+                });
+                false
             }
         }
-        true
     }
 
     fn numbers_of(&self, fault: &str) -> Vec<u64> {

@@ -10,6 +10,7 @@ mod outlook;
 mod pump;
 mod settle;
 pub mod signals;
+mod upstreams;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use clip_service::env::{SharedRng, WallClock};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
@@ -29,7 +31,7 @@ use crate::link::Links;
 use crate::load::{Facts, Load};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{Addresses, RuntimeError, Surroundings, System, service};
+use crate::runtime::{Addresses, RuntimeError, Surroundings, System, fleet, service};
 use crate::series::Series;
 use faults::Stage;
 use halt::Halt;
@@ -71,9 +73,10 @@ pub async fn run(
 ) -> RunOutcome {
     let (emitter, messages) = Emitter::new();
     let series = Arc::new(Mutex::new(Series::new(plan)));
-    let pump = pump::run(messages, sink, series.clone());
+    let border = Notify::new();
+    let pump = pump::run(messages, sink, series.clone(), &border);
     let conduct = async {
-        let outcome = conduct(plan, &emitter, series, &options, &cancel).await;
+        let outcome = conduct(plan, &emitter, series, &options, &border, &cancel).await;
         emitter.event(EventKind::RunEnded {
             outcome: outcome.clone(),
         });
@@ -88,6 +91,7 @@ async fn conduct(
     emitter: &Emitter,
     series: Arc<Mutex<Series>>,
     options: &Options,
+    border: &Notify,
     cancel: &CancellationToken,
 ) -> RunOutcome {
     emitter.event(EventKind::RunStarted {
@@ -141,7 +145,9 @@ async fn conduct(
         tokio::join!(
             play,
             halt.guard(cancel, plan.limit.get(), &over),
-            host::watch(emitter, &over)
+            host::watch(emitter, &over),
+            upstreams::watch(plan, &world.system, emitter, border, &over),
+            fleet::follow(&world.system, emitter.wanted(), &over)
         );
         left.extend(world.system.stop(&options.hurry).await);
     }
@@ -176,12 +182,10 @@ async fn play(
             return None;
         }
     }
-    let entry = match world.links.get(&plan.system.entry) {
-        Ok(link) => link.address(),
-        Err(error) => {
-            not_ready(error.to_string());
-            return None;
-        }
+    let addresses = world.links.addresses();
+    let Some(entry) = addresses.get(&plan.system.entry).copied() else {
+        not_ready(format!("there is no link `{}`", plan.system.entry));
+        return None;
     };
     let prepared = tokio::select! {
         biased;
@@ -196,15 +200,21 @@ async fn play(
         }
     };
     emitter.event(EventKind::SystemReady);
-    let addresses = world.links.addresses();
     let facts = Facts {
         fixtures,
         links: addresses
-            .into_iter()
-            .map(|(name, address)| (name, address.to_string()))
+            .iter()
+            .map(|(name, address)| (name.clone(), address.to_string()))
             .collect(),
     };
-    let load = Load::new(plan, &options.run_id, entry, facts, emitter, halt.token());
+    let load = Load::new(
+        plan,
+        &options.run_id,
+        &addresses,
+        facts,
+        emitter,
+        halt.token(),
+    );
     let running = match load.start().await {
         Ok(running) => running,
         Err(error) => {

@@ -18,7 +18,7 @@ use crate::plan::timeline::steady_from;
 use crate::plan::{Plan, SteadyPlan};
 use crate::runtime::emit::Emitter;
 use crate::scenario::expr::{Expectation, Expr, Measure};
-use crate::series::{Reading, Series, Window, measure};
+use crate::series::{Marks, Reading, Series, Window, measure};
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -150,7 +150,7 @@ impl Outlook {
             .iter()
             .filter_map(|expectation| {
                 let measure = measured(expectation)?;
-                let found = series.evaluate(measure, window, None);
+                let found = series.evaluate(measure, window, Marks::default());
                 let seen = match (found.observed, &found.missing) {
                     (Some(observed), None) => show(observed),
                     (_, Some(missing)) => missing.to_string(),
@@ -219,7 +219,7 @@ impl Outlook {
         let found = self
             .series
             .lock()
-            .evaluate(&latest, window, *self.baseline.borrow());
+            .evaluate(&latest, window, (*self.baseline.borrow()).into());
         (found.holds == Some(true)).then(|| {
             let seen = found.observed.map_or_else(String::new, show);
             format!("{seen}, {} of {} requests ok", found.ok, found.n)
@@ -230,7 +230,7 @@ impl Outlook {
 fn measured(expectation: &Expectation) -> Option<&Measure> {
     match &expectation.expr {
         Expr::Measure(measure) => Some(measure),
-        Expr::Breaker { .. } => None,
+        Expr::Breaker { .. } | Expr::Amplification { .. } => None,
     }
 }
 
@@ -238,5 +238,6 @@ fn show(reading: Reading) -> String {
     match reading {
         Reading::Ratio(share) => format!("{:.2} %", share * 100.0),
         Reading::Time(time) => format!("{:.1} ms", time.as_secs_f64() * 1000.0),
+        Reading::Rate(rate) => format!("{rate:.1}/s"),
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use super::upstreams;
 use crate::event::{EventKind, Sink};
 use crate::runtime::emit::Message;
 use crate::series::Series;
@@ -16,6 +17,7 @@ pub(super) async fn run(
     mut messages: mpsc::UnboundedReceiver<Message>,
     sink: &mut dyn Sink,
     series: Arc<Mutex<Series>>,
+    border: &Notify,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     while messages.recv_many(&mut batch, BATCH).await > 0 {
@@ -23,6 +25,9 @@ pub(super) async fn run(
             match message {
                 Message::Event(event) => {
                     sink.event(&event);
+                    if upstreams::is_border(&event.kind) {
+                        border.notify_one();
+                    }
                     if matches!(event.kind, EventKind::RunEnded { .. }) {
                         return;
                     }

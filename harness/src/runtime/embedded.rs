@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::emit::Emitter;
-use super::{Node, RuntimeError, Surroundings};
+use super::{Departure, Node, RuntimeError, Surroundings};
 use crate::event::EventKind;
 
 /// Time that tasks have to be gone in, once their runtime is shut down.
@@ -299,21 +299,29 @@ impl Node for EmbeddedNode {
         })
     }
 
-    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>> {
-        Box::pin(async move {
-            {
-                let state = self.state.lock();
-                if let Some(live) = &state.live {
-                    live.expected.store(true, Ordering::SeqCst);
-                    live.shutdown.cancel();
-                }
+    fn terminate(&self) -> Result<String, RuntimeError> {
+        let state = self.state.lock();
+        match &state.live {
+            Some(live) if live.ended.borrow().is_none() => {
+                live.expected.store(true, Ordering::SeqCst);
+                live.shutdown.cancel();
+                Ok(format!("asked {} to end", self.name))
             }
+            Some(_) | None => Err(self.control("cannot be asked to end: it is not running")),
+        }
+    }
+
+    fn end_within(&self, grace: Duration) -> BoxFuture<'_, Result<Departure, RuntimeError>> {
+        Box::pin(async move {
             let drained = self.wait_ended(grace).await;
             self.cut();
             if !drained && !self.wait_ended(EFFECT_WITHIN).await {
                 return Err(self.control("its tasks cannot be ended"));
             }
-            Ok(())
+            Ok(Departure {
+                how: self.ended().unwrap_or_else(|| "never started".to_owned()),
+                forced: !drained,
+            })
         })
     }
 
@@ -401,6 +409,32 @@ mod tests {
         node.stop(Duration::from_secs(5)).await.expect("stop");
         assert_eq!(node.ended().as_deref(), Some("returned"));
         assert!(node.leftovers().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_asked_to_end_drains_and_one_that_does_not_is_made_to() {
+        let dir = tempfile::tempdir().expect("dir");
+        let willing = node(holder(), dir.path());
+        assert!(willing.terminate().is_err(), "it does not run");
+        willing.start().await.expect("start");
+        listening(&willing).await;
+        willing.terminate().expect("asked");
+        let departure = willing.end_within(EFFECT_WITHIN).await.expect("ended");
+        assert_eq!(
+            (departure.how.as_str(), departure.forced),
+            ("returned", false)
+        );
+        assert!(willing.leftovers().is_empty());
+
+        let deaf: Body = Arc::new(|_, _| Box::pin(std::future::pending()));
+        let other = tempfile::tempdir().expect("dir");
+        let deaf = node(deaf, other.path());
+        deaf.start().await.expect("start");
+        deaf.terminate().expect("asked");
+        let departure = deaf.end_within(Duration::from_millis(50)).await;
+        let departure = departure.expect("made to end");
+        assert_eq!(departure.how, "its tasks were dropped");
+        assert!(departure.forced && deaf.leftovers().is_empty());
     }
 
     #[tokio::test]

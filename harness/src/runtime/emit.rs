@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clip_service::observe::Subject;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::fleet::Wanted;
 use crate::event::{Event, EventKind, LedgerEntry, Offset, Sample};
 use crate::plan::LedgerCheck;
 
@@ -29,6 +31,7 @@ pub struct Emitter {
     origin: Instant,
     /// Held while stamping and sending, so that events leave in the order of their times.
     tx: Arc<Mutex<mpsc::UnboundedSender<Message>>>,
+    wanted: Wanted,
 }
 
 impl Emitter {
@@ -39,8 +42,15 @@ impl Emitter {
         let emitter = Self {
             origin: Instant::now(),
             tx: Arc::new(Mutex::new(tx)),
+            wanted: Wanted::default(),
         };
         (emitter, rx)
+    }
+
+    /// How many processors the system wants, by what its gateways have said.
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// Time since the run began.
@@ -63,6 +73,12 @@ impl Emitter {
 
     /// Something happened now; says when that was.
     pub fn event(&self, kind: EventKind) -> Offset {
+        if let EventKind::Transition(it) = &kind
+            && it.subject == Subject::Scale
+            && let Ok(count) = it.to.parse()
+        {
+            self.wanted.say(&it.source, count);
+        }
         let tx = self.tx.lock();
         let at = self.now();
         // Nobody listens only after the run has ended; what happens then belongs to no run.

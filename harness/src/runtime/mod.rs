@@ -5,6 +5,7 @@
 
 pub mod embedded;
 pub mod emit;
+pub mod fleet;
 pub mod jsonpath;
 pub mod logs;
 pub mod process;
@@ -76,6 +77,15 @@ pub enum RuntimeError {
     Cancelled,
 }
 
+/// How a node ended that was asked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// How, for people.
+    pub how: String,
+    /// Whether it did not end by itself in time and was made to.
+    pub forced: bool,
+}
+
 /// One node of a running system.
 pub trait Node: Send + Sync + fmt::Debug {
     /// Its name.
@@ -94,8 +104,19 @@ pub trait Node: Send + Sync + fmt::Debug {
     fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
     /// Lets it run again; the evidence.
     fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
-    /// Asks it to end, waits for so long, then makes it. Leaves nothing of it behind.
-    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>>;
+    /// Asks it to end by itself, and does not wait; what was done. An error when it is not running.
+    fn terminate(&self) -> Result<String, RuntimeError>;
+    /// Waits for so long until it has ended, then makes it. Leaves nothing of it behind.
+    fn end_within(&self, grace: Duration) -> BoxFuture<'_, Result<Departure, RuntimeError>>;
+    /// Asks it to end, waits for so long, then makes it; nothing to do when it is not running.
+    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        Box::pin(async move {
+            if self.terminate().is_err() {
+                tracing::debug!(node = self.name(), "has ended already");
+            }
+            self.end_within(grace).await.map(drop)
+        })
+    }
     /// What is still there of it after [`Node::stop`], for people.
     fn leftovers(&self) -> Vec<String>;
     /// Ends it now, without waiting: for the way out of a panic.
@@ -200,13 +221,36 @@ impl System {
             .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))
     }
 
-    /// Starts every node, wave by wave, each wave when the one before is ready.
+    /// How many nodes of a scaled role run from the start, and the names of those on standby, in their order.
+    pub(crate) fn scaled(&self) -> (usize, Vec<&str>) {
+        let role = |plan: &NodePlan| match &plan.start {
+            NodeStart::Service { role, .. } => Some(*role),
+            NodeStart::Run { .. } => None,
+        };
+        let standby: Vec<&NodePlan> = self
+            .nodes
+            .values()
+            .map(|(plan, _)| plan)
+            .filter(|plan| plan.standby)
+            .collect();
+        let first = self.nodes.values().filter(|(plan, _)| {
+            !plan.standby && standby.first().is_some_and(|one| role(one) == role(plan))
+        });
+        let names = standby.iter().map(|plan| plan.name.as_str());
+        (first.count(), names.collect())
+    }
+
+    pub(crate) fn warn(&self, message: String) {
+        self.emitter.warn(message);
+    }
+
+    /// Starts every node that is not on standby, wave by wave, each wave when the one before is ready.
     ///
     /// # Errors
     /// The first node that does not start or become ready.
     pub async fn start(&self, cancel: &CancellationToken) -> Result<(), RuntimeError> {
         let mut waves: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-        for (name, (plan, _)) in &self.nodes {
+        for (name, (plan, _)) in self.nodes.iter().filter(|(_, (plan, _))| !plan.standby) {
             waves.entry(plan.wave).or_default().push(name);
         }
         for names in waves.into_values() {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clip_service::observe::Notice;
+use clip_service::units::HumanDuration;
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::logs::NodeLog;
-use super::{Node, RuntimeError, Surroundings};
+use super::{Departure, Node, RuntimeError, Surroundings};
 use crate::event::EventKind;
 use crate::journal::{self, Entry, MARKER, Undo, proc};
 use crate::scenario::template::{self, Resolver};
@@ -397,26 +398,38 @@ impl Node for ProcessNode {
         })
     }
 
-    fn stop(&self, grace: Duration) -> BoxFuture<'_, Result<(), RuntimeError>> {
+    fn terminate(&self) -> Result<String, RuntimeError> {
+        let live = self.must_live("SIGTERM")?;
+        live.expected.store(true, Ordering::SeqCst);
+        // A stopped process would take the request only when it is continued. That either signal finds nobody means that
+        // it ended just now, which is what is wanted.
+        killpg(Pid::from_raw(live.pgid), Signal::SIGCONT).ok();
+        kill(Pid::from_raw(live.pgid), Signal::SIGTERM).ok();
+        Ok(format!("SIGTERM {} (pid {})", self.name, live.pid))
+    }
+
+    fn end_within(&self, grace: Duration) -> BoxFuture<'_, Result<Departure, RuntimeError>> {
         Box::pin(async move {
-            if let Some(live) = self.live() {
-                live.expected.store(true, Ordering::SeqCst);
-                // A stopped process would take the request only when it is continued. That either signal finds nobody
-                // means that it ended just now, which is what is wanted.
-                killpg(Pid::from_raw(live.pgid), Signal::SIGCONT).ok();
-                kill(Pid::from_raw(live.pgid), Signal::SIGTERM).ok();
-                if self.wait_ended(&live, grace).await.is_none() {
-                    self.around.emitter.warn(format!(
-                        "{} did not end within {grace:?} of SIGTERM",
-                        self.name
-                    ));
-                    journal::kill_group(live.pgid);
-                    if self.wait_ended(&live, EFFECT_WITHIN).await.is_none() {
-                        return Err(self.control(format!("pid {} cannot be ended", live.pid)));
-                    }
-                }
+            let last = self.state.lock().live.clone();
+            let Some(live) = last else {
+                return Ok(Departure {
+                    how: "never started".to_owned(),
+                    forced: false,
+                });
+            };
+            if let Some(how) = self.wait_ended(&live, grace).await {
+                return Ok(Departure { how, forced: false });
             }
-            Ok(())
+            self.around.emitter.warn(format!(
+                "{} did not end by itself within {}",
+                self.name,
+                HumanDuration(grace)
+            ));
+            journal::kill_group(live.pgid);
+            match self.wait_ended(&live, EFFECT_WITHIN).await {
+                Some(how) => Ok(Departure { how, forced: true }),
+                None => Err(self.control(format!("pid {} cannot be ended", live.pid))),
+            }
         })
     }
 

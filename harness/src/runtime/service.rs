@@ -168,6 +168,25 @@ async fn run_role(
     }
 }
 
+/// Longest wait for a gateway's counts.
+const COUNTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Calls a gateway has made since it was started, and the tries it made for them; `None` when it does not say.
+pub(crate) async fn upstream_counts(
+    client: &reqwest::Client,
+    gateway: SocketAddr,
+) -> Option<(u64, u64)> {
+    let asked = client
+        .get(format!("http://{gateway}/internal/upstreams"))
+        .timeout(COUNTS_WITHIN)
+        .send()
+        .await
+        .ok()?;
+    let answer: Value = serde_json::from_slice(&asked.bytes().await.ok()?).ok()?;
+    let count = |path| jsonpath::find(&answer, path)?.as_u64();
+    Some((count("$.totals.calls")?, count("$.totals.tries")?))
+}
+
 /// Makes the media fixtures of these names and uploads them; their ids by name.
 pub(crate) async fn prepare_fixtures(
     names: &[String],

@@ -12,7 +12,22 @@ use super::source::Span;
 
 /// Sections a scenario may set. Addresses, folders and names of nodes are the harness's to give.
 pub(super) const SECTIONS: &[&str] = &[
-    "balance", "breaker", "retry", "timeouts", "registry", "media", "jobs", "limits", "drain",
+    "balance",
+    "balancing",
+    "breaker",
+    "retry",
+    "hedge",
+    "throttle",
+    "timeouts",
+    "registry",
+    "media",
+    "jobs",
+    "limits",
+    "rate_limit",
+    "shed",
+    "bulkheads",
+    "scale",
+    "drain",
 ];
 
 /// As it stands in the scenario's schema: what editors complete.

@@ -3,12 +3,17 @@
 //! Types and grammar only; what an expression means over measured data is [`crate::series`]'s business.
 //!
 //! ```text
-//! expectation := measure | breaker
-//! measure     := load "." metric cmp limit [ "over" duration ]
-//! metric      := "success" | "p50" | "p90" | "p95" | "p99" | "p99.9" | "max"
-//! cmp         := ">=" | "<=" | ">" | "<"
-//! limit       := number "%" | duration | number "x" "steady"
-//! breaker     := "breaker" "(" instance ")" ( "opened" | "closed" ) "within" duration
+//! expectation   := measure | breaker | amplification
+//! measure       := load "." metric cmp limit [ "over" duration ]
+//! load          := name | "all"
+//! metric        := "success" | "within" "(" duration ")" | "goodput"
+//!                | "p50" | "p90" | "p95" | "p99" | "p99.9" | "max" | "ok.p50" | "ok.p95" | "ok.p99"
+//! cmp           := ">=" | "<=" | ">" | "<"
+//! limit         := number "%" | duration | rate
+//!                | number "x" ( "steady" | stage | load "." metric )
+//!                | "steady" "+" duration
+//! breaker       := "breaker" "(" instance ")" ( "opened" | "closed" ) "within" duration
+//! amplification := "amplification" "(" gateway ")" cmp number
 //! ```
 
 use std::fmt;
@@ -20,7 +25,7 @@ use serde::{Deserialize, Serialize};
 mod parse;
 
 pub use parse::{ExprError, METRICS};
-pub(crate) use parse::{percent, stand_in};
+pub(crate) use parse::{is_decimal, percent, stand_in};
 
 /// An expectation with the text it was written as.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,12 +51,27 @@ pub enum Expr {
         /// At most this long after the fault began (opened) or ended (closed).
         within: HumanDuration,
     },
+    /// How many tries a gateway made for each call.
+    Amplification {
+        /// The gateway.
+        gateway: String,
+        /// How it compares.
+        cmp: Cmp,
+        /// With what: 1.2 is a fifth more tries than calls.
+        limit: f64,
+    },
 }
+
+/// Names that stand for something else than a load in front of a measure.
+pub const RESERVED: &[&str] = &["breaker", "amplification", ALL];
+
+/// The name of all loads together.
+pub const ALL: &str = "all";
 
 /// `load.metric cmp limit [over window]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
-    /// Name of the load.
+    /// Name of the load, or [`ALL`].
     pub load: String,
     /// What is measured.
     pub metric: Metric,
@@ -69,10 +89,40 @@ pub struct Measure {
 pub enum Metric {
     /// ok / offered.
     Success,
+    /// Share of the offered that was answered ok within this time of its intended start.
+    Within(Duration),
+    /// Requests a second that ended ok, counted by their intended start.
+    Goodput,
     /// Response time at this quantile (0 to 1), from the intended start; a failed request counts as at least its timeout.
     Quantile(f64),
     /// Longest response time.
     Max,
+    /// As [`Metric::Quantile`], of those requests only that ended ok: how fast what is admitted is, where refusing the
+    /// rest is right.
+    OkQuantile(f64),
+}
+
+/// What a measured number is a number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A share of requests.
+    Share,
+    /// Requests a second.
+    Rate,
+    /// A length of time.
+    Time,
+}
+
+impl Metric {
+    /// What its numbers are numbers of.
+    #[must_use]
+    pub fn sort(self) -> Sort {
+        match self {
+            Self::Success | Self::Within(_) => Sort::Share,
+            Self::Goodput => Sort::Rate,
+            Self::Quantile(_) | Self::Max | Self::OkQuantile(_) => Sort::Time,
+        }
+    }
 }
 
 /// How a measure compares with its limit.
@@ -114,15 +164,49 @@ impl fmt::Display for Cmp {
 }
 
 /// What a measure is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// A share, 0 to 1 (written in percent).
     Ratio(f64),
     /// A length of time.
     Time(Duration),
+    /// So many a second.
+    Rate(f64),
     /// So many times the same measure in the steady window.
     TimesSteady(f64),
+    /// So much more than the same measure in the steady window.
+    SteadyPlus(Duration),
+    /// So many times the same measure during a named stage of the load.
+    TimesStage {
+        /// How many times.
+        factor: f64,
+        /// The stage.
+        stage: String,
+    },
+    /// So many times a measure of a load over the same stretch of time.
+    TimesLoad {
+        /// How many times.
+        factor: f64,
+        /// The load, or [`ALL`].
+        load: String,
+        /// What is measured of it.
+        metric: Metric,
+    },
+}
+
+impl Limit {
+    /// Whether it refers to the steady window.
+    #[must_use]
+    pub fn is_against_steady(&self) -> bool {
+        matches!(self, Self::TimesSteady(_) | Self::SteadyPlus(_))
+    }
+
+    /// Whether its value is known without measuring anything.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Ratio(_) | Self::Time(_) | Self::Rate(_))
+    }
 }
 
 /// Which way a breaker changed.
@@ -150,6 +234,11 @@ impl fmt::Display for Expr {
                 };
                 write!(f, "breaker({instance}) {change} within {within}")
             }
+            Self::Amplification {
+                gateway,
+                cmp,
+                limit,
+            } => write!(f, "amplification({gateway}) {cmp} {limit}"),
         }
     }
 }
@@ -172,8 +261,11 @@ impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Success => f.write_str("success"),
+            Self::Within(time) => write!(f, "within({})", HumanDuration(*time)),
+            Self::Goodput => f.write_str("goodput"),
             Self::Quantile(share) => write!(f, "p{}", hundredfold(*share)),
             Self::Max => f.write_str("max"),
+            Self::OkQuantile(share) => write!(f, "ok.p{}", hundredfold(*share)),
         }
     }
 }
@@ -183,7 +275,15 @@ impl fmt::Display for Limit {
         match self {
             Self::Ratio(share) => write!(f, "{}%", hundredfold(*share)),
             Self::Time(time) => HumanDuration(*time).fmt(f),
+            Self::Rate(rate) => write!(f, "{rate}/s"),
             Self::TimesSteady(factor) => write!(f, "{factor}x steady"),
+            Self::SteadyPlus(more) => write!(f, "steady + {}", HumanDuration(*more)),
+            Self::TimesStage { factor, stage } => write!(f, "{factor}x {stage}"),
+            Self::TimesLoad {
+                factor,
+                load,
+                metric,
+            } => write!(f, "{factor}x {load}.{metric}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Diagnostic;
-use super::model::{Inject, Latency, RuntimeKind};
+use super::model::{Inject, Latency, Restart, RollingRestart, RuntimeKind, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Read as _, Reader};
 use super::words::unknown_word;
@@ -37,7 +37,20 @@ enum Form {
         keys: &'static [&'static str],
         read: fn(&Node, &mut Reader) -> Inject,
         schema: fn(&mut SchemaGenerator) -> Schema,
+        /// What the bare word means, where no setting has to be there.
+        bare: Option<fn() -> Inject>,
     },
+}
+
+/// What `for` means to a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// It lasts so long.
+    Needed,
+    /// It ends by itself, and not before.
+    Least,
+    /// It ends by itself.
+    None,
 }
 
 /// A kind of fault.
@@ -52,6 +65,8 @@ pub struct FaultKind {
     pub aim: Aim,
     /// Runtimes that can do it.
     pub runtimes: &'static [RuntimeKind],
+    /// What `for` means to it.
+    pub length: Length,
     form: Form,
 }
 
@@ -71,6 +86,7 @@ pub const KINDS: &[FaultKind] = &[
         undo: "started again, ready",
         aim: Aim::Node,
         runtimes: EVERYWHERE,
+        length: Length::Needed,
         form: Form::Word(Inject::Kill),
     },
     FaultKind {
@@ -79,6 +95,7 @@ pub const KINDS: &[FaultKind] = &[
         undo: "SIGCONT",
         aim: Aim::Node,
         runtimes: &[RuntimeKind::Process],
+        length: Length::Needed,
         form: Form::Word(Inject::Pause),
     },
     FaultKind {
@@ -87,10 +104,12 @@ pub const KINDS: &[FaultKind] = &[
         undo: "the link is as before",
         aim: Aim::Link,
         runtimes: EVERYWHERE,
+        length: Length::Needed,
         form: Form::Settings {
             keys: Latency::KEYS,
             read: |node, cx| Inject::Latency(Latency::read(node, cx)),
             schema: |generator| generator.subschema_for::<Latency>(),
+            bare: None,
         },
     },
     FaultKind {
@@ -99,7 +118,64 @@ pub const KINDS: &[FaultKind] = &[
         undo: "the link accepts again",
         aim: Aim::Link,
         runtimes: EVERYWHERE,
+        length: Length::Needed,
         form: Form::Word(Inject::Down),
+    },
+    FaultKind {
+        name: "status",
+        help: "a link answers requests itself with an HTTP status; the node does not see them",
+        undo: "the link passes every request",
+        aim: Aim::Link,
+        runtimes: EVERYWHERE,
+        length: Length::Needed,
+        form: Form::Settings {
+            keys: StatusAnswer::KEYS,
+            read: |node, cx| Inject::Status(StatusAnswer::read(node, cx)),
+            schema: |generator| generator.subschema_for::<StatusAnswer>(),
+            bare: None,
+        },
+    },
+    FaultKind {
+        name: "slow",
+        help: "every answer of a node takes a multiple of its time, held back on all links into it",
+        undo: "the links are as before",
+        aim: Aim::Node,
+        runtimes: EVERYWHERE,
+        length: Length::Needed,
+        form: Form::Settings {
+            keys: Slow::KEYS,
+            read: |node, cx| Inject::Slow(Slow::read(node, cx)),
+            schema: |generator| generator.subschema_for::<Slow>(),
+            bare: None,
+        },
+    },
+    FaultKind {
+        name: "restart",
+        help: "SIGTERM to a node, which ends when it has drained",
+        undo: "started again, ready",
+        aim: Aim::Node,
+        runtimes: EVERYWHERE,
+        length: Length::Least,
+        form: Form::Settings {
+            keys: Restart::KEYS,
+            read: |node, cx| Inject::Restart(Restart::read(node, cx)),
+            schema: |generator| generator.subschema_for::<Restart>(),
+            bare: Some(|| Inject::Restart(Restart::stand_in())),
+        },
+    },
+    FaultKind {
+        name: "rolling-restart",
+        help: "restart of one node after the other, each when the one before is ready",
+        undo: "each started again, ready",
+        aim: Aim::Node,
+        runtimes: EVERYWHERE,
+        length: Length::None,
+        form: Form::Settings {
+            keys: RollingRestart::KEYS,
+            read: |node, cx| Inject::RollingRestart(RollingRestart::read(node, cx)),
+            schema: |generator| generator.subschema_for::<RollingRestart>(),
+            bare: Some(|| Inject::RollingRestart(RollingRestart::stand_in())),
+        },
     },
 ];
 
@@ -123,6 +199,10 @@ impl Inject {
             Self::Pause => "pause",
             Self::Latency(_) => "latency",
             Self::Down => "down",
+            Self::Status(_) => "status",
+            Self::Slow(_) => "slow",
+            Self::Restart(_) => "restart",
+            Self::RollingRestart(_) => "rolling-restart",
         };
         KINDS
             .iter()
@@ -144,6 +224,9 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
             };
             match &kind.form {
                 Form::Word(inject) => Some(inject.clone()),
+                Form::Settings {
+                    bare: Some(bare), ..
+                } => Some(bare()),
                 Form::Settings { keys, .. } => {
                     cx.report(
                         Diagnostic::error(node.span, format!("`{word}` needs settings"))
@@ -188,15 +271,21 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
     let each: Vec<_> = KINDS
         .iter()
-        .map(|kind| match &kind.form {
-            Form::Word(_) => json_schema!({ "const": kind.name, "description": kind.help }),
-            Form::Settings { schema, .. } => json_schema!({
-                "type": "object",
-                "description": kind.help,
-                "properties": { kind.name: schema(generator) },
-                "required": [kind.name],
-                "additionalProperties": false,
-            }),
+        .flat_map(|kind| {
+            let word = || json_schema!({ "const": kind.name, "description": kind.help });
+            match &kind.form {
+                Form::Word(_) => vec![word()],
+                Form::Settings { schema, bare, .. } => {
+                    let settings = json_schema!({
+                        "type": "object",
+                        "description": kind.help,
+                        "properties": { kind.name: schema(generator) },
+                        "required": [kind.name],
+                        "additionalProperties": false,
+                    });
+                    bare.map(|_| word()).into_iter().chain([settings]).collect()
+                }
+            }
         })
         .collect();
     json_schema!({ "oneOf": each })

@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod read;
 pub mod source;
 mod special;
+pub(crate) mod stages;
 pub mod template;
 mod unsupported;
 pub mod value;

@@ -8,9 +8,12 @@ use clip_service::units::HumanDuration;
 use super::expr::Expectation;
 use super::read::{Entries, Placed, mapping};
 use super::source::Span;
-use super::value::{Count, DurationRange, Name, Percent, Rate, RateRange, TemplateText};
+use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
-pub use super::special::{After, Inject, Json, MOMENTS, Settings, Status, Statuses};
+pub use super::special::{
+    After, Factor, Inject, Json, MOMENTS, Settings, Status, Statuses, Targets,
+};
+pub use super::value::Name;
 pub use super::words::{Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Way, Words};
 
 mapping! {
@@ -40,6 +43,8 @@ mapping! {
         faults: Vec<Fault>,
         /// What must hold.
         expect: Option<Expect>,
+        /// Makes the scenario a control: these of its expectations must fail, or it has not passed. Written as under expect.
+        control: Vec<Placed<Expectation>>,
         /// When any of these turns true, the run stops, undoes everything and ends as aborted.
         abort: Vec<Placed<Expectation>>,
         /// What is written.
@@ -58,7 +63,7 @@ mapping! {
         nodes: Entries<Program>,
         /// Edges between nodes: `web->db: {}`. The service brings its own.
         links: Entries<LinkSettings>,
-        /// Node that load enters through. Default: gateway-1, or the only program.
+        /// Node that load enters through, or several (gateway-*) that take turns while they are ready. Default: gateway-1, or the only program.
         entry: Option<Placed<String>>,
     }
 }
@@ -72,6 +77,8 @@ mapping! {
         processors: Option<Placed<Count>>,
         /// Keys of the service's configuration that shall differ from its defaults.
         config: Option<Placed<Settings>>,
+        /// Keys of the configuration of single nodes that shall differ from that: gateway-2: { balance: round-robin }.
+        nodes: Entries<Placed<Settings>>,
     }
 }
 
@@ -115,6 +122,8 @@ mapping! {
         arrivals: Option<Arrivals>,
         /// Closed: so many users, each thinking between rounds.
         users: Option<Users>,
+        /// Node that this load enters through, or several (gateway-*). Default: the system's entry.
+        entry: Option<Placed<String>>,
         /// A request not answered by then has failed. Default 5s.
         timeout: Option<Placed<HumanDuration>>,
         /// Requests, done in order.
@@ -139,12 +148,20 @@ mapping! {
 }
 
 mapping! {
-    /// A stretch of time: ramp with over, or hold.
+    /// A stretch of time: ramp with over, steps with by and each, or hold.
     StageText {
+        /// Name for the stretch: expectations can be about it and compare with it.
+        name: Option<Placed<Name>>,
         /// From one rate to another: 0/s..100/s.
         ramp: Option<Placed<RateRange>>,
         /// How long the ramp takes.
         over: Option<Placed<HumanDuration>>,
+        /// From one rate to another by steps: 50/s..400/s.
+        steps: Option<Placed<RateRange>>,
+        /// How much each step adds, or takes away.
+        by: Option<Placed<Rate>>,
+        /// How long each step is held.
+        each: Option<Placed<HumanDuration>>,
         /// Stay at the rate reached, or at rate.
         hold: Option<Placed<HumanDuration>>,
         /// Rate to hold.
@@ -225,10 +242,11 @@ mapping! {
         at: Option<Placed<HumanDuration>>,
         /// Counted from a moment of another fault: crash.recovered + 3s; moments are start, end, recovered.
         after: Option<Placed<After>>,
-        /// How long it lasts.
-        r#for: Placed<HumanDuration>,
-        /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any).
-        target: Placed<String>,
+        /// How long it lasts. A restart is over when the node is ready again; there this is the least time it is away.
+        r#for: Option<Placed<HumanDuration>>,
+        /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any); or a list
+        /// of them, in order.
+        target: Placed<Targets>,
         /// What it does: a word, or a word with settings.
         inject: Placed<Inject>,
     }
@@ -249,11 +267,51 @@ mapping! {
 }
 
 mapping! {
+    /// Settings of status.
+    StatusAnswer {
+        /// Status code of the answer, 200 to 599.
+        code: Placed<Status>,
+        /// Share of requests that the link answers, drawn for each. Default 100%.
+        share: Option<Placed<Percent>>,
+        /// Tells the caller, in whole seconds, when to come again. Default: not.
+        retry_after: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of slow.
+    Slow {
+        /// Each answer takes so many times as long; more than 1.
+        factor: Placed<Factor>,
+        /// Each answer is held at least so long. Default: 0s.
+        least: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of restart.
+    Restart {
+        /// Time the node has to end by itself; then it is killed. Default 15s.
+        drain: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
+    /// Settings of rolling-restart.
+    RollingRestart {
+        /// Time between one node's being ready and the next one's turn. Default: none.
+        pause: Option<Placed<HumanDuration>>,
+        /// Time each node has to end by itself; then it is killed. Default 15s.
+        drain: Option<Placed<HumanDuration>>,
+    }
+}
+
+mapping! {
     /// What must hold.
     Expect {
         /// Over the whole of the load.
         always: Vec<Placed<Expectation>>,
-        /// While a fault lasts, by fault name.
+        /// While a fault lasts, or during a named stage of a load, by that name.
         during: Entries<Vec<Placed<Expectation>>>,
         /// Every fault is recovered from.
         recover: Option<Recover>,
@@ -267,6 +325,8 @@ mapping! {
     Recover {
         /// Within this time of its end.
         within: Placed<HumanDuration>,
+        /// And from then on the steady state holds in every window until the next fault, or the end of load. Default: false.
+        stays: Option<Placed<bool>>,
     }
 }
 

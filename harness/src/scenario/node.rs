@@ -63,6 +63,24 @@ impl Node {
         }
     }
 
+    /// This with the entries of another put into it: mappings are joined key by key, everything else is replaced.
+    pub(crate) fn merged(&self, over: &Self) -> Self {
+        let (Value::Map(own), Value::Map(others)) = (&self.value, &over.value) else {
+            return over.clone();
+        };
+        let mut joined = own.clone();
+        for (key, value) in others {
+            match joined.iter_mut().find(|(own, _)| own.name == key.name) {
+                Some((_, own)) => *own = own.merged(value),
+                None => joined.push((key.clone(), value.clone())),
+            }
+        }
+        Self {
+            value: Value::Map(joined),
+            span: over.span,
+        }
+    }
+
     /// As JSON, places left aside.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {

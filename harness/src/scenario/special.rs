@@ -1,11 +1,11 @@
-//! Values with a form of their own: JSON, status codes, moments of faults, what a fault injects.
+//! Values with a form of their own: JSON, status codes, targets and moments of faults, what a fault injects.
 
 use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Diagnostic;
 use super::kinds;
-use super::model::Latency;
+use super::model::{Latency, Restart, RollingRestart, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::words::{Moment, unknown_word};
@@ -117,6 +117,88 @@ impl Scalar for Statuses {
     }
 }
 
+/// Selectors of nodes or links: one or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets(pub Vec<String>);
+
+impl Scalar for Targets {
+    const NAME: &'static str = "Targets";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let each = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                cx.report(
+                    Diagnostic::error(node.span, "what does the fault hit?")
+                        .help("write a node, a link, or a list of them: [gateway-*, processor-*]"),
+                );
+                return None;
+            }
+            Value::List(items) => items.iter().collect(),
+            _ => vec![node],
+        };
+        let read: Vec<_> = each
+            .into_iter()
+            .map(|item| cx.plain(item, "a node, a link or a selector"))
+            .collect();
+        read.into_iter().collect::<Option<_>>().map(Self)
+    }
+
+    fn stand_in() -> Self {
+        Self(Vec::new())
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = String::schema(generator);
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// How many times as much: a number above 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Factor(pub f64);
+
+/// More than this is a hang, for which there are other faults.
+const LARGEST_FACTOR: f64 = 1_000_000.0;
+
+impl Scalar for Factor {
+    const NAME: &'static str = "Factor";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let written = cx.plain(node, "a factor")?;
+        match written.trim().parse::<f64>() {
+            Ok(factor) if factor > 1.0 && factor <= LARGEST_FACTOR => Some(Self(factor)),
+            Ok(factor) if factor <= 1.0 => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{written}` slows nothing"))
+                        .help("write a factor above 1: 10 makes answers take ten times as long"),
+                );
+                None
+            }
+            Ok(_) | Err(_) => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{written}` is not a factor"))
+                        .help("write a number from 1 to 1000000, without a unit: 2, 10, 1.5"),
+                );
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self(2.0)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How many times as much: a number above 1.",
+            "anyOf": [
+                { "type": "number", "exclusiveMinimum": 1, "maximum": LARGEST_FACTOR },
+                { "type": "string", "pattern": r"\$\(" },
+            ],
+        })
+    }
+}
+
 /// `crash.recovered + 3s`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct After {
@@ -207,6 +289,14 @@ pub enum Inject {
     Latency(Latency),
     /// A link refuses connections and cuts those it has.
     Down,
+    /// A link answers requests itself.
+    Status(StatusAnswer),
+    /// Every answer of a node takes a multiple of its time.
+    Slow(Slow),
+    /// SIGTERM; undone by starting the node again when it has drained.
+    Restart(Restart),
+    /// The same, one node after the other.
+    RollingRestart(RollingRestart),
 }
 
 impl Scalar for Inject {

@@ -50,6 +50,38 @@ impl Scalar for String {
     }
 }
 
+impl Scalar for bool {
+    const NAME: &'static str = "YesNo";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        if let Value::Bool(value) = node.value {
+            return Some(value);
+        }
+        match cx.plain(node, "true or false")?.trim() {
+            "true" => Some(true),
+            "false" => Some(false),
+            text => {
+                cx.report(
+                    Diagnostic::error(node.span, format!("`{text}` is not true or false"))
+                        .help("write true or false"),
+                );
+                None
+            }
+        }
+    }
+
+    fn stand_in() -> Self {
+        false
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "true or false.",
+            "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"\$\(" }],
+        })
+    }
+}
+
 /// A name: letters, digits, `-` and `_`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(pub String);
@@ -268,20 +300,23 @@ pub struct Rate(pub f64);
 /// More than this is beyond any generator on one machine.
 const HIGHEST_RATE: f64 = 1_000_000.0;
 
+/// A number a second from `100/s`, `30/m`.
+pub(crate) fn per_second(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once('/')?;
+    let number = number.trim();
+    let per = match unit.trim() {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    // `inf` and `nan` are numbers to the standard library, not to people.
+    let number: f64 = number.parse().ok().filter(|_| expr::is_decimal(number))?;
+    (number <= HIGHEST_RATE).then_some(number / per)
+}
+
 fn rate(text: &str, span: Span, cx: &mut Reader) -> Option<f64> {
-    let parsed = text.split_once('/').and_then(|(number, unit)| {
-        let number = number.trim();
-        // `inf` and `nan` are numbers to the standard library, not to people.
-        let digits = number.chars().all(|c| c.is_ascii_digit() || c == '.');
-        let per = match unit.trim() {
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let number: f64 = number.parse().ok().filter(|_| digits)?;
-        (number <= HIGHEST_RATE).then_some(number / per)
-    });
+    let parsed = per_second(text);
     if parsed.is_none() {
         cx.report(Diagnostic::error(span, format!("`{text}` is not a rate")).help(RATE_HELP));
     }
@@ -391,9 +426,16 @@ impl Scalar for Expectation {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "LOAD.success >= 99.9%, LOAD.p99 <= 250ms, LOAD.p99 <= 2x steady, … over 5s, \
-                            breaker(INSTANCE) opened within 2s",
-            "examples": ["frames.success >= 99.9%", "frames.p99 <= 2x steady", "breaker(processor-2) opened within 2s"],
+            "description": "LOAD.success >= 99.9%, LOAD.within(250ms) >= 99.9%, LOAD.goodput >= 0.9x STAGE, LOAD.p99 <= 250ms, \
+                            LOAD.p99 <= 2x steady, LOAD.max <= steady + 50ms, LOAD.p95 <= 0.5x LOAD.p95, … over 5s, \
+                            breaker(INSTANCE) opened within 2s, amplification(GATEWAY) <= 1.2",
+            "examples": [
+                "frames.success >= 99.9%",
+                "frames.within(250ms) >= 99.9%",
+                "frames.p99 <= 2x steady",
+                "breaker(processor-2) opened within 2s",
+                "amplification(gateway-1) <= 1.2",
+            ],
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::plan::Plan;
 pub mod measure;
 mod pack;
 
-pub use measure::{Missing, Observation, Reading};
+pub use measure::{Base, Marks, Missing, Observation, Reading};
 
 /// Length of a slice.
 pub const SLICE: Duration = Duration::from_secs(1);

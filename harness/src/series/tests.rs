@@ -82,7 +82,7 @@ fn nothing_is_not_a_success() {
     let found = series().evaluate(
         &measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(0.0), None),
         window(0, 1_000),
-        None,
+        Marks::default(),
     );
     assert_eq!(found.holds, None);
     assert_eq!(
@@ -103,7 +103,11 @@ fn a_quantile_needs_its_samples() {
         None,
     );
     let of = |n| {
-        filled((0..n).map(|i| sample(i, 10, Outcome::Ok))).evaluate(&p99, window(0, 1_000), None)
+        filled((0..n).map(|i| sample(i, 10, Outcome::Ok))).evaluate(
+            &p99,
+            window(0, 1_000),
+            Marks::default(),
+        )
     };
     assert_eq!(
         of(99).missing,
@@ -122,7 +126,9 @@ fn a_share_exactly_at_the_limit_meets_it() {
     let series = filled((0..1_000).map(|i| sample(i, 5, outcome(i))));
     let found = |limit| {
         let measure = measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(limit), None);
-        series.evaluate(&measure, window(0, 1_000), None).holds
+        series
+            .evaluate(&measure, window(0, 1_000), Marks::default())
+            .holds
     };
     assert_eq!(found(99.9 / 100.0), Some(true));
     assert_eq!(found(0.9991), Some(false));
@@ -136,12 +142,12 @@ fn the_worst_window_is_found_wherever_it_begins() {
         sample(i * 100, 5, if bad { failed() } else { Outcome::Ok })
     }));
     let measure = measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(0.95), Some(5));
-    let found = series.evaluate(&measure, window(0, 20_000), None);
+    let found = series.evaluate(&measure, window(0, 20_000), Marks::default());
     assert_eq!(found.holds, Some(false));
     assert_eq!(found.observed, Some(Reading::Ratio(47.0 / 50.0)));
     assert_eq!((found.n, found.ok), (50, 47));
     assert!(found.window.contains(Offset(12_300_000)));
-    let short = series.evaluate(&measure, window(0, 4_000), None);
+    let short = series.evaluate(&measure, window(0, 4_000), Marks::default());
     assert!(
         matches!(short.missing, Some(Missing::Stretch { .. })),
         "{short:?}"
@@ -152,7 +158,7 @@ fn the_worst_window_is_found_wherever_it_begins() {
 fn the_last_window_is_flush_with_the_end() {
     let series = filled([sample(0, 5, Outcome::Ok), sample(5_450, 5, failed())]);
     let measure = measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(0.5), Some(5));
-    let found = series.evaluate(&measure, window(0, 5_500), None);
+    let found = series.evaluate(&measure, window(0, 5_500), Marks::default());
     assert_eq!(found.window, window(500, 5_500));
     assert_eq!(found.holds, Some(false));
 }
@@ -167,16 +173,164 @@ fn a_multiple_of_steady_needs_a_steady_reading() {
         Limit::TimesSteady(2.0),
         None,
     );
-    let found = series.evaluate(&measure, window(1_000, 2_000), Some(window(0, 1_000)));
+    let found = series.evaluate(
+        &measure,
+        window(1_000, 2_000),
+        Some(window(0, 1_000)).into(),
+    );
     assert_eq!(found.limit, Some(Reading::Time(Duration::from_millis(20))));
     assert_eq!(found.holds, Some(true));
-    let without = series.evaluate(&measure, window(1_000, 2_000), None);
+    let without = series.evaluate(&measure, window(1_000, 2_000), Marks::default());
     assert_eq!(
         (without.holds, without.missing),
         (None, Some(Missing::Baseline))
     );
-    let empty = series.evaluate(&measure, window(1_000, 2_000), Some(window(5_000, 6_000)));
+    let empty = series.evaluate(
+        &measure,
+        window(1_000, 2_000),
+        Some(window(5_000, 6_000)).into(),
+    );
     assert_eq!(empty.missing, Some(Missing::Baseline));
+}
+
+/// 200 requests of 10 ms a second apart by 5 ms; the last 20 of them differ.
+fn mixed() -> Series {
+    filled((0..200).map(|i| {
+        let (took, outcome) = match i {
+            180..=184 => (90, Outcome::Ok),
+            185..=189 => (1, failed()),
+            190..=194 => (0, Outcome::Unsent),
+            _ => (10, Outcome::Ok),
+        };
+        sample(i * 5, took, outcome)
+    }))
+}
+
+#[test]
+fn within_a_time_counts_of_all_that_was_offered() {
+    let series = mixed();
+    let share = |ms| {
+        let within = Metric::Within(Duration::from_millis(ms));
+        series.read(0, within, window(0, 1_000))
+    };
+    assert_eq!(share(50), Some(Reading::Ratio(185.0 / 200.0)));
+    assert_eq!(
+        share(10),
+        Some(Reading::Ratio(185.0 / 200.0)),
+        "the limit itself is within"
+    );
+    assert_eq!(share(9), Some(Reading::Ratio(0.0)));
+    assert_eq!(share(TIMEOUT_MS * 2), Some(Reading::Ratio(190.0 / 200.0)));
+    let ok = |q| series.read(0, Metric::OkQuantile(q), window(0, 1_000));
+    assert_eq!(ok(0.95), Some(Reading::Time(Duration::from_millis(10))));
+    assert_eq!(ok(0.99), Some(Reading::Time(Duration::from_millis(90))));
+    assert_eq!(ok(0.999), None, "190 requests are too few");
+    let within = Metric::Within(SLICE);
+    assert_eq!(series.read(0, within, window(5_000, 6_000)), None);
+}
+
+#[test]
+fn goodput_is_what_ended_ok_by_the_length_of_the_stretch() {
+    let series = mixed();
+    let rate = |to| series.read(0, Metric::Goodput, window(0, to));
+    assert_eq!(rate(1_000), Some(Reading::Rate(190.0)));
+    assert_eq!(rate(2_000), Some(Reading::Rate(95.0)), "a pause lowers it");
+    assert_eq!(series.read(0, Metric::Goodput, window(5_000, 6_000)), None);
+}
+
+#[test]
+fn limits_may_rest_on_steady_a_stage_or_another_load() {
+    let series =
+        filled((0..200).map(|i| sample(i * 10, if i < 100 { 10 } else { 15 }, Outcome::Ok)));
+    let (first, second) = (window(0, 1_000), window(1_000, 2_000));
+    let stages = [("calm".to_owned(), first)];
+    let marks = Marks {
+        steady: Some(first),
+        stages: &stages,
+    };
+    let ms = |ms| Some(Reading::Time(Duration::from_millis(ms)));
+    let held = |limit, marks| {
+        let measure = measure(Metric::Max, Cmp::AtMost, limit, None);
+        series.evaluate(&measure, second, marks)
+    };
+    let plus = held(Limit::SteadyPlus(Duration::from_millis(5)), marks);
+    assert_eq!((plus.holds, plus.limit), (Some(true), ms(15)));
+    let plus = held(Limit::SteadyPlus(Duration::from_millis(4)), marks);
+    assert_eq!((plus.holds, plus.limit), (Some(false), ms(14)));
+    assert_eq!(plus.base.unwrap().name, "steady");
+    let stage = |stage: &str| Limit::TimesStage {
+        factor: 1.2,
+        stage: stage.to_owned(),
+    };
+    let calm = held(stage("calm"), marks);
+    assert_eq!((calm.holds, calm.limit), (Some(false), ms(12)));
+    let missing = held(stage("storm"), marks);
+    assert_eq!(
+        (missing.holds, missing.missing),
+        (None, Some(Missing::Other("storm".to_owned())))
+    );
+    let other = |load: &str| Limit::TimesLoad {
+        factor: 2.0,
+        load: load.to_owned(),
+        metric: Metric::Quantile(0.5),
+    };
+    let itself = held(other("frames"), Marks::default());
+    assert_eq!((itself.holds, itself.limit), (Some(true), ms(30)));
+    assert_eq!(itself.base.unwrap().name, "frames.p50");
+    let all = held(other("all"), Marks::default());
+    assert_eq!(all.limit, ms(30));
+    let nobody = held(other("clips"), Marks::default());
+    assert_eq!(nobody.missing, Some(Missing::Other("clips.p50".to_owned())));
+}
+
+#[test]
+fn against_another_load_the_worst_window_is_the_farthest_from_its_own_limit() {
+    // Both are slow in second 1; only `frames` is in second 3, and then less so.
+    let mut series = Series {
+        loads: ["frames", "plain"]
+            .map(|name| LoadSeries {
+                name: name.to_owned(),
+                ..LoadSeries::default()
+            })
+            .into(),
+    };
+    for i in 0..500_u64 {
+        let slow = [10, 100, 10, 60, 10];
+        let plain = [10, 100, 10, 10, 10];
+        for (load, took) in [slow, plain].into_iter().enumerate() {
+            let took = took[usize::try_from(i / 100).unwrap()];
+            let sample = Sample {
+                load,
+                ..sample(i * 10, took, Outcome::Ok)
+            };
+            series.add(&sample);
+        }
+    }
+    let limit = Limit::TimesLoad {
+        factor: 1.0,
+        load: "plain".to_owned(),
+        metric: Metric::Quantile(0.5),
+    };
+    let measure = measure(Metric::Quantile(0.5), Cmp::AtMost, limit, Some(1));
+    let found = series.evaluate(&measure, window(0, 5_000), Marks::default());
+    assert_eq!(
+        (found.holds, found.window),
+        (Some(false), window(3_000, 4_000))
+    );
+    let (observed, base) = (found.observed.unwrap(), found.base.unwrap().reading);
+    assert_eq!(observed.saving(base), Some(1.0 - 6.0));
+    let all = series.evaluate(
+        &Measure {
+            load: "all".to_owned(),
+            metric: Metric::Goodput,
+            cmp: Cmp::AtLeast,
+            limit: Limit::Rate(200.0),
+            over: None,
+        },
+        window(0, 5_000),
+        Marks::default(),
+    );
+    assert_eq!((all.holds, all.n), (Some(true), 1_000));
 }
 
 #[test]
@@ -210,13 +364,13 @@ fn recovery_begins_with_the_first_full_window_that_holds() {
 fn unknown_loads_and_limits_of_the_wrong_sort_have_no_answer() {
     let series = filled([sample(0, 5, Outcome::Ok)]);
     let wrong = measure(Metric::Success, Cmp::AtLeast, Limit::Time(SLICE), None);
-    let found = series.evaluate(&wrong, window(0, 1_000), None);
+    let found = series.evaluate(&wrong, window(0, 1_000), Marks::default());
     assert_eq!((found.holds, found.missing), (None, Some(Missing::Limit)));
     let other = Measure {
         load: "clips".to_owned(),
         ..wrong
     };
-    let found = series.evaluate(&other, window(0, 1_000), None);
+    let found = series.evaluate(&other, window(0, 1_000), Marks::default());
     assert_eq!(found.missing, Some(Missing::Load("clips".to_owned())));
 }
 

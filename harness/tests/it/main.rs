@@ -37,10 +37,13 @@ fn harness(args: &[&str]) -> Output {
 /// Every scenario file of the repository.
 fn scenario_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in ["scenarios", "scenarios/controls"] {
-        for entry in std::fs::read_dir(top().join(folder)).expect("the folder is there") {
+    let mut folders = vec![top().join("scenarios")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
             let path = entry.expect("an entry").path();
-            if path.extension().is_some_and(|ext| ext == "yaml") {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "yaml") {
                 files.push(path);
             }
         }

@@ -64,6 +64,11 @@ fn one_mistake_one_problem() {
         )
     };
     let load = |load: &str| format!("{HEAD}{EXPECT}load: {{ a: {load} }}\n");
+    let stages = |stages: &str| {
+        load(&format!(
+            "{{ arrivals: {{ stages: [ {stages} ] }}, steps: [ {{ get: / }} ] }}"
+        ))
+    };
     let step = |step: &str| {
         load(&format!(
             "{{ arrivals: {{ rate: 1/s, for: 9s }}, steps: [ {step} ] }}"
@@ -171,6 +176,64 @@ fn one_mistake_one_problem() {
             "at which rate?",
         ),
         (
+            stages("{ steps: 50/s..60/s, by: 4/s, each: 1s }"),
+            "no whole number of steps leads from 50/s to 60/s",
+        ),
+        (
+            stages("{ steps: 50/s..60/s, by: 0/s, each: 1s }"),
+            "such steps lead nowhere",
+        ),
+        (
+            stages("{ steps: 0/s..10000/s, by: 1/s, each: 1s }"),
+            "more than 1000 steps",
+        ),
+        (
+            stages("{ steps: 50/s..60/s, by: 5/s, each: 0s }"),
+            "a step must be longer than nothing",
+        ),
+        (
+            stages("{ steps: 50/s..60/s, by: 5/s, hold: 5s }"),
+            "steps have a height and a length, and nothing else",
+        ),
+        (
+            stages("{ name: s, rate: 5/s, hold: 5s }, { name: s, hold: 5s }"),
+            "there is already a stage `s`",
+        ),
+        (
+            stages("{ name: steady, rate: 5/s, hold: 5s }"),
+            "`steady` has a meaning of its own in expectations",
+        ),
+        (
+            format!(
+                "{HEAD}{EXPECT}load: {{ a: {{ arrivals: {{ rate: 1/s, for: 9s }}, entry: gateway-9, steps: [ {{ get: / }} ] }} }}\n"
+            ),
+            "the system has no node `gateway-9`",
+        ),
+        (
+            system("{ entry: gateway-9*, service: {} }"),
+            "the system has no node `gateway-9*`",
+        ),
+        (
+            system("{ service: { nodes: { gateway-2: { balance: random } } } }"),
+            "the system has no node `gateway-2`",
+        ),
+        (
+            system("{ service: { nodes: { gateway-1: { balanse: random } } } }"),
+            "unknown key `balanse`",
+        ),
+        (
+            format!(
+                "{HEAD}{EXPECT}load: {{ a: {{ arrivals: {{ rate: 1/s, for: 9s }}, steps: [ {{ get: / }} ] }}, all: {{ arrivals: {{ rate: 1/s, for: 9s }}, steps: [ {{ get: / }} ] }} }}\n"
+            ),
+            "`all` has a meaning of its own in expectations",
+        ),
+        (
+            expect(
+                "{ recover: { within: 2s, stays: perhaps } }\nsteady: { window: 1s, hold: [ a.success > 9% ] }",
+            ),
+            "`perhaps` is not true or false",
+        ),
+        (
             load("{ arrivals: { rate: 0/s, for: 9s }, steps: [ { get: / } ] }"),
             "nothing ever arrives",
         ),
@@ -248,6 +311,80 @@ fn one_mistake_one_problem() {
             "the jitter is longer than what it varies",
         ),
         (
+            fault("[ { name: f, at: 3s, target: processor-1, inject: kill } ]"),
+            "`for` is missing",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: processor-*, inject: rolling-restart } ]"),
+            "`rolling-restart` is over when the last node is ready again",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, target: processor-1, inject: { restart: { drain: 0s } } } ]",
+            ),
+            "a node that has no time to drain is killed",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, target: [processor-1, gatway-*], inject: rolling-restart } ]",
+            ),
+            "the system has no node `gatway-*`",
+        ),
+        (
+            fault("[ { name: f, at: 3s, target: [], inject: restart } ]"),
+            "what does the fault hit?",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: any, inject: status } ]"),
+            "`status` needs settings",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 600 } } } ]",
+            ),
+            "`600` is not a status code",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 100 } } } ]",
+            ),
+            "100 answers nothing: callers wait for another",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, share: 0% } } } ]",
+            ),
+            "a share of 0% answers nothing",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, share: 120% } } } ]",
+            ),
+            "`120%` is not a percentage",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { status: { code: 503, retry_after: 1500ms } } } ]",
+            ),
+            "`retry-after` counts whole seconds, not 1500ms",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: \"*->processor-7\", inject: { status: { code: 503 } } } ]",
+            ),
+            "the system has no link `*->processor-7`",
+        ),
+        (
+            fault("[ { name: f, at: 3s, for: 1s, target: any, inject: { slow: { factor: 1 } } } ]"),
+            "`1` slows nothing",
+        ),
+        (
+            fault(
+                "[ { name: f, at: 3s, for: 1s, target: any, inject: { slow: { factor: 10x } } } ]",
+            ),
+            "`10x` is not a factor",
+        ),
+        (
             fault("[ { name: f, draw: [] } ]"),
             "a source of random faults is not supported yet",
         ),
@@ -267,6 +404,34 @@ fn one_mistake_one_problem() {
         (
             expect("{ always: [ breaker(processor-1) opened within 1s ] }"),
             "a breaker is watched during a fault",
+        ),
+        (
+            expect("{ always: [ a.p99 <= 2x peek ] }"),
+            "there is no stage `peek`",
+        ),
+        (
+            expect("{ always: [ a.p95 <= 0.5x b.p95 ] }"),
+            "there is no load `b`",
+        ),
+        (
+            expect("{ always: [ amplification(processor-1) <= 1.2 ] }"),
+            "the system has no gateway `processor-1`",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}control: [ a.success >= 98% ]\n"),
+            "nothing expects `a.success >= 98%`",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}abort: [ amplification(gateway-1) > 2 ]\n"),
+            "tries per call are known when the run is over",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}abort: [ a.p99 > 2x peak ]\n"),
+            "a stop condition cannot wait for a stage",
+        ),
+        (
+            format!("{HEAD}{LOAD}{EXPECT}steady: {{ window: 1s, hold: [ a.p99 <= 2x peak ] }}\n"),
+            "a stage may come later than the steady state",
         ),
         (
             expect("{ recover: { within: 2s } }"),
@@ -315,7 +480,7 @@ fn an_expectation_is_pointed_at_inside() {
     error: `3` is not a duration
        ┌─ scenarios/broken.yaml:7:17
      7 │     - "a.p99 <= 3 pigs"
-       │                 ^ write a duration or a factor: 250ms, 2x steady
+       │                 ^ write a duration, a factor or a sum: 250ms, 2x steady, steady + 50ms
 
     error: unknown measure `p98`
        ┌─ scenarios/broken.yaml:8:9

@@ -94,6 +94,20 @@ impl Seen {
         })
     }
 
+    /// Proof and undo of each target, in order of undo.
+    fn each_reverted(&self, fault: &str) -> Vec<(Option<String>, String)> {
+        let of = |event: &Event| match &event.kind {
+            EventKind::FaultReverted {
+                fault: name,
+                proof,
+                undo,
+                ..
+            } if name == fault => Some((proof.clone(), undo.clone())),
+            _ => None,
+        };
+        self.events.iter().filter_map(of).collect()
+    }
+
     fn recovered(&self, fault: &str) -> bool {
         self.find(|kind| match kind {
             EventKind::FaultRecovered { fault: name, .. } if name == fault => Some(()),
@@ -247,6 +261,83 @@ faults:
         sample.outcome == Outcome::Ok && sample.done.since(sample.due) >= Duration::from_millis(50)
     });
     assert!(slow.count() >= 40);
+    place.assert_clean(&seen);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_are_slowed_asked_to_end_and_killed_together() {
+    let plan = plan(&load(
+        "16s",
+        "
+faults:
+  - { name: refusing, at: 1s, for: 500ms, target: \"*->back\", inject: { status: { code: 503, share: 50% } } }
+  - { name: gray, after: refusing.end + 200ms, for: 500ms, target: back, inject: { slow: { factor: 3, least: 20ms } } }
+  - { name: away, after: gray.end + 200ms, for: 300ms, target: back, inject: restart }
+  - { name: rollout, after: away.end + 200ms, target: [front, back], inject: { rolling-restart: { pause: 100ms } } }
+  - { name: all-down, after: rollout.end + 200ms, for: 500ms, target: \"*\", inject: kill }
+",
+    ));
+    let place = Place::new("more-kinds");
+    let (outcome, seen) = ran(&plan, &place, CancellationToken::new()).await;
+    assert_eq!(outcome, RunOutcome::Completed, "{:#?}", seen.events);
+    for (fault, targets, proof, undo) in [
+        (
+            "refusing",
+            1,
+            "requests answered 503",
+            "every request passes",
+        ),
+        ("gray", 1, "answers held 2", "let go"),
+        ("away", 1, "back ended by itself", "restarted, ready after"),
+        ("rollout", 2, " ended after ", "restarted, ready after"),
+        (
+            "all-down",
+            2,
+            "exited by signal 9",
+            "restarted, ready after",
+        ),
+    ] {
+        let undone = seen.each_reverted(fault);
+        assert_eq!(undone.len(), targets, "{fault}");
+        for (said, undone) in undone {
+            let said = said.unwrap_or_else(|| panic!("{fault} has no proof"));
+            assert!(said.contains(proof), "{fault}: {said}");
+            assert!(undone.contains(undo), "{fault}: {undone}");
+        }
+    }
+    assert!(seen.recovered("all-down"));
+    // One after the other: front is back before back goes; all down together: both are gone before either is back.
+    let order = |fault: &str| -> Vec<(bool, String)> {
+        let of = |event: &Event| match &event.kind {
+            EventKind::FaultInjected {
+                fault: name,
+                target,
+                ..
+            } if name == fault => Some((true, target.clone())),
+            EventKind::FaultReverted {
+                fault: name,
+                target,
+                ..
+            } if name == fault => Some((false, target.clone())),
+            _ => None,
+        };
+        seen.events.iter().filter_map(of).collect()
+    };
+    let step = |begins, target: &str| (begins, target.to_owned());
+    assert_eq!(
+        order("rollout"),
+        [
+            step(true, "front"),
+            step(false, "front"),
+            step(true, "back"),
+            step(false, "back")
+        ]
+    );
+    let begins: Vec<_> = order("all-down")
+        .iter()
+        .map(|(begins, _)| *begins)
+        .collect();
+    assert_eq!(begins, [true, true, false, false]);
     place.assert_clean(&seen);
 }
 

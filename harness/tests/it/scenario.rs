@@ -78,6 +78,54 @@ fn every_scenario_of_the_repository_is_sound_and_fits_its_folder() {
     }
 }
 
+/// A control differs from what it is the control of in the system alone, or it would show something else.
+#[test]
+fn every_proof_of_a_layer_has_a_control_that_differs_in_the_layer_alone() {
+    let folder = super::top().join("scenarios/resilience");
+    let of = |inside: bool| -> Vec<Plan> {
+        super::scenario_files()
+            .iter()
+            .filter(|file| file.starts_with(&folder))
+            .filter(|file| file.starts_with(folder.join("controls")) == inside)
+            .map(|file| {
+                let prepared = Plan::prepare(file, &PlanOptions::default());
+                prepared
+                    .unwrap_or_else(|problems| panic!("{problems}"))
+                    .plan
+            })
+            .collect()
+    };
+    let (proofs, controls) = (of(false), of(true));
+    assert!(!proofs.is_empty() && !controls.is_empty());
+    let mut controlled = std::collections::BTreeSet::new();
+    for control in &controls {
+        let mut proof = proofs
+            .iter()
+            .filter(|proof| control.name.starts_with(&format!("{}-", proof.name)));
+        let proof = proof
+            .next()
+            .unwrap_or_else(|| panic!("{} is the control of nothing", control.name));
+        assert_eq!(control.load, proof.load, "{}", control.name);
+        assert_eq!(control.faults, proof.faults, "{}", control.name);
+        assert_eq!(control.steady, proof.steady, "{}", control.name);
+        assert_ne!(control.system, proof.system, "{}", control.name);
+        assert!(!control.expect.control.is_empty(), "{}", control.name);
+        assert!(control.tags.contains(&"control".to_owned()));
+        controlled.insert(proof.name.as_str());
+    }
+    let without: Vec<_> = proofs
+        .iter()
+        .filter(|proof| !controlled.contains(proof.name.as_str()))
+        .map(|proof| proof.name.as_str())
+        .collect();
+    // Its file and the guide say why.
+    assert_eq!(without, ["registry-killed"]);
+    for proof in &proofs {
+        assert!(proof.expect.control.is_empty(), "{}", proof.name);
+        assert!(!proof.tags.contains(&"control".to_owned()));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_plan_and_a_fault_more_moves_no_other() {
     let one = "{ name: a, at: 2s, for: 1s, target: one of processor-*, inject: kill }";
@@ -167,7 +215,8 @@ fn the_command_line_overrides_the_file() {
         [Stage {
             from: 2.0,
             to: 2.0,
-            length
+            length,
+            name: None,
         }]
     );
 
@@ -222,6 +271,92 @@ fn other_programs_get_waves_links_and_addresses() {
     assert_eq!(env["DB"], "http://$(link.web-2->db)/x");
     assert_eq!(env["N"], "3");
     assert_eq!(plan.system.nodes[0].ready.status, 204);
+}
+
+#[test]
+fn steps_and_names_make_stretches_of_time() {
+    let text = "version: 1
+name: t
+vars: { peak: 100/s }
+system: { service: { gateways: 2 } }
+load:
+  a:
+    arrivals:
+      stages:
+        - { ramp: 0/s..$(peak), over: 2s }
+        - { name: peak, hold: 3s }
+        - { name: stairs, steps: 100/s..40/s, by: 20/s, each: 2s }
+        - { hold: 1s }
+    steps: [ { get: / } ]
+expect: { during: { stairs: [ a.goodput >= 0.5x peak, amplification(gateway-2) <= 1.2 ] } }
+";
+    let options = PlanOptions {
+        rate_scale: Some(0.5),
+        ..PlanOptions::default()
+    };
+    let plan = planned(text, &options);
+    let LoadModel::Arrivals { stages, .. } = &plan.load[0].model else {
+        panic!("arrivals");
+    };
+    let rates: Vec<_> = stages.iter().map(|stage| (stage.from, stage.to)).collect();
+    let held = [50.0, 50.0, 40.0, 30.0, 20.0, 20.0].map(|rate| (rate, rate));
+    assert_eq!(rates[0], (0.0, 50.0));
+    assert_eq!(rates[1..], held);
+    let named: Vec<_> = plan
+        .stages()
+        .iter()
+        .map(|stage| {
+            (
+                stage.name.to_owned(),
+                stage.from.as_secs(),
+                stage.to.as_secs(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [("peak".to_owned(), 2, 5), ("stairs".to_owned(), 5, 13)]
+    );
+    assert_eq!(plan.counted_gateways(), ["gateway-2"]);
+}
+
+#[test]
+fn loads_have_entries_and_nodes_configurations_of_their_own() {
+    let text = "version: 1
+name: t
+system:
+  entry: gateway-*
+  service:
+    gateways: 2
+    processors: 2
+    config: { balance: random, breaker: { open: 2s, consecutive_failures: 3 } }
+    nodes: { gateway-2: { balance: round-robin, breaker: { open: 5s } }, processor-1: { limits: { probe: 4s } } }
+load:
+  both: { arrivals: { rate: 1/s, for: 9s }, steps: [ { get: / } ] }
+  one: { arrivals: { rate: 1/s, for: 9s }, entry: gateway-2, steps: [ { get: / } ] }
+expect: { always: [ both.p50 <= 0.5x one.p50 ] }
+";
+    let plan = planned(text, &PlanOptions::default());
+    let all = ["client->gateway-1", "client->gateway-2"];
+    assert_eq!(plan.system.entry, all[0]);
+    assert_eq!(plan.entries(&plan.load[0]), all);
+    assert_eq!(plan.entries(&plan.load[1]), ["client->gateway-2"]);
+    let config = |name: &str| {
+        let mut nodes = plan.system.nodes.iter();
+        match &nodes.find(|node| node.name == name).expect(name).start {
+            NodeStart::Service { config, .. } => serde_json::Value::from(config.clone()),
+            NodeStart::Run { .. } => panic!("a role"),
+        }
+    };
+    let json = serde_json::json!({ "balance": "random", "breaker": { "open": "2s", "consecutive_failures": 3 } });
+    assert_eq!(config("gateway-1"), json);
+    let own = config("gateway-2");
+    assert_eq!(own["balance"], "round-robin");
+    assert_eq!(
+        own["breaker"],
+        serde_json::json!({ "open": "5s", "consecutive_failures": 3 })
+    );
+    assert_eq!(config("processor-1")["limits"]["probe"], "4s");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clip_harness::scenario::model::{
     Arrivals, Baseline, Document, End, Expect, Fault, Latency, LinkSettings, Load, Program,
-    ReadBack, ReadResults, Ready, Recover, Report, Service, StageText, Steady, Step,
-    StepExpectation, System, Users,
+    ReadBack, ReadResults, Ready, Recover, Report, Restart, RollingRestart, Service, Slow,
+    StageText, StatusAnswer, Steady, Step, StepExpectation, System, Users,
 };
 use serde_json::Value as Json;
 
@@ -52,8 +52,12 @@ fn the_reader_takes_the_keys_that_the_schema_describes() {
         Ready,
         Recover,
         Report,
+        Restart,
+        RollingRestart,
         Service,
+        Slow,
         StageText,
+        StatusAnswer,
         Steady,
         Step,
         StepExpectation,

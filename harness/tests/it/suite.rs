@@ -70,6 +70,74 @@ fn a_suite_ends_as_its_worst_run_and_leads_to_every_report() {
 }
 
 #[test]
+fn the_service_in_one_process_is_refused_for_slowed_and_restarted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("embedded.yaml");
+    let text = "version: 1
+name: embedded
+seed: 7
+limit: 1m
+system: { runtime: embedded, service: { gateways: 1, processors: 2 } }
+load:
+  work:
+    arrivals: { rate: 30/s, for: 14s }
+    timeout: 2s
+    steps: [ { get: /health } ]
+steady: { window: 1s, hold: [ work.success >= 99.9% ] }
+faults:
+  - { name: refusing, at: 2s, for: 500ms, target: client->gateway-1, inject: { status: { code: 503, share: 50%, retry_after: 1s } } }
+  - { name: gray, after: refusing.end + 200ms, for: 500ms, target: gateway-1, inject: { slow: { factor: 4, least: 30ms } } }
+  - { name: rollout, after: gray.end + 200ms, target: [registry-1, processor-*], inject: rolling-restart }
+expect:
+  always: [ work.success >= 90% ]
+  during: { gray: [ work.success >= 100% ], rollout: [ work.success >= 100% ] }
+";
+    std::fs::write(&file, text).expect("the folder is writable");
+    let reports = folder.path().join("reports");
+    let arguments = [
+        "run",
+        file.to_str().expect("text"),
+        "--quiet",
+        "--reports",
+        reports.to_str().expect("text"),
+    ];
+    let run = harness(&arguments);
+    let out = String::from_utf8_lossy(&run.stdout);
+    let err = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(0), "{out}{err}");
+    let folder = std::fs::read_dir(reports.join("embedded"))
+        .expect("a folder of the scenario")
+        .map(|entry| entry.expect("an entry").path())
+        .next()
+        .expect("a run");
+    let report = std::fs::read(folder.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+    let faults = report["faults"].as_array().expect("faults");
+    let proofs = |fault: &str| -> Vec<&str> {
+        let row = faults.iter().find(|row| row["name"] == fault);
+        let row = row.unwrap_or_else(|| panic!("{fault} in {faults:?}"));
+        let proofs = row["proof"].as_array().expect("proofs");
+        proofs.iter().filter_map(|proof| proof.as_str()).collect()
+    };
+    assert!(
+        proofs("refusing")[0].ends_with("requests answered 503"),
+        "{faults:?}"
+    );
+    assert!(proofs("gray")[0].contains("answers held 3"), "{faults:?}");
+    let rollout = proofs("rollout");
+    assert_eq!(rollout.len(), 3, "{rollout:?}");
+    for (proof, node) in rollout
+        .iter()
+        .zip(["registry-1", "processor-1", "processor-2"])
+    {
+        assert!(
+            proof.starts_with(&format!("{node} ended after ")),
+            "{proof}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_run_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let reports = folder.path().join("reports");
@@ -87,4 +155,37 @@ fn what_cannot_run_is_refused_before_anything_starts() {
         assert!(!refused.stderr.is_empty(), "{arguments:?}");
     }
     assert!(!Path::new(reports).exists(), "something was started");
+}
+
+#[test]
+fn a_control_passes_by_failing_and_what_was_not_counted_decides_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let reports = folder.path().join("reports");
+    let reports = reports.to_str().expect("text");
+    let named = |name: &str, expectation: &str| {
+        let file = scenario(folder.path(), name, expectation);
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let text = format!("{text}control: [ {expectation} ]\n");
+        std::fs::write(&file, text).expect("the folder is writable");
+        file
+    };
+    let fails = named("fails", "health.p50 <= 1us");
+    let holds = named("holds", "health.success >= 50%");
+    // A gateway that is asked for its health alone makes no calls.
+    let uncounted = scenario(
+        folder.path(),
+        "uncounted",
+        "amplification(gateway-1) <= 1.2",
+    );
+    for (file, code, words) in [
+        (&fails, 0, "must fail: health.p50 <= 1us"),
+        (&holds, 1, "must fail: health.success >= 50%"),
+        (&uncounted, 5, "gateway-1 made no calls"),
+    ] {
+        let run = harness(&["run", file, "--quiet", "--reports", reports]);
+        let out = String::from_utf8_lossy(&run.stdout);
+        let err = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{out}{err}");
+        assert!(out.contains(words), "{out}");
+    }
 }

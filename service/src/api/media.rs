@@ -16,11 +16,13 @@ use super::Api;
 use super::problem::Problem;
 use super::ranges::{Wanted, wanted};
 use super::request::{Id, query};
-use super::stack::{Deadline, REQUEST_ID, RequestId};
+use super::stack::{Deadline, REQUEST_ID, RequestId, Ticket};
 use super::v1::find_clip;
+use crate::admission::{Reason, X_PRIORITY};
+use crate::http::X_SHED;
 use crate::model::VideoId;
 use crate::store::{Blobs, StoreError, StoreResult};
-use crate::upstream::{Call, Reply, TryError, UpstreamError};
+use crate::upstream::{Call, Reply, TryError, UpstreamError, hash_key};
 
 /// Bytes read from a blob at once.
 const CHUNK: u64 = 256 * 1024;
@@ -165,6 +167,7 @@ pub(super) async fn frame(
     Id(id): Id,
     Extension(Deadline(deadline)): Extension<Deadline>,
     Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(ticket): Extension<Ticket>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let id = VideoId::parse(&id).ok_or_else(|| Problem::not_found("video", &id))?;
@@ -188,8 +191,14 @@ pub(super) async fn frame(
         format!("/internal/frame?video={source}&at={at}&width={width}"),
         deadline,
     );
+    call.route = "frame";
+    call.hash_key = Some(hash_key(&source));
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         call.headers.insert(REQUEST_ID, id);
+    }
+    if let Some(wish) = ticket.priority().wish() {
+        call.headers
+            .insert(X_PRIORITY, HeaderValue::from_static(wish));
     }
     let reply = ask(&api, call).await?;
     let mut response = reply.response.map(Body::new);
@@ -217,12 +226,20 @@ pub(super) async fn ask(api: &Api, call: Call) -> Result<Reply, Problem> {
     if status.is_success() {
         return Ok(reply);
     }
+    let shed = reply.response.headers().get(X_SHED);
+    let shed = shed.and_then(|value| Reason::parse(value.to_str().ok()?));
     let body = Limited::new(reply.response.into_body(), PROBLEM_BYTES)
         .collect()
         .await;
     let problem = body.ok().and_then(|body| Problem::parse(&body.to_bytes()));
     Err(match problem {
-        Some(problem) if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(1),
+        Some(problem) if status == StatusCode::SERVICE_UNAVAILABLE => {
+            let problem = problem.retry_after(1);
+            match shed {
+                Some(reason) => problem.shed(reason.name()),
+                None => problem,
+            }
+        }
         Some(problem) => problem,
         None => Problem::new(
             StatusCode::BAD_GATEWAY,
@@ -237,6 +254,7 @@ pub(super) async fn ask(api: &Api, call: Call) -> Result<Reply, Problem> {
 pub fn upstream_problem(error: &UpstreamError) -> Problem {
     let code = match error {
         UpstreamError::NoInstance => "no_processor",
+        UpstreamError::Throttled => "overloaded",
         UpstreamError::DeadlineExceeded { .. } => "deadline_exceeded",
         UpstreamError::Exhausted {
             last: TryError::Timeout(_),
@@ -245,10 +263,10 @@ pub fn upstream_problem(error: &UpstreamError) -> Problem {
         UpstreamError::Exhausted { .. } => "processor_unreachable",
     };
     let problem = Problem::new(error.status(), code, error.to_string());
-    if matches!(error, UpstreamError::NoInstance) {
-        problem.retry_after(1)
-    } else {
-        problem
+    match error {
+        UpstreamError::NoInstance => problem.retry_after(1),
+        UpstreamError::Throttled => problem.retry_after(1).shed("throttle"),
+        _ => problem,
     }
 }
 

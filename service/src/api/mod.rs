@@ -13,6 +13,7 @@ use http::{Method, StatusCode, Uri};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::config::LimitsConfig;
 use crate::env::Env;
 use crate::jobs::Queue;
@@ -30,6 +31,7 @@ pub mod stack;
 mod upload;
 mod upstreams;
 mod v1;
+pub mod work;
 
 pub use media::upstream_problem;
 pub(crate) use request::{hex, query};
@@ -49,6 +51,8 @@ pub struct Api {
     pub queue: Arc<Queue>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
+    /// Which requests are taken.
+    pub admission: Admission,
     /// Cancelled when no new work is taken.
     pub draining: CancellationToken,
     /// Blob keys of videos already looked up: a source never changes, and frames are asked for far more often than the
@@ -68,6 +72,7 @@ impl Api {
         upstream: Upstream,
         queue: Arc<Queue>,
         metrics: Arc<Metrics>,
+        admission: Admission,
         draining: CancellationToken,
     ) -> Self {
         Self {
@@ -76,6 +81,7 @@ impl Api {
             upstream,
             queue,
             metrics,
+            admission,
             draining,
             videos: RwLock::default(),
         }
@@ -113,9 +119,15 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/clips/{id}/thumbnail.jpg", get(media::thumbnail))
         .route("/api/v1/videos/{id}/frame", get(media::frame))
         .route("/health", get(operations::health))
+        .route("/livez", get(operations::health))
         .route("/ready", get(operations::ready))
+        .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
         .route("/internal/upstreams", get(operations::upstreams))
+        .route(
+            "/internal/upstreams/{name}/breaker",
+            post(operations::breaker),
+        )
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(Arc::clone(&api));

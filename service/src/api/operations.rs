@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
-use http::header;
-use serde_json::json;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::Api;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
+use super::request::{Id, json_object};
 use crate::telemetry::Metric;
 
 /// `GET /health`: the process answers. Looks at nothing else, so that no dependency can have it restarted.
@@ -70,6 +74,7 @@ async fn refresh(api: &Api) {
         );
     }
     metrics.set(Metric::TasksInFlight, &[], api.queue.in_flight() as f64);
+    api.admission.publish(metrics);
     super::upstreams::publish(metrics, &api.upstream);
 }
 
@@ -77,7 +82,47 @@ async fn refresh(api: &Api) {
 pub(super) async fn upstreams(State(api): State<Arc<Api>>) -> Response {
     Json(json!({
         "instances": api.upstream.snapshot(),
+        "routes": api.upstream.routes(),
         "totals": api.upstream.metrics(),
     }))
     .into_response()
+}
+
+/// `POST /internal/upstreams/{name}/breaker` with `{"state": …}`: moves the breaker of one instance by hand, on this gateway.
+/// `forced-open` keeps every call away until it is closed, `observe` lets every call through and only says what the breaker
+/// would do, `closed` takes either back. Answers what the breaker is now.
+pub(super) async fn breaker(
+    State(api): State<Arc<Api>>,
+    Id(name): Id,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let wish = json_object(&headers, body)?;
+    let unknown: Vec<FieldError> = wish
+        .keys()
+        .filter(|key| *key != "state")
+        .map(|key| FieldError {
+            pointer: format!("/{key}"),
+            detail: format!("unknown field `{key}`; the only one is state"),
+        })
+        .collect();
+    if let Some(first) = unknown.first() {
+        let detail = first.detail.clone();
+        let status = http::StatusCode::BAD_REQUEST;
+        return Err(Problem::new(status, "unknown_field", detail).errors(unknown));
+    }
+    let breaker = api
+        .upstream
+        .breaker(&name)
+        .ok_or_else(|| Problem::not_found("instance", &name))?;
+    match wish.get("state").and_then(Value::as_str) {
+        Some("forced-open") => breaker.force_open(),
+        Some("closed") => breaker.force_close(),
+        Some("observe") => breaker.observe(),
+        _ => {
+            let detail = "must be forced-open, closed or observe";
+            return Err(Problem::field("invalid_request", "/state", detail));
+        }
+    };
+    Ok(Json(breaker.snapshot(Instant::now())).into_response())
 }

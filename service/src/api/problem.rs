@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use crate::admission::Reason;
 pub use crate::http::{FieldError, PROBLEM_JSON, Problem};
 use crate::media::{MediaError, MediaErrorCode};
 use crate::store::StoreError;
@@ -55,7 +56,7 @@ impl From<MediaError> for Problem {
         let problem = Self::new(status, &media_code(error.code), error.detail)
             .retryable(error.code.retryable());
         if error.code == MediaErrorCode::Busy {
-            problem.retry_after(1)
+            problem.retry_after(1).shed(Reason::QueueFull.name())
         } else {
             problem
         }

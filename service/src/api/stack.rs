@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::Api;
 use super::problem::Problem;
+use super::{Api, work};
+use crate::admission::{Admission, Permit, Priority, Turn, Work};
 use crate::env::Env;
+use crate::http::Held;
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::deadline::arriving;
 
 /// Header with the request's id, in and out.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// `hit` or `miss` on answers that may come from a cache.
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// What the layers need.
 #[derive(Debug, Clone)]
@@ -30,10 +36,12 @@ pub struct Front {
     request: Duration,
     upload: Duration,
     body_bytes: usize,
+    admission: Admission,
+    work: fn(&str) -> Work,
 }
 
 impl Front {
-    /// Layers for a role whose longest requests may take `request`.
+    /// Layers for a role whose longest requests may take `request`. `work` says what a route is for `admission`.
     #[must_use]
     pub fn new(
         env: Env,
@@ -41,6 +49,8 @@ impl Front {
         draining: CancellationToken,
         request: Duration,
         body_bytes: usize,
+        admission: Admission,
+        work: fn(&str) -> Work,
     ) -> Self {
         Self {
             env,
@@ -49,6 +59,8 @@ impl Front {
             request,
             upload: request,
             body_bytes,
+            admission,
+            work,
         }
     }
 }
@@ -61,6 +73,8 @@ impl From<&Api> for Front {
             api.draining.clone(),
             api.limits.request.get(),
             api.limits.body_bytes,
+            api.admission.clone(),
+            work::of,
         );
         Self {
             upload: api.limits.upload_time.get(),
@@ -77,18 +91,47 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
 
+/// A request's standing with [`Admission`]; in the extensions of every request that is not operational.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    admission: Admission,
+    work: Work,
+    priority: Priority,
+    until: Instant,
+}
+
+impl Ticket {
+    /// How much the request matters.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// The turn of a request whose route has [`Turn::Later`]; `None` when turns are not limited.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn turn(&self) -> Result<Option<Permit>, Problem> {
+        let Work { kind, .. } = self.work;
+        Ok(self.admission.turn(self.priority, kind, self.until).await?)
+    }
+}
+
 /// Puts the layers in front of `routes`, outermost first:
 ///
 /// 1. catch-panic: whatever breaks below, the client gets a problem and the connection lives.
-/// 2. request id, log, metrics: everything that any layer below answers is counted, sheds included.
+/// 2. request id, log, metrics, in-flight gauge: everything that any layer below answers is counted, sheds included.
 /// 3. drain gate: a node that goes away refuses new work before it costs anything.
-/// 4. deadline: a request nobody waits for is not begun, and one that takes too long ends.
+/// 4. admission, one layer with an order of its own ([`admit`]): deadline, rate limit, turn, bulkhead.
 /// 5. body limit: last, because only handlers read bodies.
+///
+/// Operational routes pass the drain gate and admission: who looks after a node must reach it most of all when it is
+/// overloaded.
 pub fn stack(routes: Router, front: &Front) -> Router {
     // `Router::layer` wraps what is there, so the innermost comes first.
     routes
         .layer(DefaultBodyLimit::max(front.body_bytes))
-        .layer(from_fn_with_state(front.clone(), deadline))
+        .layer(from_fn_with_state(front.clone(), admit))
         .layer(from_fn_with_state(front.clone(), drain_gate))
         .layer(from_fn_with_state(front.clone(), observe))
         .layer(CatchPanicLayer::custom(
@@ -100,8 +143,8 @@ pub fn stack(routes: Router, front: &Front) -> Router {
 fn is_operational(path: &str) -> bool {
     matches!(
         path,
-        "/health" | "/ready" | "/metrics" | "/internal/upstreams"
-    )
+        "/health" | "/livez" | "/ready" | "/readyz" | "/metrics"
+    ) || path.starts_with("/internal/upstreams")
 }
 
 /// Counts a request when it ends, however it ends.
@@ -194,13 +237,19 @@ async fn drain_gate(State(front): State<Front>, request: Request, next: Next) ->
     next.run(request).await
 }
 
-async fn deadline(State(front): State<Front>, mut request: Request, next: Next) -> Response {
-    let longest = match request
+/// Decides whether a request is begun, and ends it when its time is up:
+///
+/// 1. deadline: a request nobody waits for is not begun.
+/// 2. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
+/// 3. turn: by priority, under the node's limit. The wait for it is part of the request's time.
+/// 4. bulkhead: taken last, so that who waits for a turn holds no place; kept until the answer's body has ended.
+async fn admit(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+    let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map(MatchedPath::as_str)
-    {
-        Some("/api/v1/upload") => front.upload,
+        .map_or("", MatchedPath::as_str);
+    let longest = match route {
+        "/api/v1/upload" => front.upload,
         _ => front.request,
     };
     let started = Instant::now();
@@ -209,12 +258,82 @@ async fn deadline(State(front): State<Front>, mut request: Request, next: Next) 
         let detail = format!("the time allowed for the request was over after {ms} ms");
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail).into_response()
     };
+    if is_operational(request.uri().path()) {
+        let answer = tokio::time::timeout(longest, next.run(request)).await;
+        return answer.unwrap_or_else(|_| exceeded());
+    }
     let Ok(until) = arriving(request.headers(), started, longest) else {
         return exceeded();
     };
+    let allowed = match front.admission.rate(request.headers()) {
+        Ok(allowed) => allowed,
+        Err(limited) => {
+            let mut response = Problem::from(limited).into_response();
+            limited.write(response.headers_mut());
+            return response;
+        }
+    };
+    let work = (front.work)(route);
+    let priority = Priority::of(request.headers(), work.priority);
     request.extensions_mut().insert(Deadline(until));
-    match tokio::time::timeout_at(until, next.run(request)).await {
-        Ok(response) => response,
+    request.extensions_mut().insert(Ticket {
+        admission: front.admission.clone(),
+        work,
+        priority,
+        until,
+    });
+    let answer = tokio::time::timeout_at(until, begin(&front.admission, request, next)).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
         Err(_) => exceeded(),
+    };
+    if let Some(allowed) = allowed {
+        allowed.write(response.headers_mut());
     }
+    response
 }
+
+async fn begin(admission: &Admission, request: Request, next: Next) -> Result<Response, Problem> {
+    let Some(Ticket {
+        work,
+        priority,
+        until,
+        ..
+    }) = request.extensions().get::<Ticket>().cloned()
+    else {
+        return Err(Problem::internal()); // the caller has put it there
+    };
+    let turn = match work.turn {
+        Turn::Needed => admission.turn(priority, work.kind, until).await?,
+        Turn::Gate => {
+            admission.gate(priority)?;
+            None
+        }
+        Turn::Later | Turn::None => None,
+    };
+    let place = admission.enter(&work)?;
+    let response = next.run(request).await;
+    if let Some(turn) = turn {
+        if tells_load(&response) {
+            turn.done();
+        } else {
+            turn.ignored();
+        }
+    }
+    Ok(match place {
+        Some(place) => response.map(|body| Body::new(Held::new(body, place))),
+        None => response,
+    })
+}
+
+/// Whether the time that an answer took says how loaded the node is: not of what was refused or failed at once, and not
+/// of what came from a cache.
+fn tells_load(response: &Response) -> bool {
+    let status = response.status();
+    let worked = status.is_success() || status == StatusCode::GATEWAY_TIMEOUT;
+    worked && response.headers().get(X_CACHE).is_none_or(|v| v != "hit")
+}
+
+#[cfg(test)]
+mod tests;

@@ -266,6 +266,7 @@ async fn discard(api: &Api, blob: &str) {
 async fn probe(api: &Api, video: &Video, Deadline(deadline): Deadline) -> Result<Probe, Problem> {
     use http_body_util::BodyExt as _;
     let mut call = Call::get(format!("/internal/probe?video={}", video.blob), deadline);
+    call.route = "probe";
     call.delivery = Delivery::Whole { limit: PROBE_BYTES };
     call.try_timeout = Some(api.limits.probe.get());
     let reply = ask(api, call).await?;

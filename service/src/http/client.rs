@@ -22,6 +22,8 @@ const POOL_IDLE: Duration = Duration::from_secs(15);
 const POOL_IDLE_CONNECTIONS: usize = 64;
 /// More JSON than any peer sends; a peer that sends more is broken, and memory is ours.
 const JSON_LIMIT: usize = 8 * 1024 * 1024;
+/// How much of an error's body is kept: a problem with a list of fields.
+const ERROR_BODY: usize = 4 * 1024;
 
 /// Why a request got no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,7 +168,7 @@ impl Client {
                 .map_err(|error| ClientError::broken(&*error))?
                 .to_bytes();
             if !status.is_success() {
-                let start = &body[..body.len().min(512)];
+                let start = &body[..body.len().min(ERROR_BODY)];
                 return Err(ClientError::Status {
                     status,
                     body: String::from_utf8_lossy(start).into_owned(),

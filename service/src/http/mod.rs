@@ -13,5 +13,5 @@ pub(crate) mod testing;
 
 pub use body::{Held, InFlight, InFlightGuard, count_in_flight};
 pub use client::{Client, ClientError};
-pub use problem::{FieldError, Members, PROBLEM_JSON, Problem};
+pub use problem::{FieldError, Members, PROBLEM_JSON, Problem, X_SHED};
 pub use server::{Drain, Served, serve};

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Why a node refused a request to protect itself. Who calls it takes that for no sign of illness.
+pub const X_SHED: HeaderName = HeaderName::from_static("x-shed");
+
 /// One wrong field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// Where, as a JSON pointer (`/max_clip_length`).
     pub pointer: String,
@@ -39,7 +43,8 @@ impl std::ops::Deref for Problem {
 }
 
 /// The members of a [`Problem`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct Members {
     /// A URI naming the kind.
     #[serde(rename = "type")]
@@ -75,6 +80,9 @@ pub struct Members {
     /// Whether the connection shall be closed, so that the next request goes to another instance.
     #[serde(skip)]
     pub close: bool,
+    /// Why a node protects itself; sent as `x-shed`. Says that the request was refused before anything was done.
+    #[serde(skip)]
+    pub shed: Option<&'static str>,
 }
 
 impl Problem {
@@ -98,6 +106,7 @@ impl Problem {
             extensions: Map::new(),
             retry_after: None,
             close: false,
+            shed: None,
         }))
     }
 
@@ -137,6 +146,13 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.0.retry_after = Some(seconds);
         self.0.retryable = true;
+        self
+    }
+
+    /// Says that the node protects itself, and why.
+    #[must_use]
+    pub fn shed(mut self, reason: &'static str) -> Self {
+        self.0.shed = Some(reason);
         self
     }
 
@@ -219,6 +235,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(reason) = self.shed {
+            headers.insert(X_SHED, HeaderValue::from_static(reason));
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -138,6 +138,8 @@ pub(crate) enum Mood {
     Breaks,
     /// Sends a head and half of the body, then nothing.
     Stalls,
+    /// 503 with `x-shed`: has no room.
+    Sheds,
 }
 
 /// A server that answers every path with its name after `delay`.
@@ -199,6 +201,13 @@ impl Server {
         self.state.delay_us.store(micros, Relaxed);
     }
 
+    /// What waits for its answer gets one after `delay`, as does whatever comes later.
+    pub(crate) fn answer_in(&self, delay: Duration, fails: bool) {
+        self.set(if fails { Mood::Fails } else { Mood::Well });
+        self.slow_down(delay);
+        self.state.changed.notify_waiters();
+    }
+
     /// Requests that reached it, probes apart.
     pub(crate) fn hits(&self) -> usize {
         self.state.hits.load(Relaxed)
@@ -222,17 +231,31 @@ impl Server {
 }
 
 async fn answer(State(state): State<Arc<Behaviour>>, request: axum::extract::Request) -> Response {
-    if request.uri().path() != "/health" {
+    let request_is_work = request.uri().path() != "/health";
+    if request_is_work {
         state.hits.fetch_add(1, Relaxed);
     }
     let mood = || state.mood.load(Relaxed);
     while mood() == Mood::Hangs as usize {
         state.changed.notified().await;
     }
-    tokio::time::sleep(Duration::from_micros(state.delay_us.load(Relaxed))).await;
+    let began = tokio::time::Instant::now();
+    loop {
+        // The delay may be changed while it runs.
+        let changed = state.changed.notified();
+        let delay = Duration::from_micros(state.delay_us.load(Relaxed));
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(began + delay) => break,
+            () = changed => {}
+        }
+    }
     let half = || futures_util::stream::iter([Ok(Bytes::from_static(b"half"))]);
     match mood() {
         m if m == Mood::Fails as usize => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        m if m == Mood::Sheds as usize && request_is_work => {
+            (StatusCode::SERVICE_UNAVAILABLE, [("x-shed", "test")]).into_response()
+        }
         m if m == Mood::Breaks as usize => {
             use futures_util::StreamExt as _;
             let broken = futures_util::stream::once(async {

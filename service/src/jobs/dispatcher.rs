@@ -18,7 +18,6 @@ use crate::env::Env;
 use crate::media::{Analysis, MediaError, MediaErrorCode, RenderSpec};
 use crate::model::{ClipId, Job, JobStatus, Task, TaskId, TaskKind, TaskResult};
 use crate::observe::Subject;
-use crate::registry::Status;
 use crate::store::{Finished, StoreError, StoreResult, TaskLease};
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::{Call, Timeouts, TryError, Upstream, UpstreamError};
@@ -145,10 +144,8 @@ impl Dispatcher {
     }
 
     fn capacity(&self) -> usize {
-        let usable = self.upstream.snapshot().into_iter().filter(|instance| {
-            instance.breaker != "open"
-                && matches!(instance.status, Status::Passing | Status::Warning)
-        });
+        let instances = self.upstream.snapshot();
+        let usable = instances.iter().filter(|instance| instance.usable());
         self.config.per_processor * usable.count()
     }
 
@@ -481,7 +478,7 @@ impl Dispatcher {
 fn unanswered(error: &UpstreamError) -> Outcome {
     let why = error.to_string();
     match error {
-        UpstreamError::NoInstance => Outcome::NotDone {
+        UpstreamError::NoInstance | UpstreamError::Throttled => Outcome::NotDone {
             why,
             after: Duration::from_millis(500),
         },

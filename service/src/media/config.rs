@@ -14,6 +14,8 @@ pub struct MediaConfig {
     pub frame_workers: usize,
     /// Requests for probes and frames that may wait for a worker; one more is refused as busy.
     pub frame_queue: usize,
+    /// Longest wait of a probe or frame for a worker; the caller is then told that all are busy.
+    pub frame_wait: HumanDuration,
     /// Analyses and renders that may wait for a worker; one more is refused as busy.
     pub queue: usize,
     /// Program and arguments of a worker. Default: this executable with its hidden verb.
@@ -40,6 +42,7 @@ impl Default for MediaConfig {
             workers: 1,
             frame_workers: 1,
             frame_queue: 256,
+            frame_wait: HumanDuration::secs(1),
             queue: 64,
             worker_command: None,
             recycle_after: 1000,
@@ -48,7 +51,7 @@ impl Default for MediaConfig {
             max_duration: HumanDuration::secs(6 * 3600),
             max_bytes: 4 << 30,
             memory_mb: 2048,
-            frame_cache_mb: 32,
+            frame_cache_mb: 64,
         }
     }
 }

@@ -279,6 +279,12 @@ pub trait MediaEngine: Send + Sync + 'static {
         at: f64,
         width: u32,
     ) -> BoxFuture<'a, Result<Bytes, MediaError>>;
+
+    /// What [`frame`](Self::frame) would answer, if that is known without work.
+    fn cached_frame(&self, source: &Path, at: f64, width: u32) -> Option<Bytes> {
+        let _ = (source, at, width); // an engine without a cache knows nothing
+        None
+    }
 }
 
 /// An engine for nodes that do no media work: refuses everything.

@@ -1,22 +1,21 @@
-//! The registry as a role: its server, the sweeper and the probes of suspects.
+//! The registry as a role: its server, the sweeper, and whoever asks instances.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use http::Request;
-use http_body_util::Full;
 use tokio::time::MissedTickBehavior;
 
+use super::checks::{self, probe};
 use super::config::RegistryConfig;
 use super::machine::{Machine, Probe, Times};
 use super::routes::{Shared, router};
-use crate::env::Env;
+use crate::env::{Env, Scoped};
 use crate::http::{Client, Drain, serve};
+use crate::net::Acceptor;
 use crate::observe::Notice;
-
-const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Why the registry could not run.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +27,7 @@ pub enum RegistryError {
     #[error("registry cannot listen on {address}: {source}")]
     Listen {
         /// Where it tried.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system says.
         source: std::io::Error,
     },
@@ -39,6 +38,46 @@ pub enum RegistryError {
 /// # Errors
 /// When its settings are unusable or the address cannot be bound.
 pub async fn registry(env: Env, config: RegistryConfig) -> Result<(), RegistryError> {
+    let (acceptor, _) = bind(&env, &config).await?;
+    run(env, config, acceptor).await;
+    Ok(())
+}
+
+/// A registry that runs beside its caller, until `env.shutdown` or until this is dropped.
+#[derive(Debug)]
+pub struct ServiceRegistry {
+    address: SocketAddr,
+    running: Scoped<()>,
+}
+
+impl ServiceRegistry {
+    /// Starts one; it listens when this returns.
+    ///
+    /// # Errors
+    /// As [`registry`].
+    pub async fn start(env: &Env, config: RegistryConfig) -> Result<Self, RegistryError> {
+        let (acceptor, address) = bind(env, &config).await?;
+        let running = env.exec.scoped(run(env.clone(), config, acceptor));
+        Ok(Self { address, running })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for its end, after `env.shutdown`.
+    pub async fn ended(self) {
+        // A registry that panicked has ended as well; the panic was reported where it happened.
+        self.running.await.ok();
+    }
+}
+
+async fn bind(
+    env: &Env,
+    config: &RegistryConfig,
+) -> Result<(Box<dyn Acceptor>, SocketAddr), RegistryError> {
     let problems = config.problems();
     if !problems.is_empty() {
         return Err(RegistryError::Config(problems));
@@ -49,11 +88,16 @@ pub async fn registry(env: Env, config: RegistryConfig) -> Result<(), RegistryEr
     };
     let acceptor = env.net.bind(config.listen).await.map_err(listen)?;
     let address = acceptor.local_addr().map_err(listen)?;
+    Ok((acceptor, address))
+}
 
+async fn run(env: Env, config: RegistryConfig, acceptor: Box<dyn Acceptor>) {
     let times = Times {
         ttl: config.ttl.get(),
         deregister_after: config.deregister_after.get(),
+        hold_down: config.hold_down.clone(),
     };
+    let sweep_every = times.sweep_every();
     let incarnation = env
         .rng
         .fork("incarnation")
@@ -63,22 +107,25 @@ pub async fn registry(env: Env, config: RegistryConfig) -> Result<(), RegistryEr
     let machine = Machine::new(times, config.max_instances, incarnation, now);
     let shared = Shared::new(env.clone(), machine);
 
-    env.notices.send(Notice::Listening {
-        role: "registry".to_owned(),
-        address: address.to_string(),
-    });
+    if let Ok(address) = acceptor.local_addr() {
+        env.notices.send(Notice::Listening {
+            role: "registry".to_owned(),
+            address: address.to_string(),
+        });
+    }
     let drain = Drain {
         stop: env.shutdown.clone(),
         limit: config.drain.get(),
     };
     let serving = serve(&env, acceptor, router(Arc::clone(&shared)), drain);
-    let sweeping = sweep(&env, &shared, times.sweep_every());
+    let sweeping = sweep(&env, &shared, sweep_every);
+    let checking = checks::run(&env, &shared);
     tokio::select! {
         biased;
         _ = serving => {}
         () = sweeping => {}
+        () = checking => {}
     }
-    Ok(())
 }
 
 /// Sweeps for ever. Probes run beside the sweeps: a hung suspect must not make a sweep late.
@@ -109,17 +156,4 @@ async fn sweep(env: &Env, shared: &Shared, every: Duration) {
             }
         }
     }
-}
-
-/// Whether the suspect answers at all; what it answers does not matter here.
-async fn probe(client: &Client, suspect: Probe) -> (Probe, bool) {
-    let request = Request::get(format!("http://{}/health", suspect.address)).body(Full::default());
-    let alive = match request {
-        Ok(request) => matches!(
-            tokio::time::timeout(PROBE_TIMEOUT, client.request(request)).await,
-            Ok(Ok(_))
-        ),
-        Err(_) => false,
-    };
-    (suspect, alive)
 }

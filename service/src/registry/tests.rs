@@ -8,7 +8,7 @@ use http::Method;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::client::{Discovery, Membership};
+use super::client::{Discovery, Membership, Query};
 use super::*;
 use crate::env::Env;
 use crate::http::testing::{Log, MemoryNet, Server, node, states, until};
@@ -188,6 +188,16 @@ async fn a_registry_that_is_down_or_starts_again_takes_nobody_away() {
     assert!(stale > Duration::from_secs(58), "{stale:?}");
 
     bed.registry = start(&bed.net, 2);
+    let back = Instant::now();
+    until("the registry is asked again", || {
+        discovery.stale_since().is_none()
+    })
+    .await;
+    assert!(
+        back.elapsed() <= Duration::from_secs(30),
+        "{:?}",
+        back.elapsed()
+    );
     let until_settled = Instant::now() + Duration::from_secs(10);
     while Instant::now() < until_settled {
         assert_eq!(seen(&discovery).len(), 3);
@@ -319,7 +329,7 @@ async fn refusals_are_problems_with_reasons() {
     assert_eq!(status, 422);
     let document: serde_json::Value = serde_json::from_str(&body).expect("problem+json");
     assert_eq!(
-        document["problems"].as_array().map(Vec::len),
+        document["errors"].as_array().map(Vec::len),
         Some(5),
         "{body}"
     );
@@ -331,19 +341,28 @@ async fn refusals_are_problems_with_reasons() {
         (Method::POST, "instances/nobody/heartbeat", 404),
         (Method::POST, "instances/nobody/drain", 404),
         (Method::DELETE, "instances/nobody?epoch=1", 404),
-        (Method::DELETE, "instances/nobody", 400),
+        (Method::DELETE, "instances/nobody", 404),
+        (Method::DELETE, "instances/nobody?epoch=x", 400),
+        (Method::POST, "services", 405),
         (Method::GET, "services?knid=x", 400),
         (Method::GET, "nothing", 404),
     ] {
-        let answer: Result<Lease, _> = client
-            .json(method.clone(), &url(path), Some(&beat), second)
-            .await;
+        let body = path.ends_with("heartbeat").then_some(&beat);
+        let answer: Result<Lease, _> = client.json(method.clone(), &url(path), body, second).await;
         let status = answer
             .expect_err("refused")
             .status()
             .map(|status| status.as_u16());
         assert_eq!(status, Some(expected), "{method} {path}");
     }
+}
+
+/// Without what is another at each look.
+fn unaged(mut listing: Listing) -> Listing {
+    for instance in &mut listing.instances {
+        instance.heartbeat_age_ms = None;
+    }
+    listing
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,7 +382,8 @@ async fn a_watch_ends_at_its_wait_and_shutdown_ends_the_role() {
         .get_json(&url, Duration::from_secs(8))
         .await
         .expect("a list");
-    assert_eq!((again, began.elapsed().as_secs()), (now, 7));
+    let (seen, again) = (unaged(now), unaged(again));
+    assert_eq!((again, began.elapsed().as_secs()), (seen, 7));
 
     let waiting = tokio::spawn(async move {
         client
@@ -399,4 +419,264 @@ async fn unusable_settings_are_all_named() {
         error.to_string(),
         "registry: ttl: 1ms is shorter than 100ms; max_instances: 0 would refuse everybody"
     );
+}
+
+/// Serves `router` on `port` of the network until the task is aborted.
+async fn serving(bed: &Bed, port: u16, router: axum::Router) -> JoinHandle<()> {
+    let (env, _) = node("instance", bed.net.clone(), 9);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let acceptor = env.net.bind(address).await.expect("a free port");
+    let drain = crate::http::Drain {
+        stop: env.shutdown.clone(),
+        limit: Duration::ZERO,
+    };
+    tokio::spawn(async move {
+        crate::http::serve(&env, acceptor, router, drain).await;
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn checked_members_are_in_while_heartbeats_and_check_agree() {
+    let bed = Bed::new();
+    let (env, _) = node("p1", bed.net.clone(), 7);
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut server = Server::start(&env, "p1", address).await;
+    let registration = Registration::new("p1", "processor", "p1:1", 1)
+        .ready()
+        .check(Check::http("/ready"));
+    let member = Membership::join(&env, REGISTRY, registration);
+    let last = |expected: &str| {
+        bed.states("p1")
+            .last()
+            .is_some_and(|state| state == expected)
+    };
+    until("its first check passed", || last("passing")).await;
+    // It hangs as a stopped process does: heartbeats aside, for they come from elsewhere here.
+    server.set(crate::http::testing::Mood::Hangs);
+    let hung = Instant::now();
+    until("the hang is found", || last("critical")).await;
+    assert!(
+        hung.elapsed() < Duration::from_millis(1400),
+        "{:?}",
+        hung.elapsed()
+    );
+    server.set(crate::http::testing::Mood::Well);
+    let well = Instant::now();
+    until("it is back", || last("passing")).await;
+    assert!(
+        well.elapsed() < Duration::from_millis(1400),
+        "{:?}",
+        well.elapsed()
+    );
+    server.kill().await;
+    drop(bed.net.bind(address).await.expect("nobody serves it")); // refuses from now on
+    let killed = Instant::now();
+    until("the kill is found", || last("critical")).await;
+    assert!(
+        killed.elapsed() < Duration::from_millis(1000),
+        "{:?}",
+        killed.elapsed()
+    );
+    drop(member);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_check_says_draining_is_left_alone() {
+    let bed = Bed::new();
+    let going = axum::routing::get(async || crate::http::Problem::draining());
+    let server = serving(&bed, 1, axum::Router::new().route("/ready", going)).await;
+    let (env, _) = node("p1", bed.net.clone(), 7);
+    let registration = Registration::new("p1", "processor", "p1:1", 1)
+        .ready()
+        .check(Check::default());
+    let member = Membership::join(&env, REGISTRY, registration);
+    until("it leaves", || {
+        bed.states("p1").last().is_some_and(|s| s == "draining")
+    })
+    .await;
+    assert_eq!(bed.states("p1"), ["starting", "draining"]);
+    server.abort();
+    drop(member);
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_reach_watchers_and_outlive_the_registry() {
+    let mut bed = Bed::new();
+    let (env, _) = node("operator", bed.net.clone(), 8);
+    let client = ServiceClient::new(&env, REGISTRY);
+    let (discovery, _watch) = watch(&bed);
+    let members = [bed.member("a", 1, 1), bed.member("b", 2, 1)];
+    until("both are found", || passing(&discovery) == 2).await;
+    client.weight("a", 300).await.expect("ordered");
+    until("the weight is news", || {
+        discovery.peers().peers[0].weight == 300
+    })
+    .await;
+    client
+        .maintenance("b", Some("disks"))
+        .await
+        .expect("ordered");
+    let in_maintenance = || seen(&discovery)[1].2 == Status::Maintenance;
+    until("so is maintenance", in_maintenance).await;
+    // The members have heard of it with their next heartbeats, and tell the next registry.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    bed.kill().await;
+    bed.registry = start(&bed.net, 2);
+    let (fresh, _fresh_watch) = watch(&bed);
+    until("all are back", || fresh.peers().peers.len() == 2).await;
+    let peers = fresh.peers();
+    assert_eq!(
+        (peers.peers[0].weight, peers.peers[1].status),
+        (300, Status::Maintenance)
+    );
+    client.maintenance("b", None).await.expect("taken back");
+    until("it is back", || passing(&fresh) == 2).await;
+    client.drain("b").await.expect("ordered");
+    until("it drains", || seen(&fresh)[1].2 == Status::Draining).await;
+    let refused = client.weight("a", 0).await.expect_err("out of range");
+    assert_eq!(refused.status().map(|s| s.as_u16()), Some(422));
+    drop(members);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_are_discovered_by_tags_and_keep_their_urls_without_a_registry() {
+    let mut bed = Bed::new();
+    let (env, _) = node("client", bed.net.clone(), 8);
+    let client = ServiceClient::new(&env, REGISTRY);
+    let gpu = Registration::new("a", "processor", "a:1", 1)
+        .ready()
+        .tag("gpu")
+        .zone("z1");
+    let plain = Registration::new("b", "processor", "b:2", 1).ready();
+    let members = [client.register(gpu), client.register(plain)];
+    for member in &members {
+        member.registered().await;
+    }
+    let peers = client
+        .discover(Query::kind("processor").tag("gpu"))
+        .await
+        .expect("answered");
+    assert_eq!(peers.len(), 1);
+    assert_eq!(
+        (peers[0].name.as_str(), peers[0].zone.as_deref()),
+        ("a", Some("z1"))
+    );
+    assert!(peers[0].tags.contains("gpu"));
+    assert_eq!(
+        client.discover("processor").await.expect("answered").len(),
+        2
+    );
+    bed.kill().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let url = client
+        .url(Query::kind("processor").tag("gpu"), "/frame?at=1")
+        .await;
+    assert_eq!(url.as_deref(), Ok("http://a:1/frame?at=1"));
+    let unknown = client
+        .url("gateway", "/")
+        .await
+        .expect_err("never answered");
+    assert_eq!(
+        unknown,
+        client::ServiceError::NoRegistry {
+            registry: REGISTRY.to_owned()
+        }
+    );
+    drop(members);
+}
+
+#[tokio::test(start_paused = true)]
+async fn urls_are_drawn_by_weight() {
+    let bed = Bed::new();
+    let (env, _) = node("client", bed.net.clone(), 8);
+    let client = ServiceClient::new(&env, REGISTRY);
+    let heavy = Registration::new("a", "processor", "a:1", 1)
+        .ready()
+        .weight(300);
+    let light = Registration::new("b", "processor", "b:2", 1).ready();
+    let members = [client.register(heavy), client.register(light)];
+    for member in &members {
+        member.registered().await;
+    }
+    let mut to_heavy = 0;
+    for _ in 0..1000 {
+        let url = client.url("processor", "/").await.expect("somebody");
+        to_heavy += usize::from(url == "http://a:1/");
+    }
+    assert!(
+        (700..800).contains(&to_heavy),
+        "{to_heavy} of 1000 with three quarters of the weight"
+    );
+    assert_eq!(
+        client
+            .url("gateway", "/")
+            .await
+            .expect_err("nobody")
+            .to_string(),
+        "no gateway can take work"
+    );
+    drop(members);
+}
+
+/// Every operation of the document is answered by the router, and every route is in the document: both come from one
+/// table, and this asks the running registry.
+#[tokio::test(start_paused = true)]
+async fn the_document_describes_every_route() {
+    let bed = Bed::new();
+    let (env, _) = node("client", bed.net.clone(), 3);
+    let client = Client::new(&env);
+    let base = format!("http://{REGISTRY}");
+    let second = Duration::from_secs(1);
+    let document: serde_json::Value = loop {
+        // The role is about to listen.
+        match client
+            .get_json(&format!("{base}/v1/openapi.json"), second)
+            .await
+        {
+            Ok(document) => break document,
+            Err(ClientError::Connect(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().expect("paths");
+    let mut described = Vec::new();
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let method: Method = method.to_ascii_uppercase().parse().expect("a method");
+            described.push((method.clone(), path.clone()));
+            let url = format!("{base}{}", path.replace("{name}", "nobody"));
+            let answer: Result<serde_json::Value, _> =
+                client.json(method.clone(), &url, None::<&()>, second).await;
+            if let Err(ClientError::Status { status, body }) = answer {
+                let problem = crate::http::Problem::parse(body.as_bytes()).expect("a problem");
+                assert_ne!(problem.code, "no_such_route", "{method} {path}");
+                let responses = &operation["responses"];
+                assert!(
+                    responses.get(status.as_str()).is_some(),
+                    "{method} {path}: {status}"
+                );
+                let whole: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+                assert!(whole["instance"].is_string() && whole["request_id"].is_string());
+            }
+        }
+    }
+    let routed: Vec<_> = routes::operations()
+        .into_iter()
+        .map(|(operation, _)| (operation.method, operation.path.to_owned()))
+        .collect();
+    assert_eq!(described.len(), routed.len());
+    for route in &routed {
+        assert!(described.contains(route), "{route:?}");
+    }
+    // Every reference leads somewhere.
+    let text = document.to_string();
+    for part in text.split("\"#/components/schemas/").skip(1) {
+        let name = part.split('"').next().expect("a name");
+        assert!(
+            document["components"]["schemas"].get(name).is_some(),
+            "{name}"
+        );
+    }
+    assert!(text.contains("#/components/schemas/Registration"));
 }

@@ -174,7 +174,8 @@ async fn a_job_runs_to_its_end(store: Arc<dyn JobStore>) {
         QueueStats {
             jobs_open: 1,
             tasks_waiting: 1,
-            tasks_leased: 0
+            tasks_leased: 0,
+            queue_age: Duration::from_secs(1),
         }
     );
     let lease = take(&*store, 1).await;

@@ -241,13 +241,17 @@ impl JobStore for MemoryStore {
                 ..QueueStats::default()
             };
             for row in s.tasks.values() {
-                match row.state {
-                    TaskState::Leased { until } if until > now => stats.tasks_leased += 1,
-                    TaskState::Leased { .. } | TaskState::Waiting { .. } => {
-                        stats.tasks_waiting += 1;
+                let due = match row.state {
+                    TaskState::Leased { until } if until > now => {
+                        stats.tasks_leased += 1;
+                        continue;
                     }
-                    TaskState::Done => {}
-                }
+                    TaskState::Leased { until: due } | TaskState::Waiting { ready: due } => due,
+                    TaskState::Done => continue,
+                };
+                stats.tasks_waiting += 1;
+                let age = Duration::try_from(now.duration_since(due)).unwrap_or_default();
+                stats.queue_age = stats.queue_age.max(age);
             }
             Ok(stats)
         })

@@ -101,6 +101,8 @@ pub struct QueueStats {
     pub tasks_waiting: u64,
     /// Tasks under a live lease.
     pub tasks_leased: u64,
+    /// How long the task that has waited longest could have been worked on already.
+    pub queue_age: Duration,
 }
 
 /// Durable jobs and tasks. Every call that returns `Ok` from a writing method has reached the disk.

@@ -573,6 +573,14 @@ impl JobStore for SqliteStore {
                 "SELECT count(*) FROM tasks WHERE state = 'leased' AND at_ms > ?1",
                 &[now.as_millisecond()],
             )?;
+            // A lease that ran out is as good as waiting since then.
+            let due: Option<i64> = sql
+                .0
+                .prepare_cached(
+                    "SELECT min(at_ms) FROM tasks WHERE state <> 'done' AND at_ms <= ?1",
+                )?
+                .query_row([now.as_millisecond()], |row| row.get(0))?;
+            let queue_age = due.map_or(0, |due| now.as_millisecond().saturating_sub(due));
             Ok(QueueStats {
                 jobs_open: count(
                     "SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')",
@@ -580,6 +588,7 @@ impl JobStore for SqliteStore {
                 )?,
                 tasks_waiting: open.saturating_sub(leased),
                 tasks_leased: leased,
+                queue_age: Duration::from_millis(u64::try_from(queue_age).unwrap_or_default()),
             })
         })
     }

@@ -1,83 +1,128 @@
 //! One try on one instance: in flight, recorded, bounded.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
-use super::breaker::{Outcome, Ticket};
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
 use super::instance::Instance;
 use super::pool::Picked;
+use super::retry::{is_shed, retry_after};
+use super::route::Route;
+use crate::breaker::{Outcome, Permit, Ticket};
 use crate::http::ClientError;
 
+/// Which try of its call a request is, from 1.
+const X_ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
+/// Present on the second leg of a hedge, so that an instance short of capacity can refuse it first.
+const X_HEDGE: HeaderName = HeaderName::from_static("x-hedge");
+
+/// What a try is told by the layers around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// Which try of the call it is, from 1.
+    pub(super) number: u32,
+    /// How long it may take.
+    pub(super) bound: Duration,
+    /// Whether it is the second leg of a hedge.
+    pub(super) hedge: bool,
+    /// When it can lose a race: how long its instance may answer nobody before that counts against it.
+    pub(super) silence: Option<Duration>,
+}
+
 /// Makes sure that a call which began is counted, ends, and says how, whatever happens to it. Dropped without a verdict
-/// (the caller went away) it blames the instance only if it had already waited unusually long: otherwise an instance
-/// that hangs would never be found out by callers who give up first.
+/// (the caller went away, another leg won) it blames the instance only if this call waited unusually long or the
+/// instance answers nobody: otherwise an instance that hangs would never be found out by callers who give up first.
 pub(super) struct Recorder {
     instance: Arc<Instance>,
     ticket: Ticket,
-    began: Instant,
+    /// Until a verdict.
+    permit: Option<Permit>,
+    route: Arc<Route>,
     patience: Duration,
-    reported: bool,
+    silence: Option<Duration>,
 }
 
 impl Recorder {
-    pub(super) fn begin(picked: Picked, patience: Duration) -> Self {
+    fn begin(picked: Picked, route: Arc<Route>, plan: Plan) -> Self {
         let Picked {
-            instance, ticket, ..
+            instance, permit, ..
         } = picked;
+        let ticket = permit.ticket();
         instance.began();
+        instance.silence.asked(ticket.began());
         Self {
             instance,
             ticket,
-            began: Instant::now(),
-            patience,
-            reported: false,
+            permit: Some(permit),
+            route,
+            patience: plan.bound / 2,
+            silence: plan.silence,
         }
     }
 
-    fn report(&mut self, outcome: Outcome) {
-        self.reported = true;
-        self.instance
-            .record(self.ticket, outcome, self.began.elapsed());
+    fn took(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.ticket.began())
+    }
+
+    fn report(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
+        if outcome == Outcome::Success {
+            let took = self.took(now);
+            self.route.latency.ended(took, now);
+            self.route.tries.observe(took);
+        }
+        self.instance.record(permit, outcome, retry_after, now);
     }
 
     /// A streamed answer broke after its head had been counted as a success.
     pub(super) fn broke(&mut self) {
-        self.instance
-            .record(self.ticket, Outcome::TransportFailure, Duration::ZERO);
+        self.instance.broke(self.ticket, Instant::now());
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.instance.ended();
-        if !self.reported {
-            let late = self.began.elapsed() >= self.patience;
-            self.report(if late {
-                Outcome::TransportFailure
-            } else {
-                Outcome::Ignored
-            });
+        if self.permit.is_none() {
+            return;
         }
+        let now = Instant::now();
+        let took = self.took(now);
+        let hangs = |patience| self.instance.silence.lasts(now) >= patience;
+        let outcome = if took >= self.patience || self.silence.is_some_and(hangs) {
+            Outcome::Abandoned
+        } else {
+            self.route.latency.given_up(took, now);
+            Outcome::Ignored
+        };
+        self.report(outcome, None, now);
     }
 }
 
-/// Makes one try, which may take `bound`.
+/// Makes one try; says how it ended, and when. Its bound is kept only while `armed`: a try that is looked at again
+/// before its bound needs no timer of its own until then.
 pub(super) async fn attempt(
     call: &Call,
     picked: Picked,
-    number: u32,
-    bound: Duration,
-) -> Result<Response<UpstreamBody>, TryError> {
+    route: Arc<Route>,
+    plan: Plan,
+    armed: &AtomicBool,
+) -> (Result<Response<UpstreamBody>, TryError>, Instant) {
+    let now = picked.permit.ticket().began();
     let client = picked.instance.client.clone();
-    let request = request(call, &picked.instance.address, number, bound);
-    let mut recorder = Recorder::begin(picked, bound / 2);
+    let request = request(call, &picked.instance.address, plan, now);
+    let mut recorder = Recorder::begin(picked, route, plan);
     let exchange = async {
         let response = client
             .request(request?)
@@ -99,25 +144,55 @@ pub(super) async fn attempt(
         })?;
         Ok((head, Ok(bytes.to_bytes())))
     };
-    let outcome = tokio::time::timeout(bound, exchange).await;
-    let (head, body) = match outcome.unwrap_or(Err(TryError::Timeout(bound))) {
+    let bound = plan.bound;
+    let mut exchange = std::pin::pin!(exchange);
+    let mut over = std::pin::pin!(tokio::time::sleep_until(now + bound));
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        if !armed.load(Relaxed) {
+            return Poll::Pending;
+        }
+        let over = over.as_mut().poll(cx);
+        over.map(|()| Err(TryError::Timeout(bound)))
+    })
+    .await;
+    let now = Instant::now();
+    let (head, body) = match outcome {
         Ok(answer) => answer,
         Err(error) => {
-            recorder.report(match error {
+            if !matches!(error, TryError::Timeout(_)) {
+                recorder.instance.silence.heard();
+            }
+            let outcome = match error {
                 TryError::Connect(_) | TryError::Broken(_) | TryError::Timeout(_) => {
                     Outcome::TransportFailure
                 }
                 TryError::TooLong(_) | TryError::Invalid(_) => Outcome::Ignored,
-            });
-            return Err(error);
+            };
+            recorder.report(outcome, None, now);
+            return (Err(error), now);
         }
     };
-    recorder.report(match head.status {
-        status if status.is_server_error() => Outcome::ErrorStatus,
+    recorder.instance.silence.heard();
+    let shed = is_shed(head.status, &head.headers);
+    let outcome = match head.status {
         // It protects itself: no sign of health, no sign of illness.
         StatusCode::TOO_MANY_REQUESTS => Outcome::Ignored,
+        _ if shed => Outcome::Ignored,
+        status if status.is_server_error() => Outcome::ErrorStatus,
         _ => Outcome::Success,
-    });
+    };
+    let asked = match head.status {
+        // Refusing is quick, and must not look like being free.
+        _ if shed => Some(retry_after(&head.headers).unwrap_or_default()),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            retry_after(&head.headers)
+        }
+        _ => None,
+    };
+    recorder.report(outcome, asked, now);
     let body = match (body, call.delivery) {
         (Ok(bytes), _) => UpstreamBody::whole(bytes),
         (Err(incoming), Delivery::Stream { idle }) => {
@@ -127,37 +202,37 @@ pub(super) async fn attempt(
             UpstreamBody::stream(incoming, bound, call.deadline, recorder)
         }
     };
-    Ok(Response::from_parts(head, body))
+    (Ok(Response::from_parts(head, body)), now)
 }
 
 fn request(
     call: &Call,
     address: &str,
-    number: u32,
-    bound: Duration,
+    plan: Plan,
+    now: Instant,
 ) -> Result<Request<Full<bytes::Bytes>>, TryError> {
     let invalid = |error: http::Error| TryError::Invalid(error.to_string());
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(http::uri::Scheme::HTTP)
         .authority(address)
         .path_and_query(call.path_and_query.as_str())
         .build()
         .map_err(invalid)?;
-    let mut request = Request::builder()
-        .method(call.method.clone())
-        .uri(uri)
-        .body(Full::new(call.body.clone()))
-        .map_err(invalid)?;
+    let mut request = Request::new(Full::new(call.body.clone()));
+    *request.method_mut() = call.method.clone();
+    *request.uri_mut() = uri;
     let headers = request.headers_mut();
     *headers = call.headers.clone();
     headers.remove(http::header::HOST);
-    let now = Instant::now();
     // What is read whole within the try is useless to the instance after it; a stream goes on to the deadline.
     let until = match call.delivery {
-        Delivery::Whole { .. } => call.deadline.min(now + bound),
+        Delivery::Whole { .. } => call.deadline.min(now + plan.bound),
         Delivery::Stream { .. } => call.deadline,
     };
     deadline::forward(headers, now, until);
-    headers.insert("x-attempt", number.into());
+    headers.insert(X_ATTEMPT, plan.number.into());
+    if plan.hedge {
+        headers.insert(X_HEDGE, HeaderValue::from_static("1"));
+    }
     Ok(request)
 }

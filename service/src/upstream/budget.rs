@@ -1,93 +1,79 @@
-//! The retry budget: retries may add a share to the load, never multiply it. Pure; takes `now`.
+//! Budgets: what is sent beside first tries may add a share to the load, never multiply it. Lock-free; takes `now`.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::RetryConfig;
+use super::ring::Ring;
 
-const SLOTS: usize = 10;
-const SLOT: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(10);
 /// Tokens are counted in thousandths, so that a ratio of 0.2 or 0.6 loses nothing to rounding.
 const DEPOSIT: i64 = 1000;
 
-/// Ten one-second slots of deposits less withdrawals, and a reserve.
+/// What the calls of the last ten seconds have earned, less what was spent in the same time.
+///
+/// The reserve is a floor and not an addition: a quiet service may spend it, a busy one stays at its ratio exactly, so
+/// that 0.2 means at most 1.2 tries per call also while everything is down.
 #[derive(Debug)]
-pub(super) struct Budget {
-    slots: [i64; SLOTS],
-    slot: usize,
-    slot_ends: Instant,
+pub struct Budget {
+    earned: Ring,
+    spent: Ring,
     deposit: i64,
     cost: i64,
     reserve: i64,
 }
 
 impl Budget {
-    pub(super) fn new(config: &RetryConfig, now: Instant) -> Self {
-        let (deposit, cost) = if config.budget_ratio > 0.0 {
-            // Up to 10 retries per call can be configured, so a retry costs at least 100.
-            (
-                DEPOSIT,
-                ((DEPOSIT as f64 / config.budget_ratio).round() as i64).max(1),
-            )
+    /// A budget of `ratio` per call (0 to 10), but at least `min_per_second`.
+    #[must_use]
+    pub fn new(ratio: f64, min_per_second: u32, now: Instant) -> Self {
+        let (deposit, cost) = if ratio > 0.0 {
+            // Up to ten per call can be configured, so one costs at least 100; and no less than a millionth of it.
+            let cost = (DEPOSIT as f64 / ratio).round().min(1e9);
+            (DEPOSIT, (cost as i64).max(1))
         } else {
             (0, DEPOSIT)
         };
-        let window = i64::try_from(SLOTS).unwrap_or(i64::MAX);
+        let window = i64::try_from(WINDOW.as_secs()).unwrap_or(i64::MAX);
         Self {
-            slots: [0; SLOTS],
-            slot: 0,
-            slot_ends: now + SLOT,
+            earned: Ring::new(WINDOW, now),
+            spent: Ring::new(WINDOW, now),
             deposit,
             cost,
-            reserve: i64::from(config.min_per_second)
+            reserve: i64::from(min_per_second)
                 .saturating_mul(window)
                 .saturating_mul(cost),
         }
     }
 
-    /// A first try was made.
-    pub(super) fn deposit(&mut self, now: Instant) {
-        self.roll(now);
-        self.slots[self.slot] += self.deposit;
+    /// A call was made.
+    pub fn deposit(&self, now: Instant) {
+        self.earned.add(self.deposit, now);
     }
 
-    /// Takes one retry, if it is covered.
-    pub(super) fn withdraw(&mut self, now: Instant) -> bool {
-        self.roll(now);
-        let covered = self.balance() >= self.cost;
-        if covered {
-            let slot = &mut self.slots[self.slot];
-            *slot = slot.saturating_sub(self.cost);
+    /// Takes the cost of one more, if it is covered.
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let turn = self.spent.turn(now);
+        // Taken first and given back if it was not there: two that look at the same time must not both find the last one.
+        self.spent.add_in(self.cost, turn);
+        let spent = self.spent.sum_in(turn);
+        let covered = spent <= self.reserve || spent <= self.earned.sum_in(turn);
+        if !covered {
+            self.spent.add_in(-self.cost, turn);
         }
         covered
     }
 
-    /// Retries that are covered now.
-    pub(super) fn left(&mut self, now: Instant) -> u64 {
-        self.roll(now);
-        u64::try_from(self.balance() / self.cost).unwrap_or(0)
+    /// Gives back what was withdrawn and not used.
+    pub fn refund(&self, now: Instant) {
+        self.spent.add(-self.cost, now);
     }
 
-    fn balance(&self) -> i64 {
-        self.slots
-            .iter()
-            .fold(self.reserve, |sum, slot| sum.saturating_add(*slot))
-    }
-
-    fn roll(&mut self, now: Instant) {
-        for _ in 0..SLOTS {
-            if now < self.slot_ends {
-                return;
-            }
-            self.slot = (self.slot + 1) % SLOTS;
-            self.slots[self.slot] = 0;
-            self.slot_ends += SLOT;
-        }
-        // Idle for longer than the window: every slot is empty, only the clock is left to set.
-        if now >= self.slot_ends {
-            self.slot_ends = now + SLOT;
-        }
+    /// How many more are covered now.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> u64 {
+        let left = self.earned.sum(now).max(self.reserve) - self.spent.sum(now);
+        u64::try_from(left / self.cost).unwrap_or(0)
     }
 }
 
@@ -96,20 +82,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn budget(ratio: f64, min_per_second: u32, now: Instant) -> Budget {
-        let config = RetryConfig {
-            budget_ratio: ratio,
-            min_per_second,
-            ..RetryConfig::default()
-        };
-        Budget::new(&config, now)
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_fifth_of_the_calls_may_be_retried() {
         for (ratio, expected) in [(0.2, 200), (0.6, 599), (1.0, 1000), (0.0, 0)] {
             let now = Instant::now();
-            let mut budget = budget(ratio, 0, now);
+            let budget = Budget::new(ratio, 0, now);
             (0..1000).for_each(|_| budget.deposit(now));
             let granted = (0..2000).filter(|_| budget.withdraw(now)).count();
             assert_eq!(granted, expected, "ratio {ratio}");
@@ -119,16 +96,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_reserve_covers_a_quiet_service_and_comes_back() {
         let start = Instant::now();
-        let mut budget = budget(0.2, 10, start);
+        let budget = Budget::new(0.2, 10, start);
         assert_eq!((0..500).filter(|_| budget.withdraw(start)).count(), 100);
         let later = start + Duration::from_secs(11);
         assert_eq!(budget.left(later), 100);
         assert_eq!(budget.left(later + Duration::from_secs(3600)), 100);
+        assert!(budget.withdraw(later));
+        budget.refund(later);
+        assert_eq!(budget.left(later), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reserve_is_not_added_to_what_was_earned() {
+        let now = Instant::now();
+        let budget = Budget::new(0.2, 10, now);
+        (0..5000).for_each(|_| budget.deposit(now));
+        assert_eq!(budget.left(now), 1000);
+    }
+
+    #[test]
+    fn two_threads_share_one_budget() {
+        let now = Instant::now();
+        let budget = Budget::new(0.2, 0, now);
+        (0..50_000).for_each(|_| budget.deposit(now));
+        let granted: usize = std::thread::scope(|scope| {
+            let taking = || (0..20_000).filter(|_| budget.withdraw(now)).count();
+            let threads = [scope.spawn(taking), scope.spawn(taking)];
+            threads.map(|t| t.join().expect("no panic")).iter().sum()
+        });
+        assert!(granted <= 10_000, "{granted}");
+        // What two refused each other at the end is still there for the next.
+        assert_eq!(budget.left(now), 10_000 - granted as u64);
     }
 
     proptest! {
-        /// Whenever a retry is granted, the retries of the last seconds, it included, stay within the ratio of the calls
-        /// of the same time plus the reserve.
+        /// Whenever one is granted, those of the last seconds, it included, stay within the ratio of the calls of the
+        /// same time or within the reserve.
         #[test]
         fn never_beyond_ratio_and_reserve(
             ratio in 0.05_f64..2.0,
@@ -137,7 +140,7 @@ mod tests {
         ) {
             let start = Instant::now();
             let mut now = start;
-            let mut budget = budget(ratio, min, now);
+            let budget = Budget::new(ratio, min, now);
             let (mut calls, mut retries) = (Vec::new(), Vec::new());
             for (wait, is_call) in steps {
                 now += Duration::from_millis(wait);
@@ -151,7 +154,8 @@ mod tests {
                         let window = Duration::from_secs(seconds);
                         times.iter().filter(|at| now - **at < window).count() as f64
                     };
-                    let allowed = within(&calls, 10) * ratio * 1.001 + f64::from(min) * 10.0;
+                    let earned = within(&calls, 10) * ratio * 1.001;
+                    let allowed = earned.max(f64::from(min) * 10.0);
                     prop_assert!(within(&retries, 9) <= allowed + 1e-6);
                 }
             }

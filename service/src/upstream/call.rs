@@ -1,16 +1,25 @@
 //! What is asked of the stack, and what comes back.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
+use super::instance::Instance;
+
+/// Makes a request that changes something safe to repeat: its receiver does it once per key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One call to any instance of the pool.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// Which kind of call it is. Latency, throttling and counts are kept per kind, so there should be few.
+    pub route: &'static str,
     /// Method.
     pub method: Method,
     /// Path and query, beginning with `/`.
@@ -29,6 +38,8 @@ pub struct Call {
     pub delivery: Delivery,
     /// Instances to use only when there is no other.
     pub prefer_not: Vec<String>,
+    /// What it reads ([`super::hash_key`]), for instances that are chosen by that; `None` for nothing in particular.
+    pub hash_key: Option<u64>,
 }
 
 /// How an answer is delivered.
@@ -50,6 +61,7 @@ impl Call {
     /// An idempotent `GET` whose answer (up to 32 MiB) is delivered whole.
     pub fn get(path_and_query: impl Into<String>, deadline: Instant) -> Self {
         Self {
+            route: "read",
             method: Method::GET,
             path_and_query: path_and_query.into(),
             headers: HeaderMap::new(),
@@ -61,10 +73,11 @@ impl Call {
                 limit: 32 * 1024 * 1024,
             },
             prefer_not: Vec::new(),
+            hash_key: None,
         }
     }
 
-    /// A `POST` of JSON whose answer is streamed; not idempotent.
+    /// A `POST` of JSON whose answer is streamed; not idempotent unless it is [`Call::keyed`].
     pub fn post_streamed(
         path_and_query: impl Into<String>,
         body: impl Into<Bytes>,
@@ -75,21 +88,75 @@ impl Call {
         let mut headers = HeaderMap::new();
         headers.insert(
             http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/json"),
+            HeaderValue::from_static("application/json"),
         );
         Self {
+            route: "task",
             method: Method::POST,
-            path_and_query: path_and_query.into(),
             headers,
             body: body.into(),
             idempotent: false,
-            deadline,
             try_timeout: Some(try_timeout),
             delivery: Delivery::Stream { idle },
-            prefer_not: Vec::new(),
+            ..Self::get(path_and_query, deadline)
         }
     }
+
+    /// Carries an `Idempotency-Key`: its receiver does it once per key, so it may be repeated whatever its method.
+    #[must_use]
+    pub fn keyed(mut self, key: HeaderValue) -> Self {
+        self.headers.insert(IDEMPOTENCY_KEY, key);
+        self.idempotent = true;
+        self
+    }
+
+    /// Whether a second instance may be asked at the same time: a read, read whole, whose time is ours to say. Whoever
+    /// sets the time of a try has long work in mind, which is no tail to cut off.
+    pub(super) fn may_be_hedged(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+            && self.idempotent
+            && self.try_timeout.is_none()
+            && matches!(self.delivery, Delivery::Whole { .. })
+    }
 }
+
+/// Name of an instance.
+#[derive(Clone)]
+pub struct InstanceName(Arc<Instance>);
+
+impl InstanceName {
+    pub(super) fn of(instance: Arc<Instance>) -> Self {
+        Self(instance)
+    }
+}
+
+impl Deref for InstanceName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq for InstanceName {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for InstanceName {}
 
 /// An answer, whatever its status.
 #[derive(Debug)]
@@ -97,8 +164,8 @@ pub struct Reply {
     /// The answer. An error status that a retry could not better is passed on as it came.
     pub response: http::Response<UpstreamBody>,
     /// Who answered.
-    pub instance: String,
-    /// Tries it took, the first included.
+    pub instance: InstanceName,
+    /// Tries it took, the first and hedges included.
     pub attempts: u32,
 }
 
@@ -136,6 +203,9 @@ pub enum UpstreamError {
     /// There is nobody to ask.
     #[error("no instance available")]
     NoInstance,
+    /// The instances shed most of such calls, so this one was not made.
+    #[error("not asked: the instances shed most calls of this kind")]
+    Throttled,
     /// Every try failed.
     #[error("failed after {attempts} tries, last on {instance}: {last}")]
     Exhausted {
@@ -158,7 +228,7 @@ impl UpstreamError {
                 last: TryError::Timeout(_),
                 ..
             } => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoInstance => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoInstance | Self::Throttled => StatusCode::SERVICE_UNAVAILABLE,
             Self::Exhausted { .. } => StatusCode::BAD_GATEWAY,
         }
     }

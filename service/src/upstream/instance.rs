@@ -6,31 +6,53 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::Request;
-use http_body_util::Full;
-use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::breaker::{Breaker, Moved, Outcome, Position, Ticket};
 use super::config::UpstreamConfig;
 use super::load::Load;
+use super::probes;
+use super::silence::Silence;
+use super::slow_start::{Ramp, Warmth};
+use super::tick::{Origin, Tick};
+use crate::breaker::{Breaker, Outcome, Permit, State, Ticket, Transition};
 use crate::env::{Env, SharedRng};
 use crate::http::Client;
 use crate::observe::Subject;
-use crate::registry::Status;
 use crate::registry::client::Peer;
 
-/// After an outage an instance gets its share back over this time, beginning at a tenth: its caches are cold.
-pub(super) const SLOW_START: Duration = Duration::from_secs(5);
+/// What the instances of one pool share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) origin: Origin,
+    /// Rises whenever the pool must plan anew: a breaker moved, a first call was measured, an instance has warmed up.
+    pub(super) version: AtomicU64,
+    /// Calls in flight on all of them.
+    pub(super) in_flight: Apart<AtomicU64>,
+}
 
-/// Between probes of an instance whose last call failed.
-const DOUBT_EVERY: Duration = Duration::from_millis(50);
+/// On a cache line of its own: every call writes it, and every choice reads what would be its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Apart<T>(pub(super) T);
 
-/// An instance that no call has said anything of for this long is asked how it is. Of three instances the slowest is
-/// hardly chosen while load is low, so calls alone may take seconds to learn that it has died.
-const IDLE_AFTER: Duration = Duration::from_millis(500);
+impl Shared {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            origin: Origin::new(now),
+            version: AtomicU64::new(0),
+            in_flight: Apart::default(),
+        })
+    }
+
+    pub(super) fn plan_anew(&self) {
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn tick(&self, now: Instant) -> Tick {
+        self.origin.tick(now)
+    }
+}
 
 /// One life of one instance. A restarted one is another value: what was learnt about the old life is not held against it.
 pub(super) struct Instance {
@@ -40,27 +62,27 @@ pub(super) struct Instance {
     pub(super) client: Client,
     /// When this gateway first heard of it.
     pub(super) joined: Instant,
-    env: Env,
-    probe_timeout: Duration,
+    pub(super) silence: Silence,
+    pub(super) breaker: Breaker,
+    pub(super) load: Load,
+    pub(super) warmth: Warmth,
+    pub(super) in_flight: AtomicU32,
+    /// Tries that went here.
+    pub(super) picks: AtomicU64,
+    /// Those of them that went here only because there was nobody better.
+    pub(super) last_resorts: AtomicU64,
+    /// When a call last said something of it.
+    heard: AtomicU32,
+    pub(super) probe_timeout: Duration,
     learns: bool,
-    rng: SharedRng,
-    guarded: Mutex<Guarded>,
-    in_flight: AtomicU32,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
+    pub(super) rng: SharedRng,
+    shared: Arc<Shared>,
+    env: Env,
     /// Whether somebody is probing it in doubt.
     doubting: AtomicBool,
     retired: AtomicBool,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
-}
-
-struct Guarded {
-    breaker: Breaker,
-    load: Load,
-    warming_since: Option<Instant>,
-    /// When a call last said something of it.
-    heard: Instant,
 }
 
 impl fmt::Debug for Instance {
@@ -71,53 +93,21 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// What an instance looks like from outside, for pages and metrics.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct InstanceView {
-    /// Unique name.
-    pub name: String,
-    /// `host:port`.
-    pub address: String,
-    /// Which life of it.
-    pub epoch: u64,
-    /// What the registry last said.
-    pub status: Status,
-    /// Whether the registry doubts it.
-    pub suspect: bool,
-    /// `closed`, `open` or `half-open`.
-    pub breaker: &'static str,
-    /// Estimated latency, milliseconds; `None` before the first answer.
-    pub latency_ms: Option<f64>,
-    /// Calls in flight, streamed answers included to their end.
-    pub in_flight: u32,
-    /// Tries that were answered.
-    pub succeeded: u64,
-    /// Tries that failed.
-    pub failed: u64,
-}
-
-/// What the choice needs, read at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    pub(super) admits: bool,
-    pub(super) latency: Option<f64>,
-    pub(super) penalty: f64,
-    pub(super) in_flight: u32,
-    /// Share of calls it is ready for: 0.1 to 1 while it warms up.
-    pub(super) warmth: f64,
-}
-
 impl Instance {
-    /// `warming`: whether it joins a pool that works already, and so should start slowly.
-    pub(super) fn new(env: &Env, config: &UpstreamConfig, peer: &Peer, warming: bool) -> Arc<Self> {
+    pub(super) fn new(
+        env: &Env,
+        config: &UpstreamConfig,
+        peer: &Peer,
+        shared: &Arc<Shared>,
+    ) -> Arc<Self> {
         let now = Instant::now();
         let stop = env.shutdown.child_token();
-        let guarded = Guarded {
-            breaker: Breaker::new(config.breaker.clone(), now),
-            load: Load::default(),
-            warming_since: warming.then_some(now),
-            heard: now,
-        };
+        let rng = env
+            .rng
+            .fork(&format!("breaker/{}/{}", peer.name, peer.epoch));
+        let breaker = Breaker::builder(peer.name.as_str(), config.breaker.clone(), rng.clone())
+            .probe(true)
+            .build(now);
         let instance = Arc::new(Self {
             name: peer.name.clone(),
             address: peer.address.clone(),
@@ -125,23 +115,32 @@ impl Instance {
             // A client of its own: its connections end with this life of the instance.
             client: Client::new(env),
             joined: now,
-            env: env.clone(),
+            silence: Silence::new(now),
+            breaker,
+            load: Load::default(),
+            warmth: Warmth::new(Ramp::new(&config.balancing)),
+            in_flight: AtomicU32::new(0),
+            picks: AtomicU64::new(0),
+            last_resorts: AtomicU64::new(0),
+            heard: AtomicU32::new(shared.tick(now).get()),
             probe_timeout: config.timeouts.probe.get(),
             learns: config.breaker.enabled,
-            rng: env
-                .rng
-                .fork(&format!("breaker/{}/{}", peer.name, peer.epoch)),
-            guarded: Mutex::new(guarded),
-            in_flight: AtomicU32::new(0),
-            succeeded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            rng,
+            shared: Arc::clone(shared),
+            env: env.clone(),
             doubting: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
         });
+        let known = Arc::downgrade(&instance);
+        instance.breaker.on_transition(move |transition| {
+            if let Some(instance) = known.upgrade() {
+                instance.moved(transition);
+            }
+        });
         if instance.learns {
-            instance.watch_over(probe_while_idle(Arc::downgrade(&instance)));
+            instance.watch_over(probes::while_idle(Arc::downgrade(&instance)));
         }
         instance
     }
@@ -162,84 +161,96 @@ impl Instance {
         self.epoch == peer.epoch && self.address == peer.address
     }
 
-    pub(super) fn read(self: &Arc<Self>, now: Instant) -> Reading {
-        let (reading, moved) = {
-            let mut guarded = self.guarded.lock();
-            let jitter = self.rng_for_tick(&guarded);
-            let moved = guarded.breaker.tick(now, jitter);
-            let warmth = guarded.warming_since.map_or(1.0, |since| {
-                (now.duration_since(since).as_secs_f64() / SLOW_START.as_secs_f64()).clamp(0.1, 1.0)
-            });
-            let reading = Reading {
-                admits: guarded.breaker.admits(),
-                latency: guarded.load.latency(now),
-                penalty: guarded.load.penalty(now),
-                in_flight: self.in_flight.load(Relaxed),
-                warmth,
-            };
-            (reading, moved)
-        };
-        self.moved(moved);
-        reading
+    /// Whether its breaker keeps it out of the choice.
+    pub(super) fn open(&self) -> bool {
+        self.breaker.state() == State::Open
     }
 
-    /// Draws only when a draw can be used: readings are on the path of every call.
-    fn rng_for_tick(&self, guarded: &Guarded) -> f64 {
-        if guarded.breaker.position() == Position::HalfOpen {
-            self.rng.unit()
-        } else {
-            0.0
+    /// Whether a call would be admitted. A half-open breaker all of whose trials are out is looked after on the way: nobody
+    /// else asks it for a permit.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        if self.breaker.admits() {
+            return true;
         }
+        self.breaker.tick(now);
+        false
     }
 
-    pub(super) fn admit(&self) -> Option<Ticket> {
-        self.guarded.lock().breaker.admit()
+    /// Share of calls it is ready for: 0.1 to 1 in its slow start, whose end has the pool plan anew.
+    pub(super) fn warm_share(&self, now: Tick) -> f32 {
+        if !self.warmth.warming() {
+            return 1.0;
+        }
+        if self.warmth.settle(now) {
+            self.shared.plan_anew();
+        }
+        self.warmth.share(now)
     }
 
     pub(super) fn began(&self) {
         self.in_flight.fetch_add(1, Relaxed);
+        self.shared.in_flight.0.fetch_add(1, Relaxed);
+        self.picks.fetch_add(1, Relaxed);
     }
 
     pub(super) fn ended(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+        self.shared.in_flight.0.fetch_sub(1, Relaxed);
     }
 
-    /// Takes the outcome of a call that took `took`.
-    pub(super) fn record(self: &Arc<Self>, ticket: Ticket, outcome: Outcome, took: Duration) {
-        let now = Instant::now();
-        match outcome {
-            Outcome::Success => drop(self.succeeded.fetch_add(1, Relaxed)),
-            Outcome::TransportFailure | Outcome::ErrorStatus => {
-                self.failed.fetch_add(1, Relaxed);
-            }
-            Outcome::Ignored => {}
+    /// Takes the outcome of a call. `retry_after`: how long the instance asked to be left alone.
+    pub(super) fn record(
+        self: &Arc<Self>,
+        permit: Permit,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        let took = now.saturating_duration_since(permit.ticket().began());
+        self.learn(outcome, took, retry_after, now);
+        permit.record_with_hint(outcome, retry_after, now);
+        self.look_if_in_doubt(outcome);
+    }
+
+    /// A streamed answer broke after its head had been counted as a success.
+    pub(super) fn broke(self: &Arc<Self>, ticket: Ticket, now: Instant) {
+        self.learn(Outcome::TransportFailure, Duration::ZERO, None, now);
+        self.breaker.report(ticket, Outcome::TransportFailure, now);
+        self.look_if_in_doubt(Outcome::TransportFailure);
+    }
+
+    fn learn(&self, outcome: Outcome, took: Duration, retry_after: Option<Duration>, now: Instant) {
+        let tick = self.shared.tick(now);
+        if outcome != Outcome::Ignored {
+            self.heard.store(tick.get(), Relaxed);
         }
-        let jitter = if outcome == Outcome::Success {
-            0.0
-        } else {
-            self.rng.unit()
-        };
-        let moved = {
-            let mut guarded = self.guarded.lock();
-            if outcome != Outcome::Ignored {
-                guarded.heard = now;
-            }
-            match outcome {
-                Outcome::Success => guarded.load.sample(took, now),
-                Outcome::TransportFailure | Outcome::ErrorStatus if self.learns => {
-                    guarded.load.sample_at_least(took, now);
-                    guarded.load.punish(now);
+        match outcome {
+            Outcome::Ignored => {
+                self.load.sample_at_least(took, tick);
+                if retry_after.is_some() && self.learns {
+                    self.load.punish(retry_after, tick);
                 }
-                Outcome::TransportFailure | Outcome::ErrorStatus => guarded.load.sample(took, now),
-                Outcome::Ignored => guarded.load.sample_at_least(took, now),
             }
-            let moved = guarded.breaker.record(ticket, outcome, now, jitter);
-            guarded.follow(moved.as_ref(), now);
-            moved
-        };
-        let in_doubt = moved.is_none() && outcome == Outcome::TransportFailure;
-        self.moved(moved);
-        if in_doubt && self.learns {
+            Outcome::TransportFailure | Outcome::ErrorStatus | Outcome::Abandoned
+                if self.learns =>
+            {
+                self.load.sample_at_least(took, tick);
+                self.load.punish(retry_after, tick);
+            }
+            Outcome::Success
+            | Outcome::TransportFailure
+            | Outcome::ErrorStatus
+            | Outcome::Abandoned => {
+                if self.load.sample(took, tick) {
+                    self.shared.plan_anew(); // Now there is something to compare others with.
+                }
+            }
+        }
+    }
+
+    fn look_if_in_doubt(self: &Arc<Self>, outcome: Outcome) {
+        let failed = matches!(outcome, Outcome::TransportFailure | Outcome::Abandoned);
+        if failed && self.learns && self.breaker.in_doubt() {
             self.look();
         }
     }
@@ -252,7 +263,7 @@ impl Instance {
         }
         let instance = Arc::downgrade(self);
         self.watch_over(async move {
-            probe_in_doubt(Weak::clone(&instance)).await;
+            probes::in_doubt(Weak::clone(&instance)).await;
             if let Some(known) = instance.upgrade() {
                 known.doubting.store(false, Relaxed);
             }
@@ -260,82 +271,66 @@ impl Instance {
     }
 
     /// A probe of an idle instance failed: as good a reason for doubt as a call that did.
-    fn missed(self: &Arc<Self>) {
-        let (now, jitter) = (Instant::now(), self.rng.unit());
-        let moved = {
-            let mut guarded = self.guarded.lock();
-            guarded.load.punish(now);
-            guarded.breaker.missed(now, jitter)
-        };
-        let in_doubt = moved.is_none();
-        self.moved(moved);
-        if in_doubt {
+    pub(super) fn missed(self: &Arc<Self>, now: Instant) {
+        self.load.punish(None, self.shared.tick(now));
+        if self.breaker.missed(now).is_none() {
             self.look();
         }
     }
 
-    fn idle(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.guarded.lock().heard) >= IDLE_AFTER
-            && !self.doubting.load(Relaxed)
-    }
-
     /// Takes the outcome of a probe in doubt; whether to go on.
-    fn looked(self: &Arc<Self>, passed: bool) -> bool {
-        let (now, jitter) = (Instant::now(), self.rng.unit());
-        let moved = {
-            let mut guarded = self.guarded.lock();
-            if passed {
-                guarded.load.forgive();
-                return false;
-            }
-            guarded.load.punish(now);
-            guarded.breaker.doubt(now, jitter)
-        };
-        let go_on = moved.is_none();
-        self.moved(moved);
-        go_on
+    pub(super) fn looked(&self, passed: bool, now: Instant) -> bool {
+        if passed {
+            self.load.forgive();
+            return false;
+        }
+        self.load.punish(None, self.shared.tick(now));
+        self.breaker.doubt(now).is_none()
     }
 
-    /// Reports a move, with no lock held, and starts probing an instance that has just been taken out.
-    fn moved(self: &Arc<Self>, moved: Option<Moved>) {
-        let Some(Moved { from, to, reason }) = moved else {
-            return;
-        };
+    /// Takes the outcome of a probe of an instance whose breaker is open. One that fails makes it dear as a call would: it
+    /// may be in the choice still, because too many others are out.
+    pub(super) fn probed(&self, passed: bool, now: Instant) {
+        if !passed {
+            self.load.punish(None, self.shared.tick(now));
+        }
+        self.breaker.probed(passed, now);
+    }
+
+    pub(super) fn idle(&self, now: Instant, after: Duration) -> bool {
+        let heard = Tick::new(self.heard.load(Relaxed));
+        self.shared.tick(now).since(heard) >= after.as_secs_f32() && !self.doubting.load(Relaxed)
+    }
+
+    /// Its breaker moved. Load follows: trials meet an instance that counts as usual, and a closed one warms up.
+    fn moved(self: &Arc<Self>, transition: &Transition) {
+        match transition.to {
+            State::HalfOpen => {
+                self.load.reset();
+                self.warmth.stop();
+            }
+            State::Closed if transition.from != State::Observe => {
+                if transition.from != State::HalfOpen {
+                    self.load.reset(); // Closed by hand: what it is held against was known.
+                }
+                self.warmth.begin(self.shared.tick(transition.at));
+            }
+            State::Closed | State::Open | State::ForcedOpen | State::Observe => {}
+        }
+        self.shared.plan_anew();
         if self.retired.load(Relaxed) {
             return;
         }
         self.env.transition(
             Subject::Breaker,
             &self.name,
-            from.as_str(),
-            to.as_str(),
-            reason,
+            transition.from.as_str(),
+            transition.to.as_str(),
+            transition.reason.to_string(),
         );
-        if to == Position::Open {
-            self.watch_over(probe_while_open(Arc::downgrade(self)));
+        if transition.to == State::Open {
+            self.watch_over(probes::while_open(Arc::downgrade(self)));
         }
-    }
-
-    async fn probe(&self) -> bool {
-        let url = format!("http://{}/health", self.address);
-        let Ok(request) = Request::get(url).body(Full::default()) else {
-            return false;
-        };
-        match tokio::time::timeout(self.probe_timeout, self.client.request(request)).await {
-            Ok(Ok(response)) => response.status().is_success(),
-            _ => false,
-        }
-    }
-
-    fn probed(self: &Arc<Self>, passed: bool) {
-        let (now, jitter) = (Instant::now(), self.rng.unit());
-        let moved = {
-            let mut guarded = self.guarded.lock();
-            let moved = guarded.breaker.probed(passed, now, jitter);
-            guarded.follow(moved.as_ref(), now);
-            moved
-        };
-        self.moved(moved);
     }
 
     /// Ends this life: the instance has gone, or was started again. An open breaker goes with it.
@@ -344,98 +339,11 @@ impl Instance {
             return;
         }
         self.stop.cancel();
-        let position = self.guarded.lock().breaker.position();
-        if position != Position::Closed {
-            let (from, to) = (position.as_str(), Position::Closed.as_str());
+        let state = self.breaker.state();
+        if state != State::Closed {
+            let (from, to) = (state.as_str(), State::Closed.as_str());
             self.env
                 .transition(Subject::Breaker, &self.name, from, to, reason);
         }
-    }
-
-    pub(super) fn view(&self, peer: &Peer, now: Instant) -> InstanceView {
-        let (position, latency) = {
-            let guarded = self.guarded.lock();
-            (guarded.breaker.position(), guarded.load.latency(now))
-        };
-        InstanceView {
-            name: self.name.clone(),
-            address: self.address.clone(),
-            epoch: self.epoch,
-            status: peer.status,
-            suspect: peer.suspect,
-            breaker: position.as_str(),
-            latency_ms: latency.map(|seconds| seconds * 1000.0),
-            in_flight: self.in_flight.load(Relaxed),
-            succeeded: self.succeeded.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-        }
-    }
-}
-
-impl Guarded {
-    /// Load follows the breaker: trials meet an instance that counts as usual, and a closed one warms up.
-    fn follow(&mut self, moved: Option<&Moved>, now: Instant) {
-        match moved.map(|moved| moved.to) {
-            Some(Position::HalfOpen) => {
-                self.load.reset();
-                self.warming_since = None;
-            }
-            Some(Position::Closed) => self.warming_since = Some(now),
-            Some(Position::Open) | None => {}
-        }
-    }
-}
-
-/// Asks an instance that nobody calls how it is, for as long as it lives.
-async fn probe_while_idle(instance: Weak<Instance>) {
-    loop {
-        let Some(known) = instance.upgrade() else {
-            return;
-        };
-        let pause = IDLE_AFTER.mul_f64(0.9 + 0.2 * known.rng.unit());
-        drop(known);
-        tokio::time::sleep(pause).await;
-        let Some(known) = instance.upgrade() else {
-            return;
-        };
-        if known.idle(Instant::now()) && !known.probe().await {
-            known.missed();
-        }
-    }
-}
-
-/// Probes an instance until one probe passes, a call succeeds, or its breaker opens.
-async fn probe_in_doubt(instance: Weak<Instance>) {
-    loop {
-        let Some(known) = instance.upgrade() else {
-            return;
-        };
-        if !known.guarded.lock().breaker.in_doubt() {
-            return;
-        }
-        let passed = known.probe().await;
-        if !known.looked(passed) {
-            return;
-        }
-        let pause = DOUBT_EVERY.mul_f64(0.9 + 0.2 * known.rng.unit());
-        drop(known);
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// Probes an instance until its breaker is no longer open. Holds no reference while it waits, so that an instance that
-/// nobody else knows can go.
-async fn probe_while_open(instance: Weak<Instance>) {
-    loop {
-        let due = instance
-            .upgrade()
-            .and_then(|known| known.guarded.lock().breaker.probe_at());
-        let Some(due) = due else { return };
-        tokio::time::sleep_until(due).await;
-        let Some(known) = instance.upgrade() else {
-            return;
-        };
-        let passed = known.probe().await;
-        known.probed(passed);
     }
 }

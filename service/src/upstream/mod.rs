@@ -6,23 +6,47 @@
 
 mod attempt;
 mod body;
-mod breaker;
+mod brake;
 mod budget;
 mod call;
 mod config;
 pub mod deadline;
+mod draw;
+mod hash;
+mod hedge;
 mod instance;
+mod latency;
 mod load;
+mod patience;
 mod pick;
+mod plan;
 mod pool;
+mod probes;
+mod race;
 mod retry;
+mod ring;
+mod roster;
+mod route;
+mod silence;
+mod slow_start;
 mod stack;
+mod throttle;
+mod tick;
+mod tried;
+mod view;
 
+pub use crate::breaker::BreakerConfig;
 pub use body::{BodyError, UpstreamBody};
-pub use call::{Call, Delivery, Reply, TryError, UpstreamError};
-pub use config::{Balance, BreakerConfig, RetryConfig, Timeouts, UpstreamConfig};
-pub use instance::InstanceView;
+pub use budget::Budget;
+pub use call::{Call, Delivery, InstanceName, Reply, TryError, UpstreamError};
+pub use config::{
+    Balance, Balancing, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
+};
+pub use hash::hash_key;
+pub use pool::Picked;
+pub use route::RouteView;
 pub use stack::{Upstream, UpstreamMetrics};
+pub use view::InstanceView;
 
 #[cfg(test)]
 mod tests;

@@ -1,193 +1,189 @@
-//! Choosing one of several instances. Pure: draws come from a generator that is handed in.
+//! How one of several instances is chosen. Pure: what an instance costs, and what is drawn, is handed in.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+/// Up to so many instances the least of all is looked for; among more, the lesser of two drawn. A full look costs as much
+/// as two draws there, and several gateways that all see the same least one are no matter in a pool that small.
+pub(super) const FULL_LOOK: usize = 8;
 
-use super::config::Balance;
-use crate::env::SharedRng;
-
-/// What the choice looks at.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate<'a> {
-    pub(super) name: &'a str,
-    pub(super) weight: f64,
-    /// Estimated latency in seconds; `None` for an instance that was not measured yet.
-    pub(super) latency: Option<f64>,
-    /// Seconds added for recent failures.
-    pub(super) penalty: f64,
-    pub(super) in_flight: u32,
-}
-
-/// Latency that is assumed while nobody was measured: any value does, they are all the same then.
-const UNKNOWN_LATENCY: f64 = 0.01;
-
-/// Chooses one of `candidates`; `None` only when there is none.
-pub(super) fn choose(
-    balance: Balance,
-    candidates: &[Candidate<'_>],
-    turns: &mut Turns,
-    rng: &SharedRng,
-) -> Option<usize> {
-    match balance {
-        Balance::PeakEwma => two_choices(candidates, rng),
-        Balance::RoundRobin => turns.next(candidates),
-        Balance::Random => weighted(candidates, rng),
-    }
-}
-
-/// The cheaper of two different ones drawn at random: nearly as good as the cheapest of all, without every gateway
-/// running to the same one.
-fn two_choices(candidates: &[Candidate<'_>], rng: &SharedRng) -> Option<usize> {
-    let count = candidates.len();
-    if count < 2 {
-        return (count == 1).then_some(0);
-    }
-    let first = rng.below(count);
-    let mut second = rng.below(count - 1);
-    if second >= first {
-        second += 1;
-    }
-    // A newcomer counts as usual. Counted as free it would draw everything, counted as dear it would starve.
-    let usual = median(candidates.iter().filter_map(|c| c.latency)).unwrap_or(UNKNOWN_LATENCY);
-    let cost = |index: usize| {
-        let c = &candidates[index];
-        (c.latency.unwrap_or(usual) + c.penalty) * f64::from(c.in_flight + 1) / c.weight
-    };
-    Some(if cost(second) < cost(first) {
+/// The cheaper of two, the first of two that cost the same. Two that were drawn are nearly as good as the cheapest of all,
+/// without every gateway running to the same one.
+pub(super) fn cheaper((first, second): (usize, usize), cost: impl Fn(usize) -> f32) -> usize {
+    if cost(second) < cost(first) {
         second
     } else {
         first
-    })
+    }
 }
 
-fn weighted(candidates: &[Candidate<'_>], rng: &SharedRng) -> Option<usize> {
-    let total: f64 = candidates.iter().map(|c| c.weight).sum();
-    let mut draw = rng.unit() * total;
-    for (index, candidate) in candidates.iter().enumerate() {
-        draw -= candidate.weight;
-        if draw < 0.0 {
-            return Some(index);
+/// The cheapest of `0..count` that has a cost at all. The look begins at `start`, so that of those that cost the same it is
+/// not always the same.
+pub(super) fn cheapest(
+    count: usize,
+    start: usize,
+    cost: impl Fn(usize) -> Option<f32>,
+) -> Option<usize> {
+    let mut best: Option<(usize, f32)> = None;
+    for at in (start..count).chain(0..start) {
+        if let Some(cost) = cost(at)
+            && best.is_none_or(|(_, least)| cost < least)
+        {
+            best = Some((at, cost));
         }
     }
-    candidates.len().checked_sub(1)
+    best.map(|(at, _)| at)
+}
+
+/// One by weight: `unit` is uniform in `[0, 1)`. `None` only of none.
+pub(super) fn by_weight(weights: &[f32], unit: f32) -> Option<usize> {
+    let mut draw = unit * weights.iter().sum::<f32>();
+    for (at, weight) in weights.iter().enumerate() {
+        draw -= weight;
+        if draw < 0.0 {
+            return Some(at);
+        }
+    }
+    weights.len().checked_sub(1) // Rounding.
+}
+
+/// One turn of smooth weighted round robin: each gains its weight, the richest goes and pays for all. Shares are exact, and
+/// turns of a heavy one are spread instead of following each other.
+pub(super) fn smooth(credits: &mut [f32], weights: &[f32]) -> Option<usize> {
+    let mut best: Option<(usize, f32)> = None;
+    for (at, (credit, weight)) in credits.iter_mut().zip(weights).enumerate() {
+        *credit += weight;
+        if best.is_none_or(|(_, most)| *credit > most) {
+            best = Some((at, *credit));
+        }
+    }
+    let (at, _) = best?;
+    credits[at] -= weights.iter().sum::<f32>();
+    Some(at)
+}
+
+/// Turns after which smooth weighted round robin begins anew, if those are few enough to write down: then a turn is one
+/// look-up. Empty otherwise.
+pub(super) fn cycle(weights: &[u32]) -> Vec<u32> {
+    const LONGEST: u64 = 4096;
+    let divisor = weights.iter().copied().fold(0, gcd);
+    if divisor == 0 {
+        return Vec::new();
+    }
+    let whole: Vec<u32> = weights.iter().map(|weight| weight / divisor).collect();
+    let length: u64 = whole.iter().copied().map(u64::from).sum();
+    if length > LONGEST {
+        return Vec::new();
+    }
+    // Whole numbers below 2^24 are exact as `f32`.
+    let weights: Vec<f32> = whole.iter().map(|weight| *weight as f32).collect();
+    let mut credits = vec![0.0; weights.len()];
+    (0..length)
+        .filter_map(|_| smooth(&mut credits, &weights))
+        .map(|at| at as u32)
+        .collect()
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The lower median: of one or two, the lower; so that one slow instance of two does not look usual.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
-}
-
-/// State of the smooth weighted round robin: each gains its weight per turn, the richest goes and pays for all.
-#[derive(Debug, Default)]
-pub(super) struct Turns(BTreeMap<String, f64>);
-
-impl Turns {
-    fn next(&mut self, candidates: &[Candidate<'_>]) -> Option<usize> {
-        let total: f64 = candidates.iter().map(|c| c.weight).sum();
-        let mut best: Option<(usize, f64)> = None;
-        for (index, candidate) in candidates.iter().enumerate() {
-            let credit = match self.0.get_mut(candidate.name) {
-                Some(credit) => credit,
-                None => self.0.entry(candidate.name.to_owned()).or_default(),
-            };
-            *credit += candidate.weight;
-            if best.is_none_or(|(_, most)| credit.total_cmp(&most) == Ordering::Greater) {
-                best = Some((index, *credit));
-            }
-        }
-        let (index, _) = best?;
-        if let Some(credit) = self.0.get_mut(candidates[index].name) {
-            *credit -= total;
-        }
-        Some(index)
-    }
-
-    /// Forgets who is no longer there.
-    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| keep(name));
-    }
+pub(super) fn median(values: &mut [f32]) -> Option<f32> {
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::draw::Draws;
     use super::*;
+    use crate::env::SharedRng;
 
-    fn candidate(name: &str, weight: f64, latency_ms: f64, in_flight: u32) -> Candidate<'_> {
-        Candidate {
-            name,
-            weight,
-            latency: Some(latency_ms / 1000.0),
-            penalty: 0.0,
-            in_flight,
-        }
-    }
-
-    fn shares(balance: Balance, candidates: &[Candidate<'_>]) -> Vec<usize> {
-        let (mut turns, rng) = (Turns::default(), SharedRng::seeded(7));
-        let mut shares = vec![0; candidates.len()];
+    fn shares(costs: &[f32]) -> Vec<usize> {
+        let draws = Draws::new(&SharedRng::seeded(7));
+        let mut shares = vec![0; costs.len()];
         for _ in 0..6000 {
-            shares[choose(balance, candidates, &mut turns, &rng).expect("not empty")] += 1;
+            let pair = draws.draw().pair(costs.len());
+            shares[cheaper(pair, |at| costs[at])] += 1;
         }
         shares
     }
 
     #[test]
-    fn none_of_none_and_one_of_one() {
-        for balance in [Balance::PeakEwma, Balance::RoundRobin, Balance::Random] {
-            let (mut turns, rng) = (Turns::default(), SharedRng::seeded(7));
-            assert_eq!(choose(balance, &[], &mut turns, &rng), None);
-            let one = [candidate("a", 1.0, 10.0, 3)];
-            assert_eq!(choose(balance, &one, &mut turns, &rng), Some(0));
+    fn equals_share_equally_and_the_dearest_of_three_gets_nothing() {
+        let equal = shares(&[0.01; 3]);
+        assert!(
+            equal.iter().all(|share| (1850..2150).contains(share)),
+            "{equal:?}"
+        );
+        assert_eq!(shares(&[0.01, 0.4, 0.01])[1], 0);
+        // ... until the others are busy enough to make up for it.
+        assert!(shares(&[0.51, 0.4, 0.51])[1] > 3500);
+        assert_eq!(shares(&[5.0, 0.02]), [0, 6000]);
+    }
+
+    #[test]
+    fn the_cheapest_is_found_from_wherever_the_look_begins() {
+        let costs = [Some(3.0), None, Some(1.0), Some(1.0)];
+        let found: Vec<_> = (0..4)
+            .map(|start| cheapest(4, start, |at| costs[at]))
+            .collect();
+        assert_eq!(found, [Some(2), Some(2), Some(2), Some(3)]);
+        assert_eq!(cheapest(2, 0, |_| None), None);
+        assert_eq!(cheapest(0, 0, |_| Some(1.0)), None);
+    }
+
+    #[test]
+    fn smooth_turns_are_exact_and_spread() {
+        let (weights, mut credits) = ([5.0, 1.0, 1.0], [0.0; 3]);
+        let turns: Vec<_> = (0..7)
+            .filter_map(|_| smooth(&mut credits, &weights))
+            .collect();
+        // As nginx has it.
+        assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(credits, [0.0; 3]);
+        assert_eq!(smooth(&mut [], &[]), None);
+    }
+
+    #[test]
+    fn a_cycle_is_what_smooth_turns_do() {
+        assert_eq!(cycle(&[500, 100, 100]), [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(cycle(&[100; 64]), (0..64).collect::<Vec<_>>());
+        assert_eq!(cycle(&[7]), [0]);
+        for (weights, length) in [
+            (&[100, 10][..], 11),
+            (&[], 0),
+            (&[0, 0], 0),
+            (&[4099, 4098], 0),
+        ] {
+            assert_eq!(cycle(weights).len(), length, "{weights:?}");
         }
     }
 
     #[test]
-    fn equals_share_equally_and_the_dearest_of_three_gets_nothing() {
-        let mut three = [
-            candidate("a", 1.0, 10.0, 0),
-            candidate("b", 1.0, 10.0, 0),
-            candidate("c", 1.0, 10.0, 0),
-        ];
+    fn weights_are_kept_at_random() {
+        let draws = Draws::new(&SharedRng::seeded(7));
+        let mut shares = [0; 3];
+        for _ in 0..6000 {
+            shares[by_weight(&[2.0, 0.0, 1.0], draws.draw().unit()).expect("not empty")] += 1;
+        }
         assert!(
-            shares(Balance::PeakEwma, &three)
-                .iter()
-                .all(|share| (1850..2150).contains(share))
+            (3850..4150).contains(&shares[0]) && shares[1] == 0,
+            "{shares:?}"
         );
-        three[1].latency = Some(0.4);
-        assert_eq!(shares(Balance::PeakEwma, &three)[1], 0);
-        // ... until the others are busy enough to make up for it.
-        three[0].in_flight = 50;
-        three[2].in_flight = 50;
-        assert!(shares(Balance::PeakEwma, &three)[1] > 3500);
+        assert_eq!(
+            (by_weight(&[], 0.0), by_weight(&[1.0], 1.0)),
+            (None, Some(0))
+        );
     }
 
     #[test]
-    fn who_fails_fast_is_not_cheap() {
-        let mut two = [
-            candidate("dead", 1.0, 0.1, 0),
-            candidate("alive", 1.0, 20.0, 0),
-        ];
-        two[0].penalty = 5.0;
-        assert_eq!(shares(Balance::PeakEwma, &two), [0, 6000]);
-    }
-
-    #[test]
-    fn a_newcomer_counts_as_usual() {
-        let mut three = [
-            candidate("a", 1.0, 10.0, 0),
-            candidate("b", 1.0, 10.0, 0),
-            candidate("new", 1.0, 0.0, 0),
-        ];
-        three[2].latency = None;
-        assert!((1850..2150).contains(&shares(Balance::PeakEwma, &three)[2]));
-    }
-
-    #[test]
-    fn weights_are_kept() {
-        let two = [candidate("a", 2.0, 10.0, 0), candidate("b", 1.0, 10.0, 0)];
-        assert_eq!(shares(Balance::RoundRobin, &two), [4000, 2000]);
-        assert!((3850..4150).contains(&shares(Balance::Random, &two)[0]));
+    fn the_lower_of_two_is_the_median() {
+        for (mut values, expected) in [
+            (vec![], None),
+            (vec![2.0], Some(2.0)),
+            (vec![2.0, 1.0], Some(1.0)),
+            (vec![3.0, 1.0, 2.0], Some(2.0)),
+        ] {
+            assert_eq!(median(&mut values), expected);
+        }
     }
 }

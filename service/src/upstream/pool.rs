@@ -1,108 +1,131 @@
 //! The instances of one kind, and the choice among them. Ejection only removes from the choice: as long as anybody is
 //! listed, somebody is chosen.
+//!
+//! The usual choice takes no lock and allocates nothing: it reads a [`Roster`] that was made ready, draws, and asks only
+//! those it has drawn how they are. When one of them is not fit (tried already, warming up, no permit left) the choice is
+//! made again by [`Pool::search`], which looks at everybody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::breaker::Ticket;
-use super::config::UpstreamConfig;
-use super::instance::{Instance, InstanceView, Reading, SLOW_START};
-use super::pick::{Candidate, Turns, choose, median};
-use crate::env::{Env, SharedRng};
+use super::config::{Balance, UpstreamConfig};
+use super::draw::{Draw, Draws};
+use super::hash::most_in_flight;
+use super::instance::{Instance, Shared};
+use super::pick::{FULL_LOOK, by_weight, cheaper, cheapest, median, smooth};
+use super::roster::{Member, Roster};
+use super::tick::Tick;
+use super::tried::Tried;
+use super::view::InstanceView;
+use crate::breaker::{Breaker, Permit};
+use crate::env::Env;
+use crate::registry::Status;
 use crate::registry::client::{Discovery, Peer};
-use crate::registry::{Status, USUAL_WEIGHT};
 
-/// Weight of an instance whose heartbeats are missing, relative to its own.
-const WARNING_WEIGHT: f64 = 0.1;
+/// What is usual in the pool is worked out this often at most, in seconds: every try asks for it.
+const USUAL_EVERY: f32 = 0.05;
 
 pub(super) struct Pool {
     env: Env,
     config: UpstreamConfig,
     discovery: Discovery,
     roster: ArcSwap<Roster>,
-    /// Taken to rebuild the roster, and by round robin.
-    turns: Mutex<Turns>,
-    rng: SharedRng,
+    /// Held while the roster is made anew.
+    planning: Mutex<()>,
+    /// Credits of weighted round robin by name, for when there is no list of turns.
+    credits: Mutex<Vec<(String, f32)>>,
+    turn: AtomicUsize,
+    draws: Draws,
+    shared: Arc<Shared>,
+    usual: Usual,
+    tally: Tally,
 }
 
 #[derive(Default)]
-struct Roster {
-    generation: Option<u64>,
-    members: Vec<Member>,
+struct Tally {
+    panic_picks: AtomicU64,
+    ejections: AtomicU64,
+    ejections_overflow: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Member {
-    instance: Arc<Instance>,
-    peer: Peer,
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PoolCounts {
+    pub(super) panic_picks: u64,
+    pub(super) ejections: u64,
+    pub(super) ejections_overflow: u64,
 }
 
-/// How willingly a member is used. The order is the order of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tier {
-    /// The registry hears it.
-    Usable,
-    /// The registry has reason to doubt its own silence.
-    Suspect,
-    /// The registry has given it up. It may still answer us.
-    GivenUp,
-}
+/// The latency that is usual in the pool, and when it was worked out; in one word. All zero bits: not yet.
+#[derive(Default)]
+struct Usual(AtomicU64);
 
-impl Member {
-    /// `None`: never to be used.
-    fn tier(&self) -> Option<Tier> {
-        match self.peer.status {
-            Status::Starting | Status::Draining | Status::Removed => None,
-            Status::Critical => Some(Tier::GivenUp),
-            Status::Passing | Status::Warning if self.peer.suspect => Some(Tier::Suspect),
-            Status::Passing | Status::Warning => Some(Tier::Usable),
-        }
-    }
-
-    fn weight(&self) -> f64 {
-        let own = f64::from(self.peer.weight.max(1)) / f64::from(USUAL_WEIGHT);
-        if self.peer.status == Status::Warning {
-            own * WARNING_WEIGHT
-        } else {
-            own
-        }
-    }
-}
-
-/// A member as one choice sees it.
-struct Choice<'a> {
-    member: &'a Member,
-    tier: Tier,
-    reading: Reading,
-    /// Not tried yet by this call.
-    fresh: bool,
-    /// Still warming up, and spared this time. A share of the calls by lot, because a mere weight would decide each
-    /// comparison of two against it, and so spare it all of them.
-    spared: bool,
-}
-
-impl Choice<'_> {
-    /// Whether it may be called as a matter of course.
-    fn regular(&self) -> bool {
-        self.reading.admits && self.tier != Tier::GivenUp
-    }
-
-    /// Another instance first, then one the registry hears, then one that is warm.
-    fn rank(&self) -> (bool, Tier, bool) {
-        (!self.fresh, self.tier, self.spared)
-    }
-}
-
-/// A chosen instance and the right to call it.
+/// A chosen instance and the right to call it. Dropped without a call it gives the right back.
 #[derive(Debug)]
-pub(super) struct Picked {
+pub struct Picked {
     pub(super) instance: Arc<Instance>,
-    pub(super) ticket: Ticket,
+    pub(super) permit: Permit,
     /// Chosen although it should not be used, because nobody better is there.
     pub(super) last_resort: bool,
+}
+
+impl Picked {
+    /// Name of the instance.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.instance.name
+    }
+
+    /// Its `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.instance.address
+    }
+
+    /// Whether it should not be used, and nobody better is there.
+    #[must_use]
+    pub fn last_resort(&self) -> bool {
+        self.last_resort
+    }
+
+    /// No call is made: nobody learns anything. The same as dropping it, for who knows the time.
+    pub fn give_back(self, now: Instant) {
+        self.permit.record(crate::breaker::Outcome::Ignored, now);
+    }
+}
+
+/// One choice: what is asked for, and what was drawn for it.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    tried: &'a Tried<'a>,
+    key: Option<u64>,
+    draw: Draw,
+    now: Instant,
+    tick: Tick,
+}
+
+impl Ask<'_> {
+    fn fits(&self, member: &Member) -> bool {
+        (member.free || member.instance.breaker.admits())
+            && self.fresh(member)
+            && !self.spares(member)
+    }
+
+    fn fresh(&self, member: &Member) -> bool {
+        self.tried.is_empty() || !self.tried.contains(&member.instance.name)
+    }
+
+    /// Whether it is spared this call because it is warming up. A share of the calls by lot, because a mere weight would
+    /// decide each comparison of two against it, and so spare it all of them. By key the lot is the same each time, so
+    /// that keys come to a newcomer one after the other.
+    fn spares(&self, member: &Member) -> bool {
+        let instance = &member.instance;
+        instance.warmth.warming() && self.draw.again().unit() >= instance.warm_share(self.tick)
+    }
 }
 
 impl Pool {
@@ -112,115 +135,237 @@ impl Pool {
             config,
             discovery,
             roster: ArcSwap::default(),
-            turns: Mutex::default(),
-            rng: env.rng.fork("pick"),
+            planning: Mutex::default(),
+            credits: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            draws: Draws::new(&env.rng.fork("pick")),
+            shared: Shared::new(Instant::now()),
+            usual: Usual::default(),
+            tally: Tally::default(),
         }
     }
 
-    /// Chooses an instance, preferably one that is not in `tried`. `None` when nobody may be used.
-    pub(super) fn pick(&self, tried: &[String], now: Instant) -> Option<Picked> {
+    /// Chooses an instance, preferably one that is not in `tried`. `None` when nobody may be used. `key`: whose instance it
+    /// should be when instances are chosen by key.
+    pub(super) fn pick(&self, tried: &Tried<'_>, key: Option<u64>, now: Instant) -> Option<Picked> {
         let roster = self.roster();
-        let mut choices: Vec<Choice<'_>> = roster
-            .members
-            .iter()
-            .filter_map(|member| {
-                let tier = member.tier()?;
-                let reading = member.instance.read(now);
-                let fresh = !tried.contains(&member.instance.name);
-                let spared = reading.warmth < 1.0 && self.rng.unit() >= reading.warmth;
-                Some(Choice {
-                    member,
-                    tier,
-                    reading,
-                    fresh,
-                    spared,
+        let key = key.filter(|_| self.config.balance == Balance::ConsistentHash);
+        let ask = Ask {
+            tried,
+            key,
+            draw: key.map_or_else(|| self.draws.draw(), Draw::of_key),
+            now,
+            tick: self.shared.tick(now),
+        };
+        let picked = self
+            .usual(&roster, &ask)
+            .and_then(|at| take(&roster.members[at], now))
+            .or_else(|| self.search(&roster, &ask))?;
+        if roster.panic {
+            self.tally.panic_picks.fetch_add(1, Relaxed);
+        }
+        Some(picked)
+    }
+
+    /// The usual choice; `None` when it takes a [`Pool::search`].
+    fn usual(&self, roster: &Roster, ask: &Ask<'_>) -> Option<usize> {
+        let number = tier(roster, ask);
+        let tier = &roster.tiers[number];
+        let members = tier.members.as_slice();
+        let fit = |at: usize| ask.fits(&roster.members[at]);
+        let count = members.len();
+        if count < 2 {
+            return members.first().copied().filter(|at| fit(*at));
+        }
+        match (self.config.balance, ask.key) {
+            (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) => {
+                two(roster, members, ask, |member| {
+                    response_time(member, ask.tick)
                 })
-            })
-            .collect();
-        while let Some(best) = choices
-            .iter()
-            .filter(|c| c.regular())
-            .map(Choice::rank)
-            .min()
-        {
-            let index = self.choose(&choices, |c| c.regular() && c.rank() == best)?;
-            let instance = &choices[index].member.instance;
-            match instance.admit() {
-                Some(ticket) => {
-                    let instance = Arc::clone(instance);
-                    return Some(Picked {
-                        instance,
-                        ticket,
-                        last_resort: false,
-                    });
+            }
+            (Balance::ConsistentHash, Some(key)) => {
+                let total = self.shared.in_flight.0.load(Relaxed);
+                roster.ring.find(key, |at| {
+                    roster.tier_of[at] == Some(number)
+                        && fit(at)
+                        && self.has_room(&roster.members[at], tier.total, total)
+                })
+            }
+            (Balance::LeastConnections, _) if count <= FULL_LOOK => {
+                let costs = |place: usize| {
+                    let at = members[place];
+                    fit(at).then(|| connections(&roster.members[at]))
+                };
+                cheapest(count, ask.draw.below(count), costs).map(|place| members[place])
+            }
+            (Balance::LeastConnections, _) => two(roster, members, ask, connections),
+            (Balance::RoundRobin, _) => Some(members[self.next_turn(count)]).filter(|at| fit(*at)),
+            (Balance::Weighted, _) if !tier.turns.is_empty() => {
+                Some(tier.turns[self.next_turn(tier.turns.len())]).filter(|at| fit(*at))
+            }
+            (Balance::Random, _) if tier.even => {
+                Some(members[ask.draw.below(count)]).filter(|at| fit(*at))
+            }
+            (Balance::Random, _) if !tier.sums.is_empty() => {
+                let draw = ask.draw.unit() * tier.total;
+                let place = tier.sums.partition_point(|sum| *sum <= draw);
+                members.get(place).copied().filter(|at| fit(*at))
+            }
+            (Balance::Weighted | Balance::Random, _) => None,
+        }
+    }
+
+    fn next_turn(&self, count: usize) -> usize {
+        self.turn.fetch_add(1, Relaxed) % count
+    }
+
+    /// Whether it has fewer calls in flight than its share allows, while keys are bound to it.
+    fn has_room(&self, member: &Member, weights: f32, total: u64) -> bool {
+        let bound = self.config.balancing.hash_bound as f32;
+        let most = most_in_flight(total, member.weight / weights, bound);
+        member.instance.in_flight.load(Relaxed) < most
+    }
+
+    /// Looks at everybody: another instance than those tried first, then by tier, then who is warm. If that leaves nobody,
+    /// the last resorts: a call that may fail is better than one that does.
+    fn search(&self, roster: &Roster, ask: &Ask<'_>) -> Option<Picked> {
+        let first = tier(roster, ask);
+        let order = [first, 1 - first.min(1), 2];
+        for fresh in [true, false] {
+            for number in order {
+                let mut fit: Vec<usize> = Vec::new();
+                fit.extend(roster.tiers[number].members.iter().filter(|at| {
+                    let member = &roster.members[**at];
+                    ask.fresh(member) == fresh && (member.free || member.instance.admits(ask.now))
+                }));
+                let mut warm = fit.clone();
+                warm.retain(|at| !ask.spares(&roster.members[*at]));
+                for mut candidates in [warm, fit] {
+                    while let Some(at) = self.choose(roster, &candidates, ask) {
+                        if let Some(picked) = take(&roster.members[at], ask.now) {
+                            return Some(picked);
+                        }
+                        // Another call took the last permit in between: choose again, which costs no retry.
+                        candidates.retain(|other| *other != at);
+                    }
                 }
-                // Another call took the last permit in between: choose again, which costs no retry.
-                None => choices[index].reading.admits = false,
             }
         }
-        // Nobody is left whom one should use. A call that may fail is better than one that does.
-        let best = choices.iter().map(|c| (c.tier, !c.fresh)).min()?;
-        let index = self.choose(&choices, |c| (c.tier, !c.fresh) == best)?;
-        let instance = Arc::clone(&choices[index].member.instance);
-        let ticket = instance.admit().unwrap_or(Ticket::LAST_RESORT);
-        Some(Picked {
-            instance,
-            ticket,
-            last_resort: true,
-        })
+        for places in &roster.last {
+            let (fresh, tried): (Vec<usize>, Vec<usize>) = places
+                .iter()
+                .partition(|at| ask.fresh(&roster.members[**at]));
+            for candidates in [fresh, tried] {
+                if let Some(at) = self.choose(roster, &candidates, ask) {
+                    let instance = Arc::clone(&roster.members[at].instance);
+                    instance.last_resorts.fetch_add(1, Relaxed);
+                    let permit = match instance.breaker.try_permit(ask.now) {
+                        Ok(permit) => permit,
+                        Err(_) => instance.breaker.last_resort(ask.now),
+                    };
+                    return Some(Picked {
+                        instance,
+                        permit,
+                        last_resort: true,
+                    });
+                }
+            }
+        }
+        None
     }
 
-    fn choose(
+    /// One of `candidates`, which are all fit.
+    fn choose(&self, roster: &Roster, candidates: &[usize], ask: &Ask<'_>) -> Option<usize> {
+        let count = candidates.len();
+        if count < 2 {
+            return candidates.first().copied();
+        }
+        let member = |place: usize| &roster.members[candidates[place]];
+        // Slow start is not in it: who is a candidate has won its lot.
+        let weights = || -> Vec<f32> {
+            let weights = candidates.iter().map(|at| roster.members[*at].weight);
+            weights.collect()
+        };
+        let place = match (self.config.balance, ask.key) {
+            (Balance::ConsistentHash, Some(key)) => {
+                let total = self.shared.in_flight.0.load(Relaxed);
+                let sum = candidates.iter().map(|at| roster.members[*at].weight).sum();
+                let listed = |at: usize| candidates.contains(&at);
+                let room = |at: usize| self.has_room(&roster.members[at], sum, total);
+                let ring = &roster.ring;
+                return ring
+                    .find(key, |at| listed(at) && room(at))
+                    .or_else(|| ring.find(key, listed));
+            }
+            (Balance::LeastResponseTime | Balance::ConsistentHash, _) => {
+                cheaper(ask.draw.pair(count), |place| {
+                    response_time(member(place), ask.tick)
+                })
+            }
+            (Balance::LeastConnections, _) => cheapest(count, ask.draw.below(count), |place| {
+                Some(connections(member(place)))
+            })?,
+            (Balance::RoundRobin, _) => self.next_turn(count),
+            (Balance::Weighted, _) => {
+                let names = candidates
+                    .iter()
+                    .map(|at| &roster.members[*at].instance.name);
+                self.smooth_turn(names, &weights())?
+            }
+            (Balance::Random, _) => by_weight(&weights(), ask.draw.unit())?,
+        };
+        Some(candidates[place])
+    }
+
+    fn smooth_turn<'a>(
         &self,
-        choices: &[Choice<'_>],
-        eligible: impl Fn(&Choice<'_>) -> bool,
+        names: impl Iterator<Item = &'a String>,
+        weights: &[f32],
     ) -> Option<usize> {
-        let (indexes, candidates): (Vec<usize>, Vec<Candidate<'_>>) = choices
-            .iter()
-            .enumerate()
-            .filter(|(_, choice)| eligible(choice))
-            .map(
-                |(
-                    index,
-                    Choice {
-                        member, reading, ..
-                    },
-                )| {
-                    let candidate = Candidate {
-                        name: &member.instance.name,
-                        weight: member.weight(),
-                        latency: reading.latency,
-                        penalty: reading.penalty,
-                        in_flight: reading.in_flight,
-                    };
-                    (index, candidate)
-                },
-            )
-            .unzip();
-        let mut turns = self.turns.lock();
-        choose(self.config.balance, &candidates, &mut turns, &self.rng).map(|at| indexes[at])
+        let names: Vec<&String> = names.collect();
+        let mut kept = self.credits.lock();
+        let credit = |name: &String| {
+            let known = kept.iter().find(|(other, _)| other == name);
+            known.map_or(0.0, |(_, credit)| *credit)
+        };
+        let mut credits: Vec<f32> = names.iter().map(|name| credit(name)).collect();
+        let at = smooth(&mut credits, weights);
+        for (name, credit) in names.into_iter().zip(credits) {
+            match kept.iter_mut().find(|(other, _)| other == name) {
+                Some((_, known)) => *known = credit,
+                None => kept.push((name.clone(), credit)),
+            }
+        }
+        at
     }
 
     /// Whether an instance that is not in `tried` could be called at once.
-    pub(super) fn has_other(&self, tried: &[String], now: Instant) -> bool {
-        self.roster().members.iter().any(|member| {
-            member.tier().is_some_and(|tier| tier != Tier::GivenUp)
-                && !tried.contains(&member.instance.name)
-                && member.instance.read(now).admits
+    pub(super) fn has_other(&self, tried: &Tried<'_>, now: Instant) -> bool {
+        let roster = self.roster();
+        let mut tiers = roster.tiers.iter().flat_map(|tier| &tier.members);
+        tiers.any(|at| {
+            let member = &roster.members[*at];
+            !tried.contains(&member.instance.name) && (member.free || member.instance.admits(now))
         })
     }
 
-    /// Latency that is usual in the pool, seconds.
+    /// Latency that is usual among those whose breakers admit calls, or among all; in seconds, up to 50 ms old.
     pub(super) fn usual_latency(&self, now: Instant) -> Option<f64> {
+        let tick = self.shared.tick(now);
+        if let Some(known) = self.usual.read(tick) {
+            return Some(f64::from(known));
+        }
         let roster = self.roster();
-        let read = roster
-            .members
-            .iter()
-            .map(|member| member.instance.read(now));
-        median(
-            read.filter(|reading| reading.admits)
-                .filter_map(|reading| reading.latency),
-        )
+        let median_of = |wanted: fn(&Member) -> bool| {
+            let members = roster.members.iter().filter(|member| wanted(member));
+            let known = members.filter_map(|member| member.instance.load.latency(tick));
+            median(&mut known.collect::<Vec<f32>>())
+        };
+        // When all are out it may be because all are slow, and a bound made for fast ones would keep them out.
+        let usual =
+            median_of(|member| member.instance.breaker.admits()).or_else(|| median_of(|_| true))?;
+        self.usual.set(usual, tick);
+        Some(f64::from(usual))
     }
 
     /// Returns once the list is another than the one the last choice saw.
@@ -230,69 +375,169 @@ impl Pool {
     }
 
     pub(super) fn view(&self, now: Instant) -> Vec<InstanceView> {
-        let roster = self.roster();
+        let (roster, tick) = (self.roster(), self.shared.tick(now));
         roster
             .members
             .iter()
-            .map(|member| member.instance.view(&member.peer, now))
+            .map(|member| InstanceView::of(member, now, tick))
             .collect()
+    }
+
+    pub(super) fn breaker(&self, name: &str) -> Option<Breaker> {
+        let roster = self.roster();
+        let member = roster.member(name)?;
+        Some(member.instance.breaker.clone())
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        PoolCounts {
+            panic_picks: self.tally.panic_picks.load(Relaxed),
+            ejections: self.tally.ejections.load(Relaxed),
+            ejections_overflow: self.tally.ejections_overflow.load(Relaxed),
+        }
     }
 
     pub(super) fn discovery(&self) -> &Discovery {
         &self.discovery
     }
 
-    /// The roster, brought up to date with discovery first.
-    fn roster(&self) -> Arc<Roster> {
-        let roster = self.roster.load_full();
-        if roster.generation == Some(self.discovery.generation()) {
+    /// The roster, brought up to date first.
+    fn roster(&self) -> Guard<Arc<Roster>> {
+        let roster = self.roster.load();
+        if self.current(&roster) {
             return roster;
         }
-        let mut turns = self.turns.lock();
+        drop(roster);
+        self.plan();
+        self.roster.load()
+    }
+
+    fn current(&self, roster: &Roster) -> bool {
+        roster.version == self.shared.version.load(Relaxed)
+            && roster.generation == Some(self.discovery.generation())
+    }
+
+    fn plan(&self) {
+        let planning = self.planning.lock();
         let old = self.roster.load_full();
-        let peers = self.discovery.peers();
-        if old.generation == Some(peers.generation) {
-            return old; // Another call was faster.
+        if self.current(&old) {
+            return; // Another call was faster.
         }
-        // Whoever joins a pool that works starts slowly. One that is new as a whole has nobody to spare it.
-        let settled = old
-            .members
-            .iter()
-            .any(|m| m.instance.joined.elapsed() >= SLOW_START);
-        let known = |peer: &Peer| old.members.iter().find(|m| m.instance.name == peer.name);
-        let members: Vec<Member> = peers
+        let now = Instant::now();
+        let tick = self.shared.tick(now);
+        // Read before what it stands for: a move in between is planned for by the next choice.
+        let version = self.shared.version.load(Relaxed);
+        let peers = self.discovery.peers();
+        let list: Vec<(Arc<Instance>, Peer)> = peers
             .peers
             .iter()
-            .map(|peer| {
-                let instance = match known(peer) {
-                    Some(member) if member.instance.is(peer) => Arc::clone(&member.instance),
-                    _ => Instance::new(&self.env, &self.config, peer, settled),
-                };
-                Member {
-                    instance,
-                    peer: peer.clone(),
-                }
-            })
+            .map(|peer| (self.instance(peer, &old, now, tick), peer.clone()))
             .collect();
-        turns.retain(|name| members.iter().any(|member| member.instance.name == name));
-        let fresh = Arc::new(Roster {
-            generation: Some(peers.generation),
-            members,
-        });
+        for (instance, _) in &list {
+            instance.warmth.settle(tick);
+        }
+        let roster = Roster::new(list, (peers.generation, version), &self.config, &old);
+        roster.assume(tick);
+        self.tally.ejections.fetch_add(roster.news.ejected, Relaxed);
+        let overflow = &self.tally.ejections_overflow;
+        overflow.fetch_add(roster.news.overflowed, Relaxed);
+        let fresh = Arc::new(roster);
         self.roster.store(Arc::clone(&fresh));
-        drop(turns);
+        drop(planning);
+        let mut credits = self.credits.lock();
+        credits.retain(|(name, _)| fresh.member(name).is_some());
+        drop(credits);
         for gone in &old.members {
-            let name = &gone.instance.name;
-            match fresh
-                .members
-                .iter()
-                .find(|member| member.instance.name == *name)
-            {
+            match fresh.member(&gone.instance.name) {
                 Some(member) if Arc::ptr_eq(&member.instance, &gone.instance) => {}
                 Some(_) => gone.instance.retire("the instance was started again"),
                 None => gone.instance.retire("the instance has left"),
             }
         }
-        fresh
+    }
+
+    /// The instance that `peer` is: the one known, or a new one. Whoever joins a pool that works, or comes back to it,
+    /// starts slowly. One that is new as a whole has nobody to spare it.
+    fn instance(&self, peer: &Peer, old: &Roster, now: Instant, tick: Tick) -> Arc<Instance> {
+        let known = old.member(&peer.name).filter(|m| m.instance.is(peer));
+        let instance = match known {
+            Some(member) => Arc::clone(&member.instance),
+            None => Instance::new(&self.env, &self.config, peer, &self.shared),
+        };
+        let works = |peer: &Peer| matches!(peer.status, Status::Passing | Status::Warning);
+        let worked = known.is_some_and(|member| works(&member.peer));
+        let ramp = self.config.balancing.slow_start.get();
+        let settled = |member: &Member| {
+            works(&member.peer) && now.saturating_duration_since(member.instance.joined) >= ramp
+        };
+        let others = old.members.iter().filter(|m| m.peer.name != peer.name);
+        if works(peer) && !worked && others.into_iter().any(settled) {
+            instance.warmth.begin(tick);
+        }
+        instance
     }
 }
+
+/// Which tier the call goes to: the near one, or the other for as many calls as the near one cannot carry.
+fn tier(roster: &Roster, ask: &Ask<'_>) -> usize {
+    if roster.near_share >= 1.0 {
+        return 0;
+    }
+    let unit = ask.draw.again().again().unit();
+    usize::from(unit >= roster.near_share)
+}
+
+/// The cheaper of two that are drawn; `None` when one of them is not fit.
+fn two(
+    roster: &Roster,
+    members: &[usize],
+    ask: &Ask<'_>,
+    cost: impl Fn(&Member) -> f32,
+) -> Option<usize> {
+    let (first, second) = ask.draw.pair(members.len());
+    let pair = (members[first], members[second]);
+    let both = ask.fits(&roster.members[pair.0]) && ask.fits(&roster.members[pair.1]);
+    both.then(|| cheaper(pair, |at| cost(&roster.members[at])))
+}
+
+/// Takes the right to call it; `None` when its breaker has none left.
+fn take(member: &Member, now: Instant) -> Option<Picked> {
+    let instance = &member.instance;
+    let permit = match instance.breaker.try_permit(now) {
+        Ok(permit) => permit,
+        // Its outcome decides nothing.
+        Err(_) if member.free => instance.breaker.last_resort(now),
+        Err(_) => return None,
+    };
+    Some(Picked {
+        instance: Arc::clone(instance),
+        permit,
+        last_resort: false,
+    })
+}
+
+/// Seconds until an answer, if the calls in flight are answered one after the other.
+fn response_time(member: &Member, now: Tick) -> f32 {
+    member.instance.load.cost(now) * connections(member)
+}
+
+/// Calls in flight, this one included, next to what it is made for.
+fn connections(member: &Member) -> f32 {
+    (member.instance.in_flight.load(Relaxed) + 1) as f32 * member.by_weight
+}
+
+impl Usual {
+    fn read(&self, now: Tick) -> Option<f32> {
+        let word = self.0.load(Relaxed);
+        let at = Tick::new(word as u32);
+        (word != 0 && now.since(at) < USUAL_EVERY).then(|| f32::from_bits((word >> 32) as u32))
+    }
+
+    fn set(&self, value: f32, now: Tick) {
+        let word = u64::from(value.to_bits()) << 32 | u64::from(now.get());
+        self.0.store(word, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

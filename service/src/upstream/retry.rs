@@ -2,13 +2,28 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 
 use super::call::TryError;
 use super::config::RetryConfig;
+use crate::http::X_SHED;
 
 const BASE: Duration = Duration::from_millis(25);
 const LONGEST: Duration = Duration::from_secs(1);
+
+/// Whether an answer refuses work for want of room, and nothing else is wrong.
+pub(super) fn is_shed(status: StatusCode, headers: &HeaderMap) -> bool {
+    matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) && headers.contains_key(X_SHED)
+}
+
+/// What an answer says about when to ask again. Seconds; the form with a date would need a clock that both sides share.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
 
 /// What is known about a failed try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +32,10 @@ pub(super) enum Failure {
     NotSent,
     /// Something may have been done.
     Unknown,
+    /// The instance had no room and did nothing. Another may have; but the whole pool is likely to be short of it.
+    Shed,
+    /// The instance asks for fewer calls (429).
+    Limited,
     /// Repeating cannot help.
     Final,
 }
@@ -31,8 +50,10 @@ impl Failure {
     }
 
     /// `None`: not a failure.
-    pub(super) fn of_status(status: StatusCode) -> Option<Self> {
+    pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         match status {
+            _ if is_shed(status, headers) => Some(Self::Shed),
+            StatusCode::TOO_MANY_REQUESTS => Some(Self::Limited),
             StatusCode::INTERNAL_SERVER_ERROR
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -47,10 +68,14 @@ impl Failure {
 pub(super) struct Facts {
     pub(super) failure: Failure,
     pub(super) idempotent: bool,
-    /// Tries made so far.
-    pub(super) attempts: u32,
+    /// Retries made so far.
+    pub(super) retries: u32,
+    /// Whether an earlier try was shed, too.
+    pub(super) shed_before: bool,
     /// Whether another instance could be asked.
     pub(super) other: bool,
+    /// How long the answer asks to wait.
+    pub(super) after: Option<Duration>,
     /// Time left to the deadline.
     pub(super) left: Duration,
     /// What a try usually takes.
@@ -64,19 +89,22 @@ pub(super) fn decide(config: &RetryConfig, facts: Facts) -> Option<Duration> {
     let allowed = match facts.failure {
         Failure::NotSent => true,
         Failure::Unknown => facts.idempotent,
+        Failure::Shed => facts.other && !facts.shed_before,
+        Failure::Limited => facts.after.is_some(),
         Failure::Final => false,
     };
-    if !config.enabled || !allowed || facts.attempts > config.max {
+    if !config.enabled || !allowed || facts.retries >= config.max {
         return None;
     }
-    let wait = if facts.attempts == 1 && facts.other {
+    let doubled = BASE.saturating_mul(2_u32.saturating_pow(facts.retries + 1));
+    let backoff = doubled.min(LONGEST).mul_f64(facts.jitter);
+    let wait = match facts.failure {
         // The failure was one instance's. Another has no reason to need a pause.
-        Duration::ZERO
-    } else {
-        let doubled = BASE.saturating_mul(2_u32.saturating_pow(facts.attempts));
-        doubled.min(LONGEST).mul_f64(facts.jitter)
+        Failure::NotSent | Failure::Unknown if facts.retries == 0 && facts.other => Duration::ZERO,
+        Failure::Shed => Duration::ZERO,
+        _ => backoff.max(facts.after.unwrap_or_default()),
     };
-    (wait + facts.usual < facts.left).then_some(wait)
+    (wait.saturating_add(facts.usual) < facts.left).then_some(wait)
 }
 
 #[cfg(test)]
@@ -87,8 +115,10 @@ mod tests {
         Facts {
             failure: Failure::Unknown,
             idempotent: true,
-            attempts: 1,
+            retries: 0,
+            shed_before: false,
             other: true,
+            after: None,
             left: Duration::from_secs(1),
             usual: Duration::from_millis(20),
             jitter: 0.5,
@@ -108,7 +138,7 @@ mod tests {
             decide(
                 &config,
                 Facts {
-                    attempts: 2,
+                    retries: 1,
                     ..facts()
                 }
             ),
@@ -118,7 +148,7 @@ mod tests {
             decide(
                 &config,
                 Facts {
-                    attempts: 3,
+                    retries: 2,
                     ..facts()
                 }
             ),
@@ -177,5 +207,83 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn what_was_shed_goes_to_another_once() {
+        let config = RetryConfig::default();
+        let shed = Facts {
+            failure: Failure::Shed,
+            idempotent: false,
+            ..facts()
+        };
+        assert_eq!(decide(&config, shed), Some(Duration::ZERO));
+        for facts in [
+            Facts {
+                shed_before: true,
+                ..shed
+            },
+            Facts {
+                other: false,
+                ..shed
+            },
+        ] {
+            assert_eq!(decide(&config, facts), None);
+        }
+    }
+
+    #[test]
+    fn waits_as_long_as_the_answer_asks() {
+        let config = RetryConfig::default();
+        let limited = Facts {
+            failure: Failure::Limited,
+            left: Duration::from_secs(3),
+            ..facts()
+        };
+        assert_eq!(decide(&config, limited), None);
+        let secs = |secs| Some(Duration::from_secs(secs));
+        for (failure, other, after, expected) in [
+            (Failure::Limited, true, secs(2), secs(2)),
+            (Failure::Limited, true, secs(3), None),
+            (Failure::Limited, true, secs(u64::MAX), None),
+            (Failure::Unknown, false, secs(1), secs(1)),
+            (Failure::Unknown, true, secs(1), secs(0)),
+        ] {
+            let facts = Facts {
+                failure,
+                other,
+                after,
+                ..limited
+            };
+            assert_eq!(decide(&config, facts), expected, "{failure:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn reads_answers() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let pairs = pairs.iter().map(|(name, value)| {
+                let value = http::HeaderValue::from_static(value);
+                (http::HeaderName::from_static(name), value)
+            });
+            pairs.collect()
+        };
+        for (status, pairs, expected) in [
+            (503, &[("x-shed", "queue")][..], Some(Failure::Shed)),
+            (429, &[("x-shed", "limit")], Some(Failure::Shed)),
+            (500, &[("x-shed", "limit")], Some(Failure::Unknown)),
+            (503, &[], Some(Failure::Unknown)),
+            (429, &[], Some(Failure::Limited)),
+            (404, &[], None),
+            (200, &[("x-shed", "limit")], None),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let failure = Failure::of_answer(status, &headers(pairs));
+            assert_eq!(failure, expected, "{status} {pairs:?}");
+        }
+        let after = |value| retry_after(&headers(&[("retry-after", value)]));
+        assert_eq!(after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(after("-1"), None);
     }
 }

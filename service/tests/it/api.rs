@@ -124,6 +124,43 @@ async fn a_video_becomes_clips_that_can_be_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_is_moved_by_hand() {
+    let service = Embedded::start(|_| {}).await;
+    let client = &service.client;
+    let path = "/internal/upstreams/processor-1/breaker";
+    for (state, place) in [
+        ("forced-open", "unused"),
+        ("observe", "regular"),
+        ("closed", "regular"),
+    ] {
+        let moved = client
+            .post_json(path, &[], &json!({ "state": state }))
+            .await;
+        assert_eq!(moved.json()["state"], state, "{}", moved.json());
+        let seen = client.get("/internal/upstreams").await.json();
+        let instance = &seen["instances"][0];
+        assert_eq!(instance["breaker"], state, "{seen}");
+        assert_eq!(instance["place"], place, "{seen}");
+        assert_eq!(instance["breaker_detail"]["state"], state, "{seen}");
+    }
+    for (path, wish, status, code) in [
+        (path, json!({ "state": "open" }), 422, "invalid_request"),
+        (path, json!({}), 422, "invalid_request"),
+        (path, json!({ "stat": "closed" }), 400, "unknown_field"),
+        (
+            "/internal/upstreams/processor-9/breaker",
+            json!({ "state": "closed" }),
+            404,
+            "instance_not_found",
+        ),
+    ] {
+        let refused = client.post_json(path, &[], &wish).await;
+        assert_eq!(refused.problem(status), code);
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_video_is_refused_and_not_kept() {
     let service = Embedded::start(|config| config.limits.upload_bytes = 100_000).await;
     let client = &service.client;

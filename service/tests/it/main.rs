@@ -5,5 +5,8 @@ mod api;
 mod client;
 mod media;
 mod node;
+mod overload;
 mod processes;
+mod scaling;
+mod services;
 mod tidy;

@@ -8,7 +8,7 @@ use crate::record::{Exemplar, Record, Timeline};
 use crate::report::terminal::event_text;
 use crate::report::words::{self, capital, clock, count, counted, moment, seconds, time};
 use crate::scenario::expr::BreakerChange;
-use crate::series::{Observation, Reading, Window};
+use crate::series::{Base, Observation, Reading, Window};
 
 pub(super) fn recovered_text(recovered: &Recovered) -> String {
     match recovered {
@@ -16,6 +16,24 @@ pub(super) fn recovered_text(recovered: &Recovered) -> String {
         Recovered::Never => "never".to_owned(),
         Recovered::Unknown(_) => "unknown".to_owned(),
     }
+}
+
+fn counted_tries(tries: u64) -> String {
+    match tries {
+        1 => "1 try".to_owned(),
+        more => format!("{} tries", count(more)),
+    }
+}
+
+/// `62 % less`, where one load is compared with another.
+fn saving(observed: Reading, base: &Base) -> Option<String> {
+    let other_load = base.name.contains('.');
+    let saving = observed.saving(base.reading).filter(|_| other_load)?;
+    let percent = saving * 100.0;
+    Some(match percent < 0.0 {
+        true => format!("{:.0} % more", -percent),
+        false => format!("{percent:.0} % less"),
+    })
 }
 
 pub(super) struct Context<'a> {
@@ -84,6 +102,22 @@ impl Context<'_> {
                 };
                 (observed, detail)
             }
+            Finding::Amplification(found) => {
+                let observed = match found.observed {
+                    Some(factor) => format!("{factor:.2} tries per call"),
+                    None => "no reading".to_owned(),
+                };
+                let mut detail = vec![format!("limit {}", found.limit)];
+                match &found.missing {
+                    Some(missing) => detail.push(missing.clone()),
+                    None => detail.push(format!(
+                        "{} for {}",
+                        counted_tries(found.tries),
+                        counted(found.calls, "call")
+                    )),
+                }
+                (observed, detail.join(", "))
+            }
             Finding::Recovery { within, recovered } => {
                 let detail = match recovered {
                     Recovered::Unknown(why) => why.clone(),
@@ -96,7 +130,7 @@ impl Context<'_> {
         };
         RowView {
             word: row.word,
-            text: row.text.clone(),
+            text: row.shown(),
             scope: row.scope.to_string(),
             observed,
             detail,
@@ -113,19 +147,26 @@ impl Context<'_> {
             return ("no reading".to_owned(), why.unwrap_or_default());
         };
         let mut detail = Vec::new();
-        match (found.limit, found.steady) {
-            (Some(limit), Some(steady)) => detail.push(format!(
-                "limit {} (steady {})",
-                words::reading(limit),
-                words::reading(steady)
-            )),
-            (Some(limit @ Reading::Time(_)), None) => {
+        match (found.limit, &found.base) {
+            (Some(limit), Some(base)) => {
+                detail.push(format!(
+                    "limit {} ({} {})",
+                    words::reading(limit),
+                    base.name,
+                    words::reading(base.reading)
+                ));
+                detail.extend(saving(observed, base));
+            }
+            (Some(limit @ (Reading::Time(_) | Reading::Rate(_))), None) => {
                 detail.push(format!("limit {}", words::reading(limit)))
             }
             _ => {}
         }
         match observed {
-            Reading::Ratio(_) => detail.push(format!("{} of {}", count(found.ok), count(found.n))),
+            Reading::Ratio(_) => detail.push(self.share_of(found)),
+            Reading::Rate(_) => {
+                detail.push(format!("{} of {} ok", count(found.ok), count(found.n)));
+            }
             Reading::Time(_) => detail.push(format!("n {}", count(found.n))),
         }
         let whole = self.timeline.load.is_some_and(|load| load == found.window);
@@ -134,13 +175,28 @@ impl Context<'_> {
             .faults
             .iter()
             .any(|fault| fault.window(self.timeline.end) == Some(found.window));
-        if !whole && !fault {
+        let stage = self
+            .timeline
+            .stages
+            .iter()
+            .any(|(_, stage)| *stage == found.window);
+        if !whole && !fault && !stage {
             detail.push(format!("worst window {}", self.stretch(found.window)));
         }
         if found.holds.is_none() {
             detail.extend(found.missing.as_ref().map(ToString::to_string));
         }
         (words::reading(observed), detail.join(", "))
+    }
+
+    /// How many requests a share is of.
+    fn share_of(&self, found: &Observation) -> String {
+        let of = |ok| format!("{} of {}", count(ok), count(found.n));
+        match found.observed {
+            // Of those answered within a time, which are not all that were answered.
+            Some(Reading::Ratio(share)) => of((share * found.n as f64).round() as u64),
+            _ => of(found.ok),
+        }
     }
 
     pub(super) fn fault(&self, fault: &FaultRow) -> FaultView {
@@ -162,6 +218,15 @@ impl Context<'_> {
                 }
                 format!("{text} on {targets}")
             }
+            Some(FaultSpec::Status(spec)) => match spec.share < 1.0 {
+                true => format!(
+                    "{} for {:.0} % of requests on {targets}",
+                    spec.code,
+                    spec.share * 100.0
+                ),
+                false => format!("{} on {targets}", spec.code),
+            },
+            Some(FaultSpec::Slow(spec)) => format!("{}x slow {targets}", spec.factor),
             _ => format!("{} {targets}", fault.kind),
         };
         let joined = |texts: &[String], none: &str| match texts.is_empty() {

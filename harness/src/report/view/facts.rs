@@ -13,6 +13,7 @@ impl Context<'_> {
         let mut facts = Vec::new();
         let window = match (&row.finding, &row.scope) {
             (Finding::Measure(found), _) => Some(found.window),
+            (Finding::Amplification(found), _) => Some(found.window),
             (Finding::Ledger(found), _) => {
                 let examples = found.examples.iter().take(3);
                 facts.extend(examples.map(|(id, why)| format!("{id} {why}")));

@@ -39,7 +39,7 @@ pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
             .collect();
         status(&move |row| texts.contains(&row.text.as_str()))
     };
-    let about_success = measures(|metric| metric == Metric::Success);
+    let about_success = measures(|metric| matches!(metric, Metric::Success | Metric::Within(_)));
     let counts = availability.counts;
     let dash = || "-".to_owned();
     let p99 = steady_p99.map_or(dash(), time);
@@ -86,7 +86,12 @@ pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
                 (Some(load), None) => format!("{load}; from intended start"),
                 (None, _) => "no load".to_owned(),
             },
-            status: measures(|metric| matches!(metric, Metric::Quantile(_) | Metric::Max)),
+            status: measures(|metric| {
+                matches!(
+                    metric,
+                    Metric::Quantile(_) | Metric::OkQuantile(_) | Metric::Max
+                )
+            }),
         },
         Tile {
             label: "Time to recover",

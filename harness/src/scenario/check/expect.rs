@@ -2,11 +2,11 @@
 
 use super::faults::unknown_fault;
 use super::load::json_path;
-use super::positive;
+use super::{positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::expr::{Expectation, Expr, Limit};
-use crate::scenario::model::{Document, Load};
-use crate::scenario::read::{Entries, Placed, Reader};
+use crate::scenario::expr::{ALL, Expectation, Expr, Limit};
+use crate::scenario::model::Document;
+use crate::scenario::read::{Placed, Reader};
 use crate::scenario::source::Span;
 
 pub(super) fn steady(document: &Document, cx: &mut Reader) {
@@ -42,13 +42,21 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
     for expectation in steady.hold.iter().filter(|expectation| expectation.sound) {
         match &expectation.value.expr {
             Expr::Measure(measure) => {
-                if matches!(measure.limit, Limit::TimesSteady(_)) {
+                if measure.limit.is_against_steady() {
                     cx.report(
                         Diagnostic::error(
                             expectation.span,
                             "the steady state cannot be its own measure",
                         )
                         .help("write a duration: 250ms"),
+                    );
+                } else if matches!(measure.limit, Limit::TimesStage { .. }) {
+                    cx.report(
+                        Diagnostic::error(
+                            expectation.span,
+                            "a stage may come later than the steady state",
+                        )
+                        .help("write a percentage, a rate or a duration"),
                     );
                 }
                 if measure.over.is_some() {
@@ -59,8 +67,14 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
                 }
             }
             Expr::Breaker { .. } => cx.report(misplaced_breaker(expectation.span)),
+            Expr::Amplification { .. } => cx.report(misplaced_amplification(expectation.span)),
         }
     }
+}
+
+fn misplaced_amplification(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "tries per call are known when the run is over")
+        .help("write it under expect: always:, or during: FAULT:")
 }
 
 fn misplaced_breaker(span: Span) -> Diagnostic {
@@ -74,25 +88,48 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
         .map(|expect| expect.always.as_slice())
         .unwrap_or_default();
     let during = expect.map(|expect| &expect.during);
-    for (fault, each) in during.iter().flat_map(|during| during.iter()) {
-        if !document
+    let stages: Vec<_> = stages::named(document)
+        .map(|name| name.value.0.as_str())
+        .collect();
+    for (name, each) in during.iter().flat_map(|during| during.iter()) {
+        let is_stage = stages.contains(&name.value.as_str());
+        let is_fault = document
             .faults
             .iter()
-            .any(|known| known.name.value.0 == fault.value)
-        {
-            cx.report(unknown_fault(&fault.value, document, fault.span));
+            .any(|known| known.name.value.0 == name.value);
+        if !is_fault && !is_stage {
+            cx.report(unknown_fault(&name.value, document, &stages, name.span));
         }
-        each.iter()
-            .for_each(|one| of_a_load(one, &document.load, cx));
+        for one in each {
+            if one.sound && is_stage && matches!(one.value.expr, Expr::Breaker { .. }) {
+                cx.report(misplaced_breaker(one.span));
+            }
+            of_a_load(one, document, cx);
+            against_a_stage(one, &stages, cx);
+        }
+    }
+    for one in always {
+        against_a_stage(one, &stages, cx);
+    }
+    for one in document.abort.iter().filter(|one| one.sound) {
+        match &one.value.expr {
+            Expr::Amplification { .. } => cx.report(misplaced_amplification(one.span)),
+            Expr::Measure(measure) if matches!(measure.limit, Limit::TimesStage { .. }) => cx
+                .report(
+                    Diagnostic::error(one.span, "a stop condition cannot wait for a stage")
+                        .help("write a percentage, a rate or a duration"),
+                ),
+            _ => {}
+        }
     }
     for one in always.iter().chain(&document.abort) {
         if one.sound && matches!(one.value.expr, Expr::Breaker { .. }) {
             cx.report(misplaced_breaker(one.span));
         }
-        of_a_load(one, &document.load, cx);
+        of_a_load(one, document, cx);
     }
     for one in document.steady.iter().flat_map(|steady| &steady.hold) {
-        of_a_load(one, &document.load, cx);
+        of_a_load(one, document, cx);
     }
     let against_steady = always
         .iter()
@@ -105,7 +142,7 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
         .chain(&document.abort)
         .find(|one| {
             matches!(&one.value.expr, Expr::Measure(measure)
-                if matches!(measure.limit, Limit::TimesSteady(_)))
+                if measure.limit.is_against_steady())
         });
     if let (Some(one), None) = (against_steady, &document.steady) {
         cx.report(
@@ -130,31 +167,97 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
     }
 }
 
-/// An expectation measures a load that is there.
-fn of_a_load(expectation: &Placed<Expectation>, loads: &Entries<Load>, cx: &mut Reader) {
+/// An expectation measures a load that is there, and compares with one that is there.
+fn of_a_load(expectation: &Placed<Expectation>, document: &Document, cx: &mut Reader) {
     let Expr::Measure(measure) = &expectation.value.expr else {
         return;
     };
-    if !expectation.sound || loads.is_empty() || loads.get(&measure.load).is_some() {
+    let loads = &document.load;
+    if !expectation.sound || loads.is_empty() {
         return;
     }
     let known: Vec<_> = loads.iter().map(|(name, _)| name.value.as_str()).collect();
-    let start = cx
-        .source
-        .slice(expectation.span)
-        .find(&measure.load)
-        .map_or(expectation.span, |at| {
-            let start = expectation.span.start + at;
-            Span::new(start..start + measure.load.len())
-        });
-    cx.report(
-        Diagnostic::error(start, format!("there is no load `{}`", measure.load)).help(
-            match nearest(&measure.load, known.iter().copied()) {
+    let other = match &measure.limit {
+        Limit::TimesLoad { load, .. } => Some(load),
+        _ => None,
+    };
+    for load in std::iter::once(&measure.load).chain(other) {
+        if load == ALL || known.contains(&load.as_str()) {
+            continue;
+        }
+        cx.report(
+            Diagnostic::error(
+                word_in(expectation, load, cx),
+                format!("there is no load `{load}`"),
+            )
+            .help(match nearest(load, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("there are {}", known.join(", ")),
-            },
-        ),
+            }),
+        );
+    }
+}
+
+/// What an expectation is compared with is a stage that is there.
+fn against_a_stage(expectation: &Placed<Expectation>, stages: &[&str], cx: &mut Reader) {
+    let Expr::Measure(measure) = &expectation.value.expr else {
+        return;
+    };
+    let Limit::TimesStage { stage, .. } = &measure.limit else {
+        return;
+    };
+    if !expectation.sound || stages.contains(&stage.as_str()) {
+        return;
+    }
+    let known = stages.iter().copied().chain(["steady"]);
+    cx.report(
+        Diagnostic::error(
+            word_in(expectation, stage, cx),
+            format!("there is no stage `{stage}`"),
+        )
+        .help(match nearest(stage, known) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if stages.is_empty() => {
+                "give one a name: stages: [ { name: peak, rate: 100/s, hold: 10s } ]".to_owned()
+            }
+            None => format!("there are {}", stages.join(", ")),
+        }),
     );
+}
+
+/// Where a word stands in an expectation; the whole of it where that cannot be said.
+fn word_in(expectation: &Placed<Expectation>, word: &str, cx: &Reader) -> Span {
+    let written = cx.source.slice(expectation.span);
+    written.find(word).map_or(expectation.span, |at| {
+        let start = expectation.span.start + at;
+        Span::new(start..start + word.len())
+    })
+}
+
+/// A control says which of its expectations must fail, in the words in which they are written.
+pub(super) fn control(document: &Document, cx: &mut Reader) {
+    let written: Vec<_> = document
+        .expect
+        .iter()
+        .flat_map(|expect| {
+            let during = expect.during.iter().flat_map(|(_, each)| each);
+            expect.always.iter().chain(during)
+        })
+        .map(|one| one.value.text.as_str())
+        .collect();
+    for one in document.control.iter().filter(|one| one.sound) {
+        let text = one.value.text.as_str();
+        if !written.contains(&text) {
+            cx.report(
+                Diagnostic::error(one.span, format!("nothing expects `{text}`")).help(
+                    match nearest(text, written.iter().copied()) {
+                        Some(meant) => format!("did you mean `{meant}`?"),
+                        None => "write it under expect: always: or during: as well".to_owned(),
+                    },
+                ),
+            );
+        }
+    }
 }
 
 /// A ledger that nothing is entered in would pass every check.

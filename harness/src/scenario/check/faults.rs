@@ -1,9 +1,12 @@
 //! Faults: each in itself, and what they wait for.
 
+use clip_service::units::HumanDuration;
+
 use super::positive;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::model::{Document, Inject, Moment};
-use crate::scenario::read::Reader;
+use crate::scenario::kinds::Length;
+use crate::scenario::model::{Document, Fault, Inject, Moment};
+use crate::scenario::read::{Placed, Reader};
 use crate::scenario::source::Span;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {
@@ -35,23 +38,8 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
             ),
             _ => {}
         }
-        positive(
-            fault.r#for.sound && fault.r#for.value.get().is_zero(),
-            "a fault",
-            fault.r#for.span,
-            cx,
-        );
-        if let Inject::Latency(latency) = &fault.inject.value
-            && let Some(jitter) = &latency.jitter
-            && jitter.sound
-            && latency.add.sound
-            && jitter.value > latency.add.value
-        {
-            cx.report(
-                Diagnostic::error(jitter.span, "the jitter is longer than what it varies")
-                    .help(format!("at most {}", latency.add.value)),
-            );
-        }
+        length(fault, cx);
+        settings(&fault.inject.value, cx);
     }
     for fault in all {
         let Some(after) = fault.after.as_ref().filter(|after| after.sound) else {
@@ -61,7 +49,7 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
             .iter()
             .any(|other| other.name.value.0 == after.value.fault)
         {
-            cx.report(unknown_fault(&after.value.fault, document, after.span));
+            cx.report(unknown_fault(&after.value.fault, document, &[], after.span));
         }
         if after.value.moment == Moment::Recovered && document.steady.is_none() {
             cx.report(
@@ -71,6 +59,104 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
         }
     }
     circles(document, cx);
+}
+
+/// `for`, as the kind wants it.
+fn length(fault: &Fault, cx: &mut Reader) {
+    let kind = fault.inject.value.kind();
+    match &fault.r#for {
+        Some(given) if fault.inject.sound && kind.length == Length::None => cx.report(
+            Diagnostic::error(
+                given.span,
+                format!("`{}` is over when the last node is ready again", kind.name),
+            )
+            .help("leave `for` out; `pause` is the time between two nodes"),
+        ),
+        Some(given) => positive(
+            given.sound && given.value.get().is_zero(),
+            "a fault",
+            given.span,
+            cx,
+        ),
+        None if fault.inject.sound
+            && kind.length == Length::Needed
+            && fault.span != Span::default() =>
+        {
+            cx.report(
+                Diagnostic::error(fault.span, "`for` is missing")
+                    .help("add how long it lasts: `for: 10s`"),
+            );
+        }
+        None => {}
+    }
+}
+
+/// What the settings of a kind mean together.
+fn settings(inject: &Inject, cx: &mut Reader) {
+    match inject {
+        Inject::Latency(latency) => {
+            if let Some(jitter) = &latency.jitter
+                && jitter.sound
+                && latency.add.sound
+                && jitter.value > latency.add.value
+            {
+                cx.report(
+                    Diagnostic::error(jitter.span, "the jitter is longer than what it varies")
+                        .help(format!("at most {}", latency.add.value)),
+                );
+            }
+        }
+        Inject::Status(answer) => {
+            if answer.code.sound && answer.code.value.0 < 200 {
+                cx.report(
+                    Diagnostic::error(
+                        answer.code.span,
+                        format!(
+                            "{} answers nothing: callers wait for another",
+                            answer.code.value.0
+                        ),
+                    )
+                    .help("write a status from 200 to 599"),
+                );
+            }
+            if let Some(share) = &answer.share {
+                let nobody = share.sound && share.value.0 <= 0.0;
+                if nobody {
+                    cx.report(
+                        Diagnostic::error(share.span, "a share of 0% answers nothing")
+                            .help("write a share above 0%, or leave the fault out"),
+                    );
+                }
+            }
+            if let Some(after) = &answer.retry_after
+                && after.sound
+                && (after.value.get().is_zero() || after.value.get().subsec_nanos() > 0)
+            {
+                cx.report(
+                    Diagnostic::error(
+                        after.span,
+                        format!("`retry-after` counts whole seconds, not {}", after.value),
+                    )
+                    .help("write 1s, 2s, …"),
+                );
+            }
+        }
+        Inject::Restart(restart) => drain(restart.drain.as_ref(), cx),
+        Inject::RollingRestart(rolling) => drain(rolling.drain.as_ref(), cx),
+        Inject::Kill | Inject::Pause | Inject::Down | Inject::Slow(_) => {}
+    }
+}
+
+fn drain(drain: Option<&Placed<HumanDuration>>, cx: &mut Reader) {
+    if let Some(drain) = drain
+        && drain.sound
+        && drain.value.get().is_zero()
+    {
+        cx.report(
+            Diagnostic::error(drain.span, "a node that has no time to drain is killed")
+                .help("write how long it has, or inject: kill"),
+        );
+    }
 }
 
 /// Faults that wait for each other would never begin. A circle is reported once, at its first member.
@@ -107,13 +193,24 @@ fn circles(document: &Document, cx: &mut Reader) {
     }
 }
 
-pub(super) fn unknown_fault(name: &str, document: &Document, span: Span) -> Diagnostic {
-    let known: Vec<_> = document
-        .faults
-        .iter()
+/// Reports a name that is none of a fault; nor of one of these stages, where a stage would do.
+pub(super) fn unknown_fault(
+    name: &str,
+    document: &Document,
+    stages: &[&str],
+    span: Span,
+) -> Diagnostic {
+    let faults = document.faults.iter();
+    let known: Vec<_> = faults
         .map(|fault| fault.name.value.0.as_str())
+        .chain(stages.iter().copied())
         .collect();
-    let problem = Diagnostic::error(span, format!("there is no fault `{name}`"));
+    let what = if stages.is_empty() {
+        "fault"
+    } else {
+        "fault or stage"
+    };
+    let problem = Diagnostic::error(span, format!("there is no {what} `{name}`"));
     problem.help(match nearest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if known.is_empty() => "the scenario has no faults".to_owned(),

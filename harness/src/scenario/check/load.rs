@@ -6,6 +6,7 @@ use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Arrivals, Document, Load, StageText, Step};
 use crate::scenario::read::{Placed, Reader};
 use crate::scenario::source::Span;
+use crate::scenario::stages::{MOST_STEPS, StepsError, step_rates};
 use crate::scenario::template::{Call, Template};
 
 pub(super) fn one_load(name: &Placed<String>, load: &Load, document: &Document, cx: &mut Reader) {
@@ -111,16 +112,19 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
     for stage in &arrivals.stages {
         one_stage(stage, rate_known, cx);
         rate_known = true;
+        let ranges = [&stage.ramp, &stage.steps];
+        let [ramp, steps] =
+            ranges.map(|range| range.as_ref().map(|range| range.value.0.max(range.value.1)));
         let rates = [
-            stage
-                .ramp
-                .as_ref()
-                .map(|ramp| ramp.value.0.max(ramp.value.1)),
+            ramp,
+            steps,
             stage.rate.as_ref().map(|rate| rate.value.0),
             arrivals.rate.as_ref().map(|rate| rate.value.0),
         ];
         any |= rates.into_iter().flatten().any(|rate| rate > 0.0);
-        sound &= stage.ramp.as_ref().is_none_or(|ramp| ramp.sound);
+        sound &= ranges
+            .iter()
+            .all(|range| range.as_ref().is_none_or(|range| range.sound));
         sound &= stage.rate.as_ref().is_none_or(|rate| rate.sound);
     }
     if !any && sound {
@@ -132,6 +136,10 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
 }
 
 fn one_stage(stage: &StageText, rate_known: bool, cx: &mut Reader) {
+    if stage.steps.is_some() || stage.by.is_some() || stage.each.is_some() {
+        steps(stage, cx);
+        return;
+    }
     let problem = match (&stage.ramp, &stage.over, &stage.hold, &stage.rate) {
         (Some(_), Some(over), None, None) => {
             positive(
@@ -159,11 +167,61 @@ fn one_stage(stage: &StageText, rate_known: bool, cx: &mut Reader) {
         }
         (Some(_), None, ..) => ("how long does the ramp take?", "add over: 5s"),
         _ => (
-            "a stage is a ramp or a hold",
-            "write { ramp: 0/s..100/s, over: 5s } or { hold: 30s }",
+            "a stage is a ramp, steps or a hold",
+            "write { ramp: 0/s..100/s, over: 5s }, { steps: 50/s..400/s, by: 50/s, each: 5s } or { hold: 30s }",
         ),
     };
     cx.report(Diagnostic::error(stage.span, problem.0).help(problem.1));
+}
+
+/// Steps need their height and their length, and a whole number of them must lead from one rate to the other.
+fn steps(stage: &StageText, cx: &mut Reader) {
+    let (Some(range), Some(by), Some(each), None, None, None, None) = (
+        &stage.steps,
+        &stage.by,
+        &stage.each,
+        &stage.ramp,
+        &stage.over,
+        &stage.hold,
+        &stage.rate,
+    ) else {
+        cx.report(
+            Diagnostic::error(
+                stage.span,
+                "steps have a height and a length, and nothing else",
+            )
+            .help("write { steps: 50/s..400/s, by: 50/s, each: 5s }"),
+        );
+        return;
+    };
+    positive(
+        each.sound && each.value.get().is_zero(),
+        "a step",
+        each.span,
+        cx,
+    );
+    if !(range.sound && by.sound) {
+        return;
+    }
+    let (from, to) = (range.value.0, range.value.1);
+    match step_rates(from, to, by.value.0) {
+        Ok(_) => {}
+        Err(StepsError::Flat) => cx.report(
+            Diagnostic::error(by.span, "such steps lead nowhere")
+                .help("each step adds or takes away something: by: 50/s"),
+        ),
+        Err(StepsError::Uneven) => cx.report(
+            Diagnostic::error(
+                by.span,
+                format!("no whole number of steps leads from {from}/s to {to}/s"),
+            )
+            .help("make the distance a multiple of `by`"),
+        ),
+        Err(StepsError::Many) => cx.report(
+            Diagnostic::error(by.span, format!("more than {MOST_STEPS} steps"))
+                .help("make the steps higher"),
+        ),
+    }
 }
 
 fn one_step(step: &Step, captured: &[&str], cx: &mut Reader) {

@@ -3,9 +3,11 @@
 mod expect;
 mod faults;
 mod load;
+pub(super) mod stages;
 
 use super::config;
 use super::diagnostic::{Diagnostic, nearest};
+use super::expr::RESERVED;
 use super::model::{Document, Json, Program, System};
 use super::read::Reader;
 use super::source::Span;
@@ -27,8 +29,10 @@ pub(crate) fn document(document: &Document, cx: &mut Reader) {
         );
     }
     faults::faults(document, cx);
+    stages::names(document, cx);
     expect::steady(document, cx);
     expect::expectations(document, cx);
+    expect::control(document, cx);
     expect::ledger(document, cx);
     without_effect(document, cx);
 }
@@ -75,18 +79,16 @@ fn names(document: &Document, cx: &mut Reader) {
             );
         }
     }
-    if let Some((name, _)) = document
-        .load
-        .iter()
-        .find(|(name, _)| name.value == "breaker")
-    {
-        cx.report(
-            Diagnostic::error(
-                name.span,
-                "`breaker` has a meaning of its own in expectations",
-            )
-            .help("choose another name"),
-        );
+    for (name, _) in document.load.iter() {
+        if RESERVED.contains(&name.value.as_str()) {
+            cx.report(
+                Diagnostic::error(
+                    name.span,
+                    format!("`{}` has a meaning of its own in expectations", name.value),
+                )
+                .help("choose another name"),
+            );
+        }
     }
 }
 
@@ -95,8 +97,26 @@ fn system(system: &System, cx: &mut Reader) {
         .service
         .as_ref()
         .and_then(|service| service.config.as_ref());
-    if let Some(node) = settings.and_then(|settings| settings.node.as_ref()) {
+    let before = cx.problems.len();
+    let settings = settings.and_then(|settings| settings.node.as_ref());
+    if let Some(node) = settings {
         config::check(node, cx);
+    }
+    for (_, own) in system
+        .service
+        .iter()
+        .flat_map(|service| service.nodes.iter())
+    {
+        let Some(own) = own.node.as_ref() else {
+            continue;
+        };
+        config::check(own, cx);
+        // What is sound in itself may still not go together.
+        if let Some(shared) = settings
+            && cx.problems.len() == before
+        {
+            config::check(&shared.merged(own), cx);
+        }
     }
     for (_, program) in system.nodes.iter() {
         environment(program, cx);

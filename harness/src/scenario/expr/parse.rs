@@ -4,15 +4,26 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};
+use super::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric, Sort};
 use crate::scenario::diagnostic::nearest;
+use crate::scenario::value::per_second;
 
-/// What can be measured on a load, with its meaning.
+/// What can be measured on a load, with its meaning. `within` stands for all its times.
 pub const METRICS: &[(&str, &str, Metric)] = &[
     (
         "success",
         "ok / offered; unsent, timed out and unknown count as not ok",
         Metric::Success,
+    ),
+    (
+        "within",
+        "share of the offered that was answered ok within the time in brackets of its intended start",
+        Metric::Within(Duration::ZERO),
+    ),
+    (
+        "goodput",
+        "requests a second that ended ok",
+        Metric::Goodput,
     ),
     (
         "p50",
@@ -28,6 +39,13 @@ pub const METRICS: &[(&str, &str, Metric)] = &[
     ("p99", "99 %", Metric::Quantile(0.99)),
     ("p99.9", "99.9 %", Metric::Quantile(0.999)),
     ("max", "longest response time", Metric::Max),
+    (
+        "ok.p50",
+        "median response time of the requests that ended ok",
+        Metric::OkQuantile(0.5),
+    ),
+    ("ok.p95", "95 % of those", Metric::OkQuantile(0.95)),
+    ("ok.p99", "99 % of those", Metric::OkQuantile(0.99)),
 ];
 
 /// Why a text is not an expectation.
@@ -102,7 +120,7 @@ pub(crate) fn percent(text: &str) -> Option<f64> {
 }
 
 /// Digits with at most one point; the standard library also takes `inf`, `1e9` and signs.
-fn is_decimal(text: &str) -> bool {
+pub(crate) fn is_decimal(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_digit() || c == '.')
         && text.matches('.').count() <= 1
@@ -126,8 +144,10 @@ impl Scan {
             ));
         }
         self.space();
-        if name == "breaker" && self.peek() == Some('(') {
-            return self.breaker();
+        match name.as_str() {
+            "breaker" if self.peek() == Some('(') => return self.breaker(),
+            "amplification" if self.peek() == Some('(') => return self.amplification(),
+            _ => {}
         }
         if self.peek() != Some('.') {
             return Err(self.error(
@@ -141,21 +161,7 @@ impl Scan {
     }
 
     fn measure(&mut self, load: String) -> Result<Measure, ExprError> {
-        let start = self.at;
-        let word = self.take(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
-        let Some((.., metric)) = METRICS.iter().find(|(name, ..)| *name == word) else {
-            let known = METRICS.iter().map(|(name, ..)| *name);
-            let help = match nearest(&word, known.clone()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("one of {}", known.collect::<Vec<_>>().join(", ")),
-            };
-            return Err(self.error(
-                start..self.at.max(start + 1),
-                &format!("unknown measure `{word}`"),
-                &help,
-            ));
-        };
-        let metric = *metric;
+        let metric = self.metric()?;
         let cmp = self.cmp()?;
         let limit = self.limit(metric)?;
         self.space();
@@ -181,6 +187,42 @@ impl Scan {
         })
     }
 
+    /// The word of a metric, with its time where it has one.
+    fn metric(&mut self) -> Result<Metric, ExprError> {
+        let start = self.at;
+        let word = self.take(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
+        let Some((.., metric)) = METRICS.iter().find(|(name, ..)| *name == word) else {
+            let known = METRICS.iter().map(|(name, ..)| *name);
+            let help = match nearest(&word, known.clone()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("one of {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            return Err(self.error(
+                start..self.at.max(start + 1),
+                &format!("unknown measure `{word}`"),
+                &help,
+            ));
+        };
+        let Metric::Within(_) = metric else {
+            return Ok(*metric);
+        };
+        let help = "write within(250ms)";
+        self.bracket('(', help)?;
+        let time = self.duration(|time| (!time.get().is_zero()).then_some(()).ok_or(help))?;
+        self.bracket(')', help)?;
+        Ok(Metric::Within(time.get()))
+    }
+
+    fn bracket(&mut self, bracket: char, help: &str) -> Result<(), ExprError> {
+        self.space();
+        if self.peek() != Some(bracket) {
+            let message = format!("`{bracket}` is expected here");
+            return Err(self.error(self.at..self.at + 1, &message, help));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
     fn cmp(&mut self) -> Result<Cmp, ExprError> {
         self.space();
         let start = self.at;
@@ -203,105 +245,174 @@ impl Scan {
     fn limit(&mut self, metric: Metric) -> Result<Limit, ExprError> {
         self.space();
         let start = self.at;
+        if self.peek().is_some_and(char::is_alphabetic) {
+            return self.steady_plus(metric);
+        }
         let number = self.take(|c| c.is_ascii_digit() || c == '.');
-        let unit = self.take(|c| c.is_alphanumeric() || matches!(c, '%' | '.'));
-        let text = format!("{number}{unit}");
-        let place = start..self.at.max(start + 1);
-        let help = match metric {
-            Metric::Success => "write a percentage: 99.9%",
-            Metric::Quantile(_) | Metric::Max => "write a duration or a factor: 250ms, 2x steady",
-        };
+        let unit = self.take(|c| c.is_alphanumeric() || matches!(c, '%' | '.' | '/'));
         if unit == "x" || (unit.is_empty() && self.upcoming() == "x") {
             if unit.is_empty() {
                 self.space();
                 self.at += 1;
             }
-            return self.times_steady(metric, &number, start);
+            return self.times(metric, &number, start);
         }
-        // `99.9 %` is as good as `99.9%`.
-        let with_sign = if unit.is_empty() && self.upcoming().starts_with('%') {
+        let mut text = format!("{number}{unit}");
+        let place = start..self.at.max(start + 1);
+        // `99.9 %` is as good as `99.9%`, `100 / s` as `100/s`.
+        if unit.is_empty() && self.upcoming().starts_with(['%', '/']) {
             self.space();
+            text.extend(self.peek());
             self.at += 1;
-            format!("{text}%")
-        } else {
-            text.clone()
-        };
-        match metric {
-            Metric::Success => percent(&with_sign).map(Limit::Ratio),
-            Metric::Quantile(_) | Metric::Max => text
-                .parse::<HumanDuration>()
-                .ok()
-                .map(|limit| Limit::Time(limit.get())),
         }
-        .ok_or_else(|| {
-            let what = match metric {
-                Metric::Success => "a percentage from 0% to 100%",
-                Metric::Quantile(_) | Metric::Max => "a duration",
-            };
-            let message = match with_sign.is_empty() {
+        if text.ends_with('/') {
+            self.space();
+            text.push_str(&self.name());
+        }
+        let (limit, what, help) = match metric.sort() {
+            Sort::Share => (
+                percent(&text).map(Limit::Ratio),
+                "a percentage from 0% to 100%",
+                "write a percentage: 99.9%",
+            ),
+            Sort::Rate => (
+                per_second(&text).map(Limit::Rate),
+                "a rate",
+                "write a rate or a factor: 40/s, 0.9x STAGE",
+            ),
+            Sort::Time => (
+                text.parse::<HumanDuration>()
+                    .ok()
+                    .map(|limit| Limit::Time(limit.get())),
+                "a duration",
+                "write a duration, a factor or a sum: 250ms, 2x steady, steady + 50ms",
+            ),
+        };
+        limit.ok_or_else(|| {
+            let message = match text.is_empty() {
                 true => "a limit is expected here".to_owned(),
-                false => format!("`{with_sign}` is not {what}"),
+                false => format!("`{text}` is not {what}"),
             };
             self.error(place, &message, help)
         })
     }
 
-    fn times_steady(
-        &mut self,
-        metric: Metric,
-        number: &str,
-        start: usize,
-    ) -> Result<Limit, ExprError> {
-        self.space();
+    /// `steady + 50ms`, from its first letter on.
+    fn steady_plus(&mut self, metric: Metric) -> Result<Limit, ExprError> {
+        let start = self.at;
         let word = self.name();
         let place = start..self.at;
         if word != "steady" {
+            let message = format!("`{word}` is not a limit");
+            let help = "write 250ms, 99.9%, 40/s, 2x steady or steady + 50ms";
+            return Err(self.error(place, &message, help));
+        }
+        if metric.sort() != Sort::Time {
+            return Err(self.error(
+                place,
+                "only a time is compared with steady and a time more",
+                "write 99.9%, 40/s or 0.9x steady",
+            ));
+        }
+        self.bracket('+', "write steady + 50ms, or 2x steady")?;
+        let more = self.duration(|_| Ok(()))?;
+        Ok(Limit::SteadyPlus(more.get()))
+    }
+
+    /// What stands after `2x`: the steady window, a stage, or a measure of another load.
+    fn times(&mut self, metric: Metric, number: &str, start: usize) -> Result<Limit, ExprError> {
+        self.space();
+        let word_at = self.at;
+        let word = self.name();
+        let place = start..self.at;
+        if word.is_empty() {
             return Err(self.error(
                 place,
                 "a factor of what?",
-                "write `2x steady`: twice the same measure in the steady window",
+                "write 2x steady, 0.9x STAGE or 0.5x LOAD.p95",
             ));
         }
-        if metric == Metric::Success {
+        let factor = match number.parse::<f64>() {
+            Ok(factor) if is_decimal(number) && factor > 0.0 && factor.is_finite() => factor,
+            _ => {
+                return Err(self.error(
+                    place,
+                    &format!("`{number}` is not a factor"),
+                    "write 2x steady",
+                ));
+            }
+        };
+        if self.peek() == Some('.') {
+            self.at += 1;
+            let other = self.metric()?;
+            if other.sort() != metric.sort() {
+                return Err(self.error(
+                    word_at..self.at,
+                    &format!("`{metric}` and `{other}` cannot be compared"),
+                    "a share goes with a share, a time with a time, a rate with a rate",
+                ));
+            }
+            return Ok(Limit::TimesLoad {
+                factor,
+                load: word,
+                metric: other,
+            });
+        }
+        if word != "steady" {
+            return Ok(Limit::TimesStage {
+                factor,
+                stage: word,
+            });
+        }
+        if metric.sort() == Sort::Share {
             return Err(self.error(
                 place,
-                "success is compared with a percentage",
+                &format!("{metric} is compared with a percentage"),
                 "write a percentage: 99.9%",
             ));
         }
-        match number.parse::<f64>() {
-            Ok(factor) if is_decimal(number) && factor > 0.0 && factor.is_finite() => {
-                Ok(Limit::TimesSteady(factor))
+        Ok(Limit::TimesSteady(factor))
+    }
+
+    fn amplification(&mut self) -> Result<Expr, ExprError> {
+        const HELP: &str = "write amplification(gateway-1) <= 1.2";
+        let gateway = self.bracketed("a gateway is expected here", HELP)?;
+        let cmp = self.cmp()?;
+        self.space();
+        let start = self.at;
+        let text = self.take(|c| c.is_alphanumeric() || matches!(c, '.' | '%'));
+        match text.parse::<f64>() {
+            Ok(limit) if is_decimal(&text) && limit.is_finite() => Ok(Expr::Amplification {
+                gateway,
+                cmp,
+                limit,
+            }),
+            _ => {
+                let message = match text.is_empty() {
+                    true => "tries per call are expected here".to_owned(),
+                    false => format!("`{text}` is not a number of tries per call"),
+                };
+                Err(self.error(start..self.at.max(start + 1), &message, HELP))
             }
-            _ => Err(self.error(
-                place,
-                &format!("`{number}` is not a factor"),
-                "write 2x steady",
-            )),
         }
     }
 
-    fn breaker(&mut self) -> Result<Expr, ExprError> {
+    /// A name in brackets, of which the first comes next.
+    fn bracketed(&mut self, missing: &str, help: &str) -> Result<String, ExprError> {
         self.at += 1;
         self.space();
         let start = self.at;
-        let instance = self.name();
-        if instance.is_empty() {
-            return Err(self.error(
-                start..start + 1,
-                "an instance is expected here",
-                "write breaker(processor-2) opened within 2s",
-            ));
+        let name = self.name();
+        if name.is_empty() {
+            return Err(self.error(start..start + 1, missing, help));
         }
-        self.space();
-        if self.peek() != Some(')') {
-            return Err(self.error(
-                self.at..self.at + 1,
-                "`)` is expected here",
-                "write breaker(processor-2) opened within 2s",
-            ));
-        }
-        self.at += 1;
+        self.bracket(')', help)?;
+        Ok(name)
+    }
+
+    fn breaker(&mut self) -> Result<Expr, ExprError> {
+        let help = "write breaker(processor-2) opened within 2s";
+        let instance = self.bracketed("an instance is expected here", help)?;
         self.space();
         let start = self.at;
         let change = match self.name().as_str() {
@@ -415,177 +526,5 @@ impl Scan {
     }
 }
 
-/// How long a measure's limit is, where it is a time.
-impl Limit {
-    /// The time, if it is one.
-    #[must_use]
-    pub fn time(self) -> Option<Duration> {
-        match self {
-            Self::Time(time) => Some(time),
-            Self::Ratio(_) | Self::TimesSteady(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parsed(text: &str) -> Expr {
-        Expectation::parse(text)
-            .unwrap_or_else(|error| panic!("{text}: {error:?}"))
-            .expr
-    }
-
-    #[test]
-    fn reads_what_the_grammar_says() {
-        let measure = |metric, cmp, limit, over| {
-            Expr::Measure(Measure {
-                load: "frames".into(),
-                metric,
-                cmp,
-                limit,
-                over,
-            })
-        };
-        assert_eq!(
-            parsed("frames.success>=99.9 %"),
-            measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(0.999), None)
-        );
-        assert_eq!(
-            parsed(" frames.p99.9  <= 2x steady  over 5s "),
-            measure(
-                Metric::Quantile(0.999),
-                Cmp::AtMost,
-                Limit::TimesSteady(2.0),
-                Some(HumanDuration::secs(5))
-            )
-        );
-        assert_eq!(
-            parsed("frames.max < 1.5s"),
-            measure(
-                Metric::Max,
-                Cmp::Below,
-                Limit::Time(Duration::from_millis(1500)),
-                None
-            )
-        );
-        assert_eq!(
-            parsed("breaker( processor-2 ) opened within 2s"),
-            Expr::Breaker {
-                instance: "processor-2".into(),
-                change: BreakerChange::Opened,
-                within: HumanDuration::secs(2)
-            }
-        );
-    }
-
-    #[test]
-    fn points_at_what_is_wrong() {
-        for (text, column, message) in [
-            ("", 0, "an expectation begins with the name of a load"),
-            ("frames", 0, "`frames` is not followed by a measure"),
-            ("frames.p98 <= 1s", 7, "unknown measure `p98`"),
-            ("frames.p99 == 1s", 11, "a comparison is expected here"),
-            ("frames.p99 <= 99%", 14, "`99%` is not a duration"),
-            ("frames.p99 <=", 13, "a limit is expected here"),
-            (
-                "frames.success >= 101%",
-                18,
-                "`101%` is not a percentage from 0% to 100%",
-            ),
-            (
-                "frames.success >= 2x steady",
-                18,
-                "success is compared with a percentage",
-            ),
-            ("frames.p99 <= 2x stedy", 14, "a factor of what?"),
-            ("frames.p99 <= 0x steady", 14, "`0` is not a factor"),
-            ("frames.p99 <= 1s over 0s", 22, "`0s` is too short"),
-            (
-                "frames.p99 <= 1s always",
-                17,
-                "`always` does not belong here",
-            ),
-            ("breaker(p opened within 2s", 10, "`)` is expected here"),
-            (
-                "breaker(p) burst within 2s",
-                11,
-                "a breaker does not become `burst`",
-            ),
-            (
-                "breaker(p) opened in 2s",
-                18,
-                "`within` and a duration are expected here",
-            ),
-        ] {
-            let error = Expectation::parse(text).expect_err(text);
-            assert_eq!(
-                (error.column, error.message.as_str()),
-                (column, message),
-                "{text}"
-            );
-        }
-    }
-
-    fn any_expr() -> impl Strategy<Value = Expr> {
-        let name = "[a-z][a-z0-9_-]{0,12}";
-        let duration = (1_u64..10_000_000).prop_map(HumanDuration::millis);
-        let cmp = prop_oneof![
-            Just(Cmp::AtLeast),
-            Just(Cmp::AtMost),
-            Just(Cmp::Above),
-            Just(Cmp::Below)
-        ];
-        let over = proptest::option::of(duration.clone());
-        let success = (0_u32..=100_000).prop_map(|thousandths| {
-            (
-                Metric::Success,
-                Limit::Ratio(f64::from(thousandths) / 100_000.0),
-            )
-        });
-        let timed = (
-            prop::sample::select(METRICS[1..].iter().map(|(.., m)| *m).collect::<Vec<_>>()),
-            prop_oneof![
-                duration.clone().prop_map(|d| Limit::Time(d.get())),
-                (1_u32..10_000).prop_map(|tenths| Limit::TimesSteady(f64::from(tenths) / 10.0)),
-            ],
-        );
-        prop_oneof![
-            (name, prop_oneof![success, timed], cmp, over).prop_map(
-                |(load, (metric, limit), cmp, over)| Expr::Measure(Measure {
-                    load,
-                    metric,
-                    cmp,
-                    limit,
-                    over
-                })
-            ),
-            (name, any::<bool>(), duration).prop_map(|(instance, opened, within)| Expr::Breaker {
-                instance,
-                change: if opened {
-                    BreakerChange::Opened
-                } else {
-                    BreakerChange::Closed
-                },
-                within
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn writes_what_it_reads(expr in any_expr()) {
-            let text = expr.to_string();
-            prop_assert_eq!(Expectation::parse(&text).map(|e| e.expr), Ok(expr), "{}", text);
-        }
-
-        #[test]
-        fn never_panics(text in "\\PC{0,40}") {
-            if let Err(error) = Expectation::parse(&text) {
-                prop_assert!(error.column <= text.chars().count());
-            }
-        }
-    }
-}
+mod tests;

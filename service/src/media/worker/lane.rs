@@ -1,23 +1,40 @@
 //! A lane: a few workers for one kind of work, and the bounded queue in front of them.
+//!
+//! Whoever waits for a frame stops waiting when their time is up, and their place goes with them, so nothing is begun
+//! whose deadline has passed. Under standing load the newest are served first: they have the most of their time left.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::process::{Spawner, Worker};
 use super::wire::{Reply, Request, SourceKey};
+use crate::admission::{Limit, Limiter, Permit, Priority, Reason, Refused, Waiting};
 use crate::media::{MediaConfig, MediaError, MediaErrorCode, Progress};
+
+/// Age of the oldest waiting request that is no sign of overload, besides what the work itself takes.
+const TARGET: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How probes and frames wait. Only age ends a wait: a burst (a page full of thumbnails) is no overload.
+pub(super) fn light(config: &MediaConfig) -> Waiting {
+    let longest = config.frame_wait.get();
+    Waiting {
+        places: config.frame_queue,
+        longest: Some(longest),
+        target: TARGET,
+        interval: INTERVAL,
+        give_up: longest,
+    }
+}
 
 /// Workers for one kind of work.
 pub(super) struct Lane {
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    queue: usize,
+    turns: Limiter,
+    waiting: Waiting,
     idle: Mutex<Vec<Worker>>,
     recycle_after: u32,
     stall: Duration,
@@ -32,14 +49,13 @@ impl Lane {
 
     pub(super) fn new(
         workers: usize,
-        queue: usize,
+        waiting: Waiting,
         config: &MediaConfig,
         spawner: Spawner,
     ) -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(workers.clamp(1, 256))),
-            waiting: AtomicUsize::new(0),
-            queue,
+            turns: Limiter::new(Limit::Fixed(workers.clamp(1, 256)), waiting),
+            waiting,
             idle: Mutex::new(Vec::new()),
             recycle_after: config.recycle_after.max(1),
             stall: config.stall.get(),
@@ -52,21 +68,9 @@ impl Lane {
         self: &Arc<Self>,
         source: Option<SourceKey>,
     ) -> Result<Lease, MediaError> {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _place = Place::take(&self.waiting, self.queue)?;
-                Arc::clone(&self.permits)
-                    .acquire_owned()
-                    .await
-                    .map_err(|_| {
-                        MediaError::new(
-                            MediaErrorCode::Cancelled,
-                            "the media engine is shutting down",
-                        )
-                    })?
-            }
-        };
+        // Within a lane all work is alike; what matters more has been told apart before it comes here.
+        let turn = self.turns.acquire(Priority::High, 0, None).await;
+        let permit = turn.map_err(|refused| no_turn(refused, &self.waiting))?;
         let worker = loop {
             let idle = {
                 let mut idle = self.idle.lock();
@@ -91,33 +95,24 @@ impl Lane {
     }
 }
 
-/// A place in a queue that has an end.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, queue: usize) -> Result<Self, MediaError> {
-        let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::AcqRel) >= queue {
-            return Err(MediaError::new(
-                MediaErrorCode::Busy,
-                format!("every media worker is busy and {queue} requests are waiting"),
-            ));
+fn no_turn(Refused(reason): Refused, waiting: &Waiting) -> MediaError {
+    let detail = match reason {
+        Reason::QueueAge | Reason::Deadline => {
+            "the request waited too long for a media worker".to_owned()
         }
-        Ok(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+        Reason::Limit | Reason::QueueFull | Reason::Bulkhead => format!(
+            "every media worker is busy and {} requests are waiting",
+            waiting.places
+        ),
+    };
+    MediaError::new(MediaErrorCode::Busy, detail)
 }
 
 /// A worker in use. Dropped without having been given back, it is killed: nobody knows what it is in the middle of.
 pub(super) struct Lease {
     lane: Arc<Lane>,
     worker: Option<Worker>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Lease {

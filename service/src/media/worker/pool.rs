@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 
 use super::VERB;
 use super::cache::FrameCache;
-use super::lane::Lane;
+use super::lane::{Lane, light};
 use super::process::{Spawner, unexpected};
 use super::wire::{Job, Reply, Request, SourceKey};
+use crate::admission::Waiting;
 use crate::media::{
     Analysis, MediaConfig, MediaEngine, MediaError, MediaErrorCode, Probe, Progress, RenderSpec,
     Rendered, SelectOptions,
@@ -82,8 +83,8 @@ impl WorkerPool {
         let cache = usize::try_from(config.frame_cache_mb << 20).unwrap_or(usize::MAX);
         Ok(Self {
             inner: Arc::new(Inner {
-                heavy: lane(config.workers, config.queue),
-                light: lane(config.frame_workers, config.frame_queue),
+                heavy: lane(config.workers, Waiting::patient(config.queue)),
+                light: lane(config.frame_workers, light(&config)),
                 cache: Mutex::new(FrameCache::new(cache)),
                 flights: Mutex::new(BTreeMap::new()),
                 threads: (cores / config.workers.max(1)).clamp(1, 8),
@@ -288,6 +289,12 @@ impl MediaEngine for WorkerPool {
             self.join_frame(source, key, at, width).await
         }
         .boxed()
+    }
+
+    fn cached_frame(&self, source: &Path, at: f64, width: u32) -> Option<Bytes> {
+        let key = SourceKey::of(&std::fs::metadata(source).ok()?);
+        let width = width.clamp(16, WIDEST);
+        self.inner.cache.lock().get(key, width, at)
     }
 }
 

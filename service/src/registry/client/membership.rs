@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::env::{Env, SharedRng};
 use crate::http::{Client, ClientError};
-use crate::registry::wire::{Heartbeat, Lease, Registration};
+use crate::registry::wire::{Goodbye, Heartbeat, Lease, Registration};
 
 const CALL: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -113,8 +113,7 @@ impl Membership {
         self.shared
             .wanted
             .send_modify(|wanted| wanted.draining = true);
-        let beat = self.shared.heartbeat();
-        if let Err(error) = self.shared.send(Method::POST, "/drain", Some(&beat)).await {
+        if let Err(error) = self.shared.say_goodbye().await {
             tracing::debug!(%error, "the registry did not take the drain");
         }
     }
@@ -127,7 +126,7 @@ impl Membership {
         } = self;
         drop(stop); // No heartbeat may come after the goodbye.
         let path = format!("?epoch={}", shared.heartbeat().epoch);
-        if let Err(error) = shared.send(Method::DELETE, &path, None).await {
+        if let Err(error) = shared.send(Method::DELETE, &path, None::<&()>).await {
             tracing::debug!(%error, "the registry did not take the goodbye");
         }
     }
@@ -142,14 +141,20 @@ impl Shared {
         }
     }
 
-    async fn send(
+    async fn send<B: serde::Serialize>(
         &self,
         method: Method,
         path: &str,
-        beat: Option<&Heartbeat>,
+        body: Option<&B>,
     ) -> Result<Lease, ClientError> {
         self.client
-            .json(method, &format!("{}{path}", self.base), beat, CALL)
+            .json(method, &format!("{}{path}", self.base), body, CALL)
+            .await
+    }
+
+    async fn say_goodbye(&self) -> Result<Lease, ClientError> {
+        let epoch = Some(self.registration.lock().epoch);
+        self.send(Method::POST, "/drain", Some(&Goodbye { epoch }))
             .await
     }
 
@@ -187,10 +192,7 @@ impl Shared {
             let asked = *wanted.borrow_and_update();
             let outcome = match standing {
                 Standing::Unregistered => self.register().await,
-                Standing::Registered if asked.draining => {
-                    self.send(Method::POST, "/drain", Some(&self.heartbeat()))
-                        .await
-                }
+                Standing::Registered if asked.draining => self.say_goodbye().await,
                 Standing::Registered => {
                     self.send(Method::POST, "/heartbeat", Some(&self.heartbeat()))
                         .await
@@ -201,6 +203,8 @@ impl Shared {
                     listed_before = true;
                     self.standing.send_replace(Standing::Registered);
                     backoff = FIRST_BACKOFF;
+                    // For a registry that starts anew and does not know it.
+                    self.registration.lock().orders = lease.orders;
                     // A third of the lease +-20 %: two may be lost, and many instances do not beat as one.
                     Duration::from_millis(lease.ttl_ms / 3).mul_f64(0.8 + 0.4 * rng.unit())
                 }

@@ -1,6 +1,6 @@
 //! What a client of the registry believes: the last good list, and how a new answer may change it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,10 +18,14 @@ pub struct Peer {
     pub epoch: u64,
     /// Share of work; 100 is usual.
     pub weight: u32,
-    /// What the registry last said.
+    /// What the registry last said. Neither `Draining` nor `Maintenance` is ever to be picked.
     pub status: Status,
     /// Missing from the last answer, or silent in a mass loss: use it last.
     pub suspect: bool,
+    /// Labels.
+    pub tags: BTreeSet<String>,
+    /// Failure domain.
+    pub zone: Option<String>,
 }
 
 impl Peer {
@@ -34,6 +38,8 @@ impl Peer {
             weight: USUAL_WEIGHT,
             status: Status::Passing,
             suspect: false,
+            tags: BTreeSet::new(),
+            zone: None,
         }
     }
 }
@@ -47,6 +53,8 @@ impl From<Instance> for Peer {
             weight: instance.weight,
             status: instance.status,
             suspect: instance.suspect,
+            tags: instance.tags,
+            zone: instance.zone,
         }
     }
 }
@@ -99,7 +107,7 @@ impl Beliefs {
                 Some(_) if listing.settling => now + ttl,
                 Some(until) => *until,
                 // A peer that was leaving is expected to disappear.
-                None if peer.status == Status::Draining => continue,
+                None if matches!(peer.status, Status::Draining | Status::Maintenance) => continue,
                 None if listing.settling || many => now + ttl,
                 None => continue,
             };
@@ -134,23 +142,15 @@ impl Beliefs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::wire::Registration;
 
     fn listing(names: &[&str], settling: bool) -> Listing {
         let instances = names
             .iter()
-            .map(|name| Instance {
-                name: (*name).to_owned(),
-                kind: "processor".to_owned(),
-                address: format!("{name}:80"),
-                epoch: 1,
-                weight: 100,
-                status: Status::Passing,
-                suspect: false,
-                revision: 1,
-                tags: Default::default(),
-                meta: Default::default(),
-                zone: None,
-                version: None,
+            .map(|name| {
+                let address = format!("{name}:80");
+                let registration = Registration::new(*name, "processor", address, 1);
+                Instance::new(&registration, Status::Passing)
             })
             .collect();
         Listing {

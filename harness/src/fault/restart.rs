@@ -1,0 +1,99 @@
+//! `restart`: a node is asked to end (SIGTERM; in the embedded runtime by its shutdown signal), ends when it has drained,
+//! and is started again. Its being away is the fault, so it is over when the node is ready; a node that does not end by
+//! itself in time is killed, and the proof says so.
+
+use std::time::Duration;
+
+use clip_service::units::HumanDuration;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{Active, FaultError, Injected, Undone, World, seconds, start_again};
+use crate::runtime::Departure;
+
+#[derive(Debug)]
+struct Restart {
+    node: String,
+    asked: Instant,
+    drain: Duration,
+}
+
+pub(super) fn inject(
+    drain: Duration,
+    node: &str,
+    world: World<'_>,
+) -> Result<Injected, FaultError> {
+    let asked = Instant::now();
+    Ok(Injected {
+        detail: world.system.node(node)?.terminate()?,
+        active: Box::new(Restart {
+            node: node.to_owned(),
+            asked,
+            drain,
+        }),
+    })
+}
+
+impl Active for Restart {
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+        Box::pin(async move {
+            let node = world.system.node(&self.node)?;
+            // What ended before its time away was over ended at a moment that nobody watched.
+            let watched = node.ended().is_none();
+            let left = self.drain.saturating_sub(self.asked.elapsed());
+            let departure = tokio::select! {
+                biased;
+                departure = node.end_within(left) => departure?,
+                () = world.hurry.cancelled() => node.end_within(Duration::ZERO).await?,
+            };
+            let proof = proof(&self, &departure, watched.then(|| self.asked.elapsed()));
+            Ok(Undone {
+                undo: start_again(&self.node, world).await?,
+                proof: Some(proof),
+            })
+        })
+    }
+}
+
+fn proof(restart: &Restart, departure: &Departure, took: Option<Duration>) -> String {
+    let (node, how) = (&restart.node, &departure.how);
+    if departure.forced {
+        let limit = HumanDuration(restart.drain);
+        return format!("{node} did not drain within {limit} and was killed: {how}");
+    }
+    match took {
+        Some(took) => format!("{node} ended after {}: {how}", seconds(took)),
+        None => format!("{node} ended by itself: {how}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_had_to_be_killed_is_said() {
+        let restart = Restart {
+            node: "a".to_owned(),
+            asked: Instant::now(),
+            drain: Duration::from_secs(15),
+        };
+        let told = |how: &str, forced, took| {
+            let how = how.to_owned();
+            proof(&restart, &Departure { how, forced }, took)
+        };
+        let took = Some(Duration::from_millis(420));
+        assert_eq!(
+            told("exit code 0", false, took),
+            "a ended after 0.4 s: exit code 0"
+        );
+        assert_eq!(
+            told("exit code 0", false, None),
+            "a ended by itself: exit code 0"
+        );
+        assert_eq!(
+            told("exited by signal 9", true, took),
+            "a did not drain within 15s and was killed: exited by signal 9"
+        );
+    }
+}

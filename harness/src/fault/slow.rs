@@ -1,0 +1,94 @@
+//! `slow`: every answer of a node takes a multiple of its time. It is held back on all links into the node, for so many
+//! times as long as the node had it; the node itself computes as fast as before. Undone by letting answers go; proved by
+//! those that were held and for how long.
+
+use futures_util::future::BoxFuture;
+
+use super::{Active, FaultError, Injected, Undone, World};
+use crate::link::{HeldTally, Link};
+use crate::plan::SlowSpec;
+
+#[derive(Debug)]
+struct Slowed {
+    node: String,
+}
+
+pub(super) fn inject(
+    spec: &SlowSpec,
+    node: &str,
+    world: World<'_>,
+) -> Result<Injected, FaultError> {
+    let mut links = 0;
+    for link in world.links.into(node) {
+        link.set_slow(Some(spec.clone()));
+        links += 1;
+    }
+    let least = match spec.least.get().is_zero() {
+        true => String::new(),
+        false => format!(", +{} at least", spec.least),
+    };
+    let plural = if links == 1 { "" } else { "s" };
+    Ok(Injected {
+        detail: format!(
+            "answers of {node} take {} times as long{least}, on {links} link{plural}",
+            spec.factor
+        ),
+        active: Box::new(Slowed {
+            node: node.to_owned(),
+        }),
+    })
+}
+
+impl Active for Slowed {
+    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+        Box::pin(async move {
+            let links = || world.links.into(&self.node);
+            let held = links()
+                .map(|link| link.slowed())
+                .fold(HeldTally::default(), HeldTally::and);
+            links().for_each(|link: &std::sync::Arc<Link>| link.set_slow(None));
+            Ok(Undone {
+                proof: proof(held),
+                undo: "slowness removed, held answers let go".to_owned(),
+            })
+        })
+    }
+}
+
+fn proof(held: HeldTally) -> Option<String> {
+    (held.count > 0).then(|| {
+        let plural = if held.count == 1 { "" } else { "s" };
+        format!(
+            "{} answer{plural} held {}-{} ms",
+            held.count,
+            held.shortest.as_millis(),
+            held.longest.as_millis()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_all_links_held_is_the_proof() {
+        assert_eq!(proof(HeldTally::default()), None);
+        let held = |count, shortest, longest| HeldTally {
+            count,
+            shortest: Duration::from_millis(shortest),
+            longest: Duration::from_millis(longest),
+        };
+        let sum = [
+            held(0, 0, 0),
+            held(3, 20, 90),
+            held(0, 0, 0),
+            held(2, 10, 40),
+        ]
+        .into_iter()
+        .fold(HeldTally::default(), HeldTally::and);
+        assert_eq!(proof(sum).as_deref(), Some("5 answers held 10-90 ms"));
+    }
+}

@@ -1,0 +1,343 @@
+//! The requests of one connection and who answers each: the node, or the link itself. Shared by the two directions, which
+//! otherwise know nothing of each other. Bytes pass as they are; only a request that the link answers is kept back.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::http1::{self, Framer, RequestHead, Seen};
+use crate::plan::StatusSpec;
+
+/// What passes between the two directions of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Talk {
+    /// Oldest first.
+    exchanges: Mutex<VecDeque<Exchange>>,
+    /// Not HTTP/1, or no longer.
+    opaque: AtomicBool,
+    /// An answer of the link may be the next one.
+    turn: Notify,
+}
+
+#[derive(Debug)]
+enum Exchange {
+    Node {
+        /// The answer has no body, whatever its head says.
+        head_only: bool,
+        /// When the whole request was on its way to the node.
+        asked: Option<Instant>,
+    },
+    Link {
+        answer: OwnAnswer,
+        /// Whether the request is over; it is answered then.
+        complete: bool,
+    },
+}
+
+/// An answer that the link gives itself.
+#[derive(Debug)]
+pub(super) struct OwnAnswer {
+    pub(super) bytes: Bytes,
+    /// The connection ends with it.
+    pub(super) close: bool,
+}
+
+/// The oldest request that the node has not answered, when it is its turn.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    head_only: bool,
+    asked: Option<Instant>,
+}
+
+impl Talk {
+    fn is_opaque(&self) -> bool {
+        self.opaque.load(Ordering::Relaxed)
+    }
+
+    fn set_opaque(&self) {
+        self.opaque.store(true, Ordering::Relaxed);
+    }
+
+    fn push(&self, exchange: Exchange) {
+        let mut exchanges = self.exchanges.lock();
+        exchanges.push_back(exchange);
+        self.call(&exchanges);
+    }
+
+    /// The newest request is over.
+    fn complete(&self) {
+        let mut exchanges = self.exchanges.lock();
+        match exchanges.back_mut() {
+            Some(Exchange::Node { asked, .. }) => *asked = Some(Instant::now()),
+            Some(Exchange::Link { complete, .. }) => *complete = true,
+            // The node had answered before it was over.
+            None => {}
+        }
+        self.call(&exchanges);
+    }
+
+    /// The node's answer is over.
+    fn answered(&self) {
+        let mut exchanges = self.exchanges.lock();
+        exchanges.pop_front();
+        self.call(&exchanges);
+    }
+
+    fn call(&self, exchanges: &VecDeque<Exchange>) {
+        if let Some(Exchange::Link { complete: true, .. }) = exchanges.front() {
+            self.turn.notify_one();
+        }
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        match self.exchanges.lock().front() {
+            Some(Exchange::Node { head_only, asked }) => Some(Turn {
+                head_only: *head_only,
+                asked: *asked,
+            }),
+            Some(Exchange::Link { .. }) | None => None,
+        }
+    }
+
+    /// Waits until it may be the link's turn to answer.
+    pub(super) async fn own_turn(&self) {
+        self.turn.notified().await;
+    }
+
+    /// The answer of the link whose turn it is.
+    pub(super) fn own_answer(&self) -> Option<OwnAnswer> {
+        let mut exchanges = self.exchanges.lock();
+        if !matches!(
+            exchanges.front(),
+            Some(Exchange::Link { complete: true, .. })
+        ) {
+            return None;
+        }
+        match exchanges.pop_front() {
+            Some(Exchange::Link { answer, .. }) => Some(answer),
+            Some(Exchange::Node { .. }) | None => None,
+        }
+    }
+}
+
+/// The way from the caller to the node.
+#[derive(Debug)]
+pub(super) struct Requests {
+    framer: Framer,
+    /// The part of a head whose fate is not decided yet.
+    withheld: BytesMut,
+    /// Whether the present request's fate is decided when its head is there.
+    choosing: bool,
+    fate: Fate,
+}
+
+/// What becomes of the present request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The node gets it.
+    Pass,
+    /// The link answers it; the next one may pass.
+    Drop,
+    /// The link's answer ends the connection, and nothing further passes.
+    DropAll,
+}
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        Self {
+            framer: Framer::new(),
+            withheld: BytesMut::new(),
+            choosing: false,
+            fate: Fate::Pass,
+        }
+    }
+
+    /// What of `bytes`, and of what was kept back before, goes on to the node. With a `status` to answer, `chosen` draws
+    /// for each request whether the link answers it.
+    pub(super) fn sift<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        talk: &Talk,
+        status: Option<&StatusSpec>,
+        mut chosen: impl FnMut(&StatusSpec) -> bool,
+    ) -> Cow<'b, [u8]> {
+        let untouched = self.fate == Fate::Pass && self.withheld.is_empty();
+        if talk.is_opaque() && untouched {
+            return Cow::Borrowed(bytes);
+        }
+        // Whoever is not hit by a fault pays for framing and for nothing else.
+        let plain = untouched && status.is_none();
+        let mut on = BytesMut::new();
+        let mut rest = bytes;
+        while !(rest.is_empty() || talk.is_opaque() && self.fate == Fate::Pass) {
+            self.choosing = status.is_some() && (self.choosing || self.framer.between_messages());
+            let (taken, seen) = self.framer.step(rest, http1::request);
+            let (segment, tail) = rest.split_at(taken);
+            rest = tail;
+            let passes = match seen {
+                Seen::Head { head, ends } => {
+                    let status = status.filter(|status| self.choosing && chosen(status));
+                    self.decide(head, ends, talk, status)
+                }
+                Seen::End => {
+                    let passes = self.fate == Fate::Pass;
+                    talk.complete();
+                    if self.fate == Fate::Drop {
+                        self.fate = Fate::Pass;
+                    }
+                    passes
+                }
+                Seen::Nothing if self.choosing && self.framer.within_head() => {
+                    self.withheld.extend_from_slice(segment);
+                    continue;
+                }
+                Seen::Nothing => self.fate == Fate::Pass,
+                Seen::Opaque => self.give_up(talk),
+            };
+            if !passes {
+                self.withheld.clear();
+            } else if !plain {
+                on.unsplit(self.withheld.split());
+                on.extend_from_slice(segment);
+            }
+        }
+        if plain {
+            return Cow::Borrowed(bytes);
+        }
+        if talk.is_opaque() && self.fate == Fate::Pass {
+            on.unsplit(self.withheld.split());
+            on.extend_from_slice(rest);
+        }
+        Cow::Owned(on.into())
+    }
+
+    /// Whether a request whose head is complete goes on to the node.
+    fn decide(
+        &mut self,
+        head: RequestHead,
+        ends: bool,
+        talk: &Talk,
+        status: Option<&StatusSpec>,
+    ) -> bool {
+        if self.fate == Fate::DropAll {
+            return false;
+        }
+        let Some(status) = status else {
+            talk.push(Exchange::Node {
+                head_only: head.head_only,
+                asked: ends.then(Instant::now),
+            });
+            return true;
+        };
+        // Whoever waits for a word before the body gets the answer instead, and may send the body or not: only an end of
+        // the connection leaves no doubt about what comes next.
+        let close = head.close || (head.expects && !ends);
+        self.fate = match (close, ends) {
+            (true, _) => Fate::DropAll,
+            (false, true) => Fate::Pass,
+            (false, false) => Fate::Drop,
+        };
+        talk.push(Exchange::Link {
+            answer: own_answer(status, close),
+            complete: ends || head.expects,
+        });
+        false
+    }
+
+    /// The caller no longer speaks HTTP/1; whether what it sends goes on to the node.
+    fn give_up(&mut self, talk: &Talk) -> bool {
+        if self.fate == Fate::Pass {
+            talk.set_opaque();
+            return true;
+        }
+        // In the body of a request that the link answers: there is no next one.
+        self.fate = Fate::DropAll;
+        talk.complete();
+        false
+    }
+
+    /// What is still kept back when the caller has ended.
+    pub(super) fn rest(&mut self) -> Bytes {
+        self.withheld.split().freeze()
+    }
+}
+
+/// The bytes of an answer that the link gives itself.
+fn own_answer(status: &StatusSpec, close: bool) -> OwnAnswer {
+    // The reason is for people; it tells such an answer from one of the node.
+    let mut text = format!(
+        "HTTP/1.1 {} Injected\r\nserver: clip-harness\r\n",
+        status.code
+    );
+    if let Some(after) = status.retry_after {
+        text.push_str(&format!("retry-after: {}\r\n", after.get().as_secs()));
+    }
+    if !matches!(status.code, 204 | 304) {
+        text.push_str("content-length: 0\r\n");
+    }
+    if close {
+        text.push_str("connection: close\r\n");
+    }
+    text.push_str("\r\n");
+    OwnAnswer {
+        bytes: text.into(),
+        close,
+    }
+}
+
+/// The way from the node to the caller.
+#[derive(Debug)]
+pub(super) struct Answers {
+    framer: Framer,
+}
+
+/// A stretch of bytes that belong to the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) length: usize,
+    /// Where an answer begins: when its request had been sent.
+    pub(super) begins: Option<Instant>,
+}
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        Self {
+            framer: Framer::new(),
+        }
+    }
+
+    /// The first stretch of `bytes`; at most all of them, and at least one.
+    pub(super) fn next(&mut self, bytes: &[u8], talk: &Talk) -> Stretch {
+        let passing = Stretch {
+            length: bytes.len(),
+            begins: None,
+        };
+        if talk.is_opaque() {
+            return passing;
+        }
+        let first = self.framer.between_messages();
+        let Some(turn) = talk.turn() else {
+            // Nobody asked.
+            talk.set_opaque();
+            return passing;
+        };
+        let parse = |head: &[u8]| http1::answer(head, turn.head_only);
+        let (length, seen) = self.framer.step(bytes, parse);
+        match seen {
+            Seen::Head { head, ends } if ends && !head.interim => talk.answered(),
+            Seen::End => talk.answered(),
+            Seen::Opaque => talk.set_opaque(),
+            Seen::Head { .. } | Seen::Nothing => {}
+        }
+        Stretch {
+            length,
+            // An answer to half a request takes no time.
+            begins: first.then(|| turn.asked.unwrap_or_else(Instant::now)),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Named stages: stretches of a load's time that expectations can be about.
+
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::model::{Document, Name};
+use crate::scenario::read::{Placed, Reader};
+
+/// Every name given to a stage, in the order written.
+pub(super) fn named(document: &Document) -> impl Iterator<Item = &Placed<Name>> {
+    document
+        .load
+        .iter()
+        .filter_map(|(_, load)| load.arrivals.as_ref())
+        .flat_map(|arrivals| &arrivals.stages)
+        .filter_map(|stage| stage.name.as_ref())
+        .filter(|name| name.sound)
+}
+
+/// A name stands for one stretch of time, whichever load it was given in.
+pub(super) fn names(document: &Document, cx: &mut Reader) {
+    let all: Vec<_> = named(document).collect();
+    for (index, name) in all.iter().enumerate() {
+        let text = name.value.0.as_str();
+        let earlier = all[..index].iter().find(|other| other.value.0 == text);
+        let fault = document.faults.iter().map(|fault| &fault.name);
+        let same = earlier.copied().map(|other| (other.span, "stage"));
+        let same = same.or_else(|| {
+            let mut faults = fault.filter(|fault| fault.value.0 == text);
+            faults.next().map(|fault| (fault.span, "fault"))
+        });
+        if let Some((span, what)) = same {
+            let (line, _) = cx.source.line_column(span.start);
+            cx.report(
+                Diagnostic::error(name.span, format!("there is already a {what} `{text}`"))
+                    .help(format!("it is on line {line}; choose another name")),
+            );
+        }
+        if text == "steady" {
+            cx.report(
+                Diagnostic::error(
+                    name.span,
+                    "`steady` has a meaning of its own in expectations",
+                )
+                .help("choose another name"),
+            );
+        }
+    }
+}

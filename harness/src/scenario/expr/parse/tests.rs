@@ -1,0 +1,286 @@
+use super::*;
+use proptest::prelude::*;
+
+fn parsed(text: &str) -> Expr {
+    Expectation::parse(text)
+        .unwrap_or_else(|error| panic!("{text}: {error:?}"))
+        .expr
+}
+
+#[test]
+fn reads_what_the_grammar_says() {
+    let measure = |metric, cmp, limit, over| {
+        Expr::Measure(Measure {
+            load: "frames".into(),
+            metric,
+            cmp,
+            limit,
+            over,
+        })
+    };
+    assert_eq!(
+        parsed("frames.success>=99.9 %"),
+        measure(Metric::Success, Cmp::AtLeast, Limit::Ratio(0.999), None)
+    );
+    assert_eq!(
+        parsed(" frames.p99.9  <= 2x steady  over 5s "),
+        measure(
+            Metric::Quantile(0.999),
+            Cmp::AtMost,
+            Limit::TimesSteady(2.0),
+            Some(HumanDuration::secs(5))
+        )
+    );
+    assert_eq!(
+        parsed("frames.max < 1.5s"),
+        measure(
+            Metric::Max,
+            Cmp::Below,
+            Limit::Time(Duration::from_millis(1500)),
+            None
+        )
+    );
+    assert_eq!(
+        parsed("frames.within( 250ms ) >= 99.9%"),
+        measure(
+            Metric::Within(Duration::from_millis(250)),
+            Cmp::AtLeast,
+            Limit::Ratio(0.999),
+            None
+        )
+    );
+    assert_eq!(
+        parsed("frames.max<=steady+50ms"),
+        measure(
+            Metric::Max,
+            Cmp::AtMost,
+            Limit::SteadyPlus(Duration::from_millis(50)),
+            None
+        )
+    );
+    assert_eq!(
+        parsed("frames.p95 <= 0.5x plain.p95"),
+        measure(
+            Metric::Quantile(0.95),
+            Cmp::AtMost,
+            Limit::TimesLoad {
+                factor: 0.5,
+                load: "plain".into(),
+                metric: Metric::Quantile(0.95)
+            },
+            None
+        )
+    );
+    assert_eq!(
+        parsed("frames.goodput >= 0.9x peak over 5s"),
+        measure(
+            Metric::Goodput,
+            Cmp::AtLeast,
+            Limit::TimesStage {
+                factor: 0.9,
+                stage: "peak".into()
+            },
+            Some(HumanDuration::secs(5))
+        )
+    );
+    assert_eq!(
+        parsed("frames.goodput >= 30 / m"),
+        measure(Metric::Goodput, Cmp::AtLeast, Limit::Rate(0.5), None)
+    );
+    assert_eq!(
+        parsed("amplification(gateway-1) <= 1.2"),
+        Expr::Amplification {
+            gateway: "gateway-1".into(),
+            cmp: Cmp::AtMost,
+            limit: 1.2
+        }
+    );
+    assert_eq!(
+        parsed("breaker( processor-2 ) opened within 2s"),
+        Expr::Breaker {
+            instance: "processor-2".into(),
+            change: BreakerChange::Opened,
+            within: HumanDuration::secs(2)
+        }
+    );
+}
+
+#[test]
+fn points_at_what_is_wrong() {
+    for (text, column, message) in [
+        ("", 0, "an expectation begins with the name of a load"),
+        ("frames", 0, "`frames` is not followed by a measure"),
+        ("frames.p98 <= 1s", 7, "unknown measure `p98`"),
+        ("frames.p99 == 1s", 11, "a comparison is expected here"),
+        ("frames.p99 <= 99%", 14, "`99%` is not a duration"),
+        ("frames.p99 <=", 13, "a limit is expected here"),
+        (
+            "frames.success >= 101%",
+            18,
+            "`101%` is not a percentage from 0% to 100%",
+        ),
+        (
+            "frames.success >= 2x steady",
+            18,
+            "success is compared with a percentage",
+        ),
+        ("frames.p99 <= 2x", 14, "a factor of what?"),
+        ("frames.p99 <= steddy + 1s", 14, "`steddy` is not a limit"),
+        ("frames.p99 <= steady 1s", 21, "`+` is expected here"),
+        (
+            "frames.success >= steady + 1s",
+            18,
+            "only a time is compared with steady and a time more",
+        ),
+        ("frames.within >= 99%", 14, "`(` is expected here"),
+        ("frames.within(0s) >= 99%", 14, "`0s` is too short"),
+        ("frames.within(1s >= 99%", 17, "`)` is expected here"),
+        (
+            "frames.within(1s) >= 250ms",
+            21,
+            "`250ms` is not a percentage from 0% to 100%",
+        ),
+        ("frames.goodput >= 40", 18, "`40` is not a rate"),
+        (
+            "frames.p95 <= 0.5x plain.success",
+            19,
+            "`p95` and `success` cannot be compared",
+        ),
+        ("frames.p95 <= 0.5x plain.p96", 25, "unknown measure `p96`"),
+        (
+            "amplification(gateway-1) <= 120%",
+            28,
+            "`120%` is not a number of tries per call",
+        ),
+        ("amplification() <= 1.2", 14, "a gateway is expected here"),
+        ("frames.p99 <= 0x steady", 14, "`0` is not a factor"),
+        ("frames.p99 <= 1s over 0s", 22, "`0s` is too short"),
+        (
+            "frames.p99 <= 1s always",
+            17,
+            "`always` does not belong here",
+        ),
+        ("breaker(p opened within 2s", 10, "`)` is expected here"),
+        (
+            "breaker(p) burst within 2s",
+            11,
+            "a breaker does not become `burst`",
+        ),
+        (
+            "breaker(p) opened in 2s",
+            18,
+            "`within` and a duration are expected here",
+        ),
+    ] {
+        let error = Expectation::parse(text).expect_err(text);
+        assert_eq!(
+            (error.column, error.message.as_str()),
+            (column, message),
+            "{text}"
+        );
+    }
+}
+
+fn any_expr() -> impl Strategy<Value = Expr> {
+    let name = "[a-z][a-z0-9_-]{0,12}";
+    let duration = (1_u64..10_000_000).prop_map(HumanDuration::millis);
+    let cmp = prop_oneof![
+        Just(Cmp::AtLeast),
+        Just(Cmp::AtMost),
+        Just(Cmp::Above),
+        Just(Cmp::Below)
+    ];
+    let over = proptest::option::of(duration.clone());
+    let factor = || (1_u32..10_000).prop_map(|tenths| f64::from(tenths) / 10.0);
+    let metrics = |sort: Sort| {
+        let all = METRICS.iter().map(|(.., metric)| *metric);
+        prop::sample::select(all.filter(|m| m.sort() == sort).collect::<Vec<_>>())
+    };
+    // `within` stands for all its times in the table.
+    let timed = move |metric: Metric, time: HumanDuration| match metric {
+        Metric::Within(_) => Metric::Within(time.get()),
+        other => other,
+    };
+    let of_a_load = move |sort: Sort| {
+        (factor(), name, metrics(sort), (1_u64..100_000)).prop_map(
+            move |(factor, load, metric, ms)| Limit::TimesLoad {
+                factor,
+                load,
+                metric: timed(metric, HumanDuration::millis(ms)),
+            },
+        )
+    };
+    // A stage cannot be called steady.
+    let of_a_stage = move || {
+        (factor(), "[a-r][a-z0-9_-]{0,12}")
+            .prop_map(|(factor, stage)| Limit::TimesStage { factor, stage })
+    };
+    let share = (
+        metrics(Sort::Share),
+        prop_oneof![
+            (0_u32..=100_000).prop_map(|n| Limit::Ratio(f64::from(n) / 100_000.0)),
+            of_a_load(Sort::Share),
+            of_a_stage(),
+        ],
+    );
+    let rate = (
+        metrics(Sort::Rate),
+        prop_oneof![
+            (0_u32..1_000_000).prop_map(|n| Limit::Rate(f64::from(n) / 60.0)),
+            factor().prop_map(Limit::TimesSteady),
+            of_a_load(Sort::Rate),
+            of_a_stage(),
+        ],
+    );
+    let time = (
+        metrics(Sort::Time),
+        prop_oneof![
+            duration.clone().prop_map(|d| Limit::Time(d.get())),
+            duration.clone().prop_map(|d| Limit::SteadyPlus(d.get())),
+            factor().prop_map(Limit::TimesSteady),
+            of_a_load(Sort::Time),
+            of_a_stage(),
+        ],
+    );
+    let measured = prop_oneof![share, rate, time];
+    prop_oneof![
+        (name, measured, cmp.clone(), over, duration.clone()).prop_map(
+            move |(load, (metric, limit), cmp, over, time)| Expr::Measure(Measure {
+                load,
+                metric: timed(metric, time),
+                cmp,
+                limit,
+                over
+            })
+        ),
+        (name, cmp, 0_u32..1_000).prop_map(|(gateway, cmp, tenths)| Expr::Amplification {
+            gateway,
+            cmp,
+            limit: f64::from(tenths) / 10.0,
+        }),
+        (name, any::<bool>(), duration).prop_map(|(instance, opened, within)| Expr::Breaker {
+            instance,
+            change: if opened {
+                BreakerChange::Opened
+            } else {
+                BreakerChange::Closed
+            },
+            within
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn writes_what_it_reads(expr in any_expr()) {
+        let text = expr.to_string();
+        prop_assert_eq!(Expectation::parse(&text).map(|e| e.expr), Ok(expr), "{}", text);
+    }
+
+    #[test]
+    fn never_panics(text in "\\PC{0,40}") {
+        if let Err(error) = Expectation::parse(&text) {
+            prop_assert!(error.column <= text.chars().count());
+        }
+    }
+}
