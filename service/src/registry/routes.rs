@@ -2,6 +2,7 @@
 //! ([`super::openapi`]) are both built.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -11,7 +12,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router};
 use http::{Method, StatusCode, Uri};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -37,18 +38,22 @@ const REQUEST_ID: &str = "x-request-id";
 pub(super) struct Shared {
     env: Env,
     machine: Mutex<Machine>,
-    revision: watch::Sender<u64>,
+    /// The latest revision that watchers were woken for.
+    told: AtomicU64,
+    /// Wakes watchers, in the order in which they began to wait: `watch` would wake them in an order of its own, which no
+    /// simulation could repeat.
+    news: Notify,
     /// Told when somebody registers who is to be checked.
     pub(super) to_check: Notify,
 }
 
 impl Shared {
     pub(super) fn new(env: Env, machine: Machine) -> Arc<Self> {
-        let revision = watch::Sender::new(machine.revision());
         Arc::new(Self {
             env,
+            told: AtomicU64::new(machine.revision()),
+            news: Notify::new(),
             machine: Mutex::new(machine),
-            revision,
             to_check: Notify::new(),
         })
     }
@@ -61,11 +66,9 @@ impl Shared {
             let result = act(&mut machine, now);
             (result, machine.revision())
         };
-        self.revision.send_if_modified(|seen| {
-            let news = *seen < revision;
-            *seen = (*seen).max(revision);
-            news
-        });
+        if self.told.fetch_max(revision, Relaxed) < revision {
+            self.news.notify_waiters();
+        }
         result
     }
 
@@ -448,14 +451,15 @@ async fn services(State(shared): App, uri: Uri) -> Result<Json<Listing>, Problem
     let (Some(since), Some(wait)) = (query.since, query.wait) else {
         return Ok(Json(shared.list(&filter)));
     };
-    let mut revision = shared.revision.subscribe();
     let news = async {
-        while !shared
-            .with(|machine, _| machine.is_news(&filter, since, query.incarnation.as_deref()))
-        {
-            if revision.changed().await.is_err() {
+        loop {
+            // Listening before looking, so that no news can fall in between.
+            let news = shared.news.notified();
+            let known = query.incarnation.as_deref();
+            if shared.with(|machine, _| machine.is_news(&filter, since, known)) {
                 return;
             }
+            news.await;
         }
     };
     tokio::select! {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,9 +17,10 @@ use crate::env::{Env, SharedRng};
 use crate::http::Client;
 use crate::registry::wire::Listing;
 
-/// Longest wait of one question. Up to a sixteenth is added at random, so that watchers which were answered together
-/// do not ask together for ever.
-const WAIT: Duration = Duration::from_secs(10);
+/// Longest wait of one question. Also how long a connection that died in silence can keep news back, so it is short: a call
+/// every few seconds costs a registry nothing. Up to a sixteenth is added at random, so that watchers which were answered
+/// together do not ask together for ever.
+const WAIT: Duration = Duration::from_secs(3);
 /// On top of the asked-for wait: for the network and a busy registry.
 const GRACE: Duration = Duration::from_secs(2);
 /// Nothing waits for the news while the list serves, so a registry that is down is left in peace.
@@ -93,7 +94,8 @@ struct Inner {
     current: ArcSwap<Peers>,
     /// Of `current`, or of the one before for a moment. Every choice of a pool reads it.
     generation: AtomicU64,
-    changed: watch::Sender<u64>,
+    /// Wakes those who wait for another list in the order in which they began to, which `watch` would not.
+    changed: Notify,
     /// Since when the registry has not answered; `None` while it does.
     stale_since: watch::Sender<Option<Instant>>,
 }
@@ -141,11 +143,10 @@ impl Discovery {
     }
 
     fn with(peers: Peers, stale_since: Option<Instant>) -> Self {
-        let changed = watch::Sender::new(peers.generation);
         Self(Arc::new(Inner {
             generation: AtomicU64::new(peers.generation),
             current: ArcSwap::from_pointee(peers),
-            changed,
+            changed: Notify::new(),
             stale_since: watch::Sender::new(stale_since),
         }))
     }
@@ -154,7 +155,7 @@ impl Discovery {
         let generation = peers.generation;
         self.0.current.store(Arc::new(peers));
         self.0.generation.store(generation, Release);
-        self.0.changed.send_replace(generation);
+        self.0.changed.notify_waiters();
     }
 
     /// The list as last known.
@@ -171,12 +172,14 @@ impl Discovery {
 
     /// Returns once the generation is another than `seen`.
     pub async fn changed(&self, seen: u64) {
-        let mut changed = self.0.changed.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        changed
-            .wait_for(|generation| *generation != seen)
-            .await
-            .ok();
+        loop {
+            // Listening before looking, so that no change can fall in between.
+            let changed = self.0.changed.notified();
+            if self.generation() != seen {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Since when the registry has not answered, from the first question on; `None` while it does. The list serves all
