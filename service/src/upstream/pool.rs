@@ -157,8 +157,8 @@ impl Pool {
             now,
             tick: self.shared.tick(now),
         };
-        let picked = self
-            .usual(&roster, &ask)
+        let picked = trial(&roster, &ask)
+            .or_else(|| self.usual(&roster, &ask))
             .and_then(|at| take(&roster.members[at], now))
             .or_else(|| self.search(&roster, &ask))?;
         if roster.panic {
@@ -178,7 +178,9 @@ impl Pool {
             return members.first().copied().filter(|at| fit(*at));
         }
         match (self.config.balance, ask.key) {
-            (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) if count <= FEW => {
+            (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None)
+                if self.looks_at_all(count) =>
+            {
                 let costs = |place: usize| {
                     let at = members[place];
                     fit(at).then(|| response_time(&roster.members[at], ask.tick))
@@ -220,6 +222,12 @@ impl Pool {
             }
             (Balance::Weighted | Balance::Random, _) => None,
         }
+    }
+
+    /// Whether the quickest of all is looked for, instead of the quicker of two drawn. Not where failures cost nothing: the
+    /// quickest is the one that refuses then, and the draw keeps a third of the calls away from it.
+    fn looks_at_all(&self, count: usize) -> bool {
+        count <= FEW && self.config.breaker.enabled
     }
 
     fn next_turn(&self, count: usize) -> usize {
@@ -304,7 +312,9 @@ impl Pool {
                     .find(key, |at| listed(at) && room(at))
                     .or_else(|| ring.find(key, listed));
             }
-            (Balance::LeastResponseTime | Balance::ConsistentHash, _) if count <= FEW => {
+            (Balance::LeastResponseTime | Balance::ConsistentHash, _)
+                if self.looks_at_all(count) =>
+            {
                 cheapest(count, ask.draw.below(count), |place| {
                     Some(response_time(member(place), ask.tick))
                 })?
@@ -497,6 +507,17 @@ fn tier(roster: &Roster, ask: &Ask<'_>) -> usize {
     }
     let unit = ask.draw.again().again().unit();
     usize::from(unit >= roster.near_share)
+}
+
+/// An instance whose breaker is half-open and has a permit left. Its trials are to decide soon, and a choice by cost might
+/// never come to it: what it was like before the outage, or one slow trial, makes it dear. Only first tries, which can still
+/// be made again elsewhere, and those few are all that its permits allow.
+fn trial(roster: &Roster, ask: &Ask<'_>) -> Option<usize> {
+    if roster.trials.is_empty() || !ask.tried.is_empty() {
+        return None;
+    }
+    let mut trials = roster.trials.iter().copied();
+    trials.find(|at| roster.members[*at].instance.admits(ask.now))
 }
 
 /// The cheaper of two that are drawn; `None` when one of them is not fit.

@@ -57,6 +57,8 @@ pub(super) struct Roster {
     pub(super) tiers: [Tier; 3],
     /// In which tier a member is, if in any.
     pub(super) tier_of: Vec<Option<usize>>,
+    /// Whose breakers want to be decided by a few calls.
+    pub(super) trials: Vec<usize>,
     pub(super) near_share: f32,
     pub(super) panic: bool,
     pub(super) last: [Vec<usize>; 3],
@@ -149,6 +151,10 @@ impl Roster {
                 tier_of[*at] = Some(number);
             }
         }
+        let on_trial = |at: &usize| {
+            tier_of[*at].is_some() && members[*at].instance.breaker.state() == State::HalfOpen
+        };
+        let trials = (0..members.len()).filter(on_trial).collect();
         let tiers = plan
             .tiers
             .map(|places| Tier::new(places, &members, config.balance));
@@ -158,6 +164,7 @@ impl Roster {
             ring: ring(&members, config.balance, old),
             tiers,
             tier_of,
+            trials,
             near_share: plan.near_share,
             panic: plan.panic,
             last: plan.last,

@@ -478,3 +478,42 @@ async fn the_usual_latency_is_the_lower_median_of_those_that_may_be_called() {
     tokio::time::sleep(51 * MS).await;
     assert!((usual(&bed) - 100.0).abs() < 1.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_half_open_breaker_gets_its_trials_however_dear_its_instance_looks() {
+    for balance in [Balance::LeastResponseTime, Balance::LeastConnections] {
+        let bed = Bed::of(3, balance).await;
+        for name in ["p1", "p2", "p3"] {
+            bed.answered(name, 10 * MS);
+        }
+        bed.fail("p2");
+        assert_eq!(bed.share("p2", 100), 0);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let instance = bed.instance("p2");
+        instance.probed(true, Instant::now());
+        // A late answer from before says that it is very slow, and it has more in flight than anybody.
+        bed.answered("p2", Duration::from_secs(4));
+        for _ in 0..20 {
+            instance.began();
+        }
+        let trials: Vec<Picked> = (0..3).map(|_| bed.pick(None)).collect();
+        assert!(
+            trials.iter().all(|picked| picked.name() == "p2"),
+            "{balance:?}"
+        );
+        // Its permits are all out: everybody else goes elsewhere.
+        assert_ne!(bed.pick(None).name(), "p2");
+        // Whoever has failed once already is not put at risk.
+        for picked in trials {
+            picked.give_back(Instant::now());
+        }
+        let mut failed = Tried::default();
+        failed.add(&bed.instance("p1"));
+        let again = bed.pool.pick(&failed, None, Instant::now());
+        assert_eq!(
+            again.map(|picked| picked.name().to_owned()),
+            Some("p3".to_owned()),
+            "{balance:?}"
+        );
+    }
+}
