@@ -63,6 +63,14 @@ pub enum Metric {
     HedgeBudget,
     /// Choices of an instance that should not be used, because there was no other.
     LastResorts,
+    /// Choices made in panic: so few were available that ejected instances were chosen from as well.
+    PanicPicks,
+    /// Instances that breakers took out of the choice.
+    Ejections,
+    /// Instances that stayed in the choice although their breakers opened, because too many were out already.
+    EjectionsOverflow,
+    /// How long the registry has not answered, milliseconds.
+    RegistryStale,
     /// Calls under way.
     CallsActive,
     /// Retries under way.
@@ -138,6 +146,10 @@ impl Metric {
             Self::HedgesRefused => "clip_hedges_refused_total",
             Self::HedgeBudget => "clip_hedge_budget",
             Self::LastResorts => "clip_last_resorts_total",
+            Self::PanicPicks => "clip_panic_picks_total",
+            Self::Ejections => "clip_ejections_total",
+            Self::EjectionsOverflow => "clip_ejections_overflow_total",
+            Self::RegistryStale => "clip_registry_stale_milliseconds",
             Self::CallsActive => "clip_calls_active",
             Self::RetriesActive => "clip_retries_active",
             Self::ThrottleShare => "clip_throttle_share",
@@ -188,6 +200,14 @@ impl Metric {
             Self::HedgesWon => "Hedges whose answer was the one that counted",
             Self::HedgesRefused => "Hedges that the budgets refused",
             Self::HedgeBudget => "Hedges that their budget would allow now",
+            Self::PanicPicks => {
+                "Choices made while so few were available that ejected instances were chosen from as well"
+            }
+            Self::Ejections => "Instances that breakers took out of the choice",
+            Self::EjectionsOverflow => {
+                "Instances that stayed in the choice although their breakers opened"
+            }
+            Self::RegistryStale => "Milliseconds that the registry has not answered",
             Self::LastResorts => {
                 "Choices of an instance that should not be used, because there was no other"
             }
@@ -229,6 +249,9 @@ impl Metric {
             | Self::HedgesWon
             | Self::HedgesRefused
             | Self::LastResorts
+            | Self::PanicPicks
+            | Self::Ejections
+            | Self::EjectionsOverflow
             | Self::Admitted
             | Self::Shed
             | Self::RateLimited
@@ -242,6 +265,7 @@ impl Metric {
             | Self::UpstreamInFlight
             | Self::BreakerState
             | Self::RetryBudget
+            | Self::RegistryStale
             | Self::HedgeBudget
             | Self::CallsActive
             | Self::RetriesActive

@@ -110,7 +110,7 @@ impl Ticket {
     /// The turn of a request whose route has [`Turn::Later`]; `None` when turns are not limited.
     ///
     /// # Errors
-    /// There is none.
+    /// There was no turn in time, or the request was shed.
     pub async fn turn(&self) -> Result<Option<Permit>, Problem> {
         let Work { kind, .. } = self.work;
         Ok(self.admission.turn(self.priority, kind, self.until).await?)

@@ -39,6 +39,10 @@ pub(super) fn publish(metrics: &Metrics, upstream: &Upstream) {
         (Metric::HedgesRefused, totals.hedges_refused),
         (Metric::HedgeBudget, totals.hedge_budget_left),
         (Metric::LastResorts, totals.last_resorts),
+        (Metric::PanicPicks, totals.panic_picks),
+        (Metric::Ejections, totals.ejections),
+        (Metric::EjectionsOverflow, totals.ejections_overflow),
+        (Metric::RegistryStale, totals.registry_stale_ms),
         (Metric::CallsActive, u64::from(totals.active)),
     ] {
         metrics.set(metric, &[], value as f64);

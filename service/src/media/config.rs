@@ -14,7 +14,8 @@ pub struct MediaConfig {
     pub frame_workers: usize,
     /// Requests for probes and frames that may wait for a worker; one more is refused as busy.
     pub frame_queue: usize,
-    /// Longest wait of a probe or frame for a worker; the caller is then told that all are busy.
+    /// Longest wait of a probe or frame for a worker; the caller is then told that all are busy. As long as a gateway waits
+    /// for a read (`timeouts.read_try`): nobody is there for what comes later.
     pub frame_wait: HumanDuration,
     /// Analyses and renders that may wait for a worker; one more is refused as busy.
     pub queue: usize,
@@ -42,7 +43,7 @@ impl Default for MediaConfig {
             workers: 1,
             frame_workers: 1,
             frame_queue: 256,
-            frame_wait: HumanDuration::secs(1),
+            frame_wait: HumanDuration::millis(250),
             queue: 64,
             worker_command: None,
             recycle_after: 1000,
