@@ -109,6 +109,8 @@ fn with_flaw(flaw: Option<Flaw>) -> Config {
             config.breaker.max_open = HumanDuration::secs(600);
         }
         Some(Flaw::EndlessRetries) => {
+            // With breakers a call to processors that are all out is a last resort, which is not tried again.
+            config.breaker.enabled = false;
             config.retry.budget_ratio = 10.0;
             config.retry.min_per_second = 1000;
             config.retry.max = 10;
