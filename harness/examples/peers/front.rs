@@ -98,7 +98,8 @@ impl Front {
                 changed.push(format!("{node}{links}").trim_end().to_owned());
             }
             // Only the first load, which is the frames; jobs and uploads are the gateway's.
-            if before == "load:" && line.ends_with(':') {
+            let plain = line.split('#').next().unwrap_or_default().trim_end();
+            if before == "load:" && plain.ends_with(':') {
                 has_load = true;
                 changed.push(format!("    entry: {name}"));
             }
