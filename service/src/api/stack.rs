@@ -122,7 +122,7 @@ impl Ticket {
 /// 1. catch-panic: whatever breaks below, the client gets a problem and the connection lives.
 /// 2. request id, log, metrics, in-flight gauge: everything that any layer below answers is counted, sheds included.
 /// 3. drain gate: a node that goes away refuses new work before it costs anything.
-/// 4. admission, one layer with an order of its own ([`admit`]): deadline, rate limit, turn, bulkhead.
+/// 4. admission, one layer with an order of its own (`admit`): deadline, rate limit, turn, bulkhead.
 /// 5. body limit: last, because only handlers read bodies.
 ///
 /// Operational routes pass the drain gate and admission: who looks after a node must reach it most of all when it is
