@@ -38,15 +38,21 @@ impl Active for Restart {
     fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             let node = world.system.node(&self.node)?;
-            // What ended before its time away was over ended at a moment that nobody watched.
-            let watched = node.ended().is_none();
+            // What has ended already ended at a moment that nobody watched.
+            let gone = node.ended().is_some();
+            let at_most = self.asked.elapsed();
             let left = self.drain.saturating_sub(self.asked.elapsed());
             let departure = tokio::select! {
                 biased;
                 departure = node.end_within(left) => departure?,
                 () = world.hurry.cancelled() => node.end_within(Duration::ZERO).await?,
             };
-            let proof = proof(&self, &departure, watched.then(|| self.asked.elapsed()));
+            let took = if gone {
+                Took::AtMost(at_most)
+            } else {
+                Took::Exactly(self.asked.elapsed())
+            };
+            let proof = proof(&self, &departure, took);
             Ok(Undone {
                 undo: start_again(&self.node, world).await?,
                 proof: Some(proof),
@@ -55,15 +61,22 @@ impl Active for Restart {
     }
 }
 
-fn proof(restart: &Restart, departure: &Departure, took: Option<Duration>) -> String {
+/// How long a node took to end.
+#[derive(Debug, Clone, Copy)]
+enum Took {
+    Exactly(Duration),
+    AtMost(Duration),
+}
+
+fn proof(restart: &Restart, departure: &Departure, took: Took) -> String {
     let (node, how) = (&restart.node, &departure.how);
     if departure.forced {
         let limit = HumanDuration(restart.drain);
         return format!("{node} did not drain within {limit} and was killed: {how}");
     }
     match took {
-        Some(took) => format!("{node} ended after {}: {how}", seconds(took)),
-        None => format!("{node} ended by itself: {how}"),
+        Took::Exactly(took) => format!("{node} ended after {}: {how}", seconds(took)),
+        Took::AtMost(took) => format!("{node} ended within {}: {how}", seconds(took)),
     }
 }
 
@@ -82,14 +95,18 @@ mod tests {
             let how = how.to_owned();
             proof(&restart, &Departure { how, forced }, took)
         };
-        let took = Some(Duration::from_millis(420));
+        let took = Took::Exactly(Duration::from_millis(420));
         assert_eq!(
             told("exit code 0", false, took),
             "a ended after 0.4 s: exit code 0"
         );
         assert_eq!(
-            told("exit code 0", false, None),
-            "a ended by itself: exit code 0"
+            told(
+                "exit code 0",
+                false,
+                Took::AtMost(Duration::from_millis(420))
+            ),
+            "a ended within 0.4 s: exit code 0"
         );
         assert_eq!(
             told("exited by signal 9", true, took),

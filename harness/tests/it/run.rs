@@ -288,8 +288,8 @@ faults:
             "every request passes",
         ),
         ("gray", 1, "answers held 2", "let go"),
-        ("away", 1, "back ended by itself", "restarted, ready after"),
-        ("rollout", 2, " ended after ", "restarted, ready after"),
+        ("away", 1, "back ended within", "restarted, ready after"),
+        ("rollout", 2, " ended ", "restarted, ready after"),
         (
             "all-down",
             2,
