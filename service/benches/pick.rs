@@ -80,6 +80,9 @@ impl Bed {
                 for turn in 0..50 * instances {
                     let mut call = Call::get("/frame", Instant::now() + Duration::from_secs(10));
                     call.hash_key = Some(hash_key(&turn.to_string()));
+                    // Everybody is measured in turn: by cost alone, the dearest of few would never be asked.
+                    let others = (0..instances).filter(|at| *at != turn % instances);
+                    call.prefer_not = others.map(|at| format!("p{at}")).collect();
                     upstream.call(call).await.unwrap();
                 }
             });
