@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World};
+use super::{Active, FaultError, Injected, Undone, World, held_back};
 use crate::link::HeldTally;
 use crate::plan::{LatencySpec, Way};
 
@@ -55,15 +55,7 @@ impl Active for Slow {
 }
 
 fn proof(held: HeldTally) -> Option<String> {
-    (held.count > 0).then(|| {
-        let plural = if held.count == 1 { "" } else { "s" };
-        format!(
-            "{} chunk{plural} held {}-{} ms",
-            held.count,
-            held.shortest.as_millis(),
-            held.longest.as_millis()
-        )
-    })
+    held_back(held, "chunk")
 }
 
 #[cfg(test)]

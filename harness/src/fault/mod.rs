@@ -17,7 +17,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::link::{LinkError, Links};
+use crate::link::{HeldTally, LinkError, Links};
 use crate::plan::{FaultSpec, TargetPlan};
 use crate::runtime::{RuntimeError, System};
 
@@ -148,6 +148,19 @@ async fn start_again(node: &str, world: World<'_>) -> Result<String, FaultError>
 /// A share in percent, for people.
 fn percent(share: f64) -> f64 {
     (share * 1e4).round() / 100.0
+}
+
+/// What links held back, in so many `noun`s, as the proof of a fault; nothing held is none.
+fn held_back(held: HeldTally, noun: &str) -> Option<String> {
+    (held.count > 0).then(|| {
+        let plural = if held.count == 1 { "" } else { "s" };
+        format!(
+            "{} {noun}{plural} held {}-{} ms",
+            held.count,
+            held.shortest.as_millis(),
+            held.longest.as_millis()
+        )
+    })
 }
 
 /// A length of time for people.

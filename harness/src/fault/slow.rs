@@ -4,7 +4,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World};
+use super::{Active, FaultError, Injected, Undone, World, held_back};
 use crate::link::{HeldTally, Link};
 use crate::plan::SlowSpec;
 
@@ -56,15 +56,7 @@ impl Active for Slowed {
 }
 
 fn proof(held: HeldTally) -> Option<String> {
-    (held.count > 0).then(|| {
-        let plural = if held.count == 1 { "" } else { "s" };
-        format!(
-            "{} answer{plural} held {}-{} ms",
-            held.count,
-            held.shortest.as_millis(),
-            held.longest.as_millis()
-        )
-    })
+    held_back(held, "answer")
 }
 
 #[cfg(test)]
