@@ -99,13 +99,15 @@ impl Drop for Recorder {
         }
         let now = Instant::now();
         let took = self.took(now);
-        let hangs = |patience| self.instance.silence.lasts(now) >= patience;
+        let silence = &self.instance.silence;
+        let hangs = |piece| silence.blame(piece, now);
         let outcome = if took >= self.patience || self.silence.is_some_and(hangs) {
             Outcome::Abandoned
         } else {
             self.route.latency.given_up(took, now);
             Outcome::Ignored
         };
+        silence.left(now);
         self.report(outcome, None, now);
     }
 }
@@ -162,8 +164,10 @@ pub(super) async fn attempt(
     let (head, body) = match outcome {
         Ok(answer) => answer,
         Err(error) => {
-            if !matches!(error, TryError::Timeout(_)) {
-                recorder.instance.silence.heard();
+            let silence = &recorder.instance.silence;
+            match error {
+                TryError::Timeout(_) | TryError::Invalid(_) => silence.left(now),
+                _ => silence.heard(now),
             }
             let outcome = match error {
                 TryError::Connect(_) | TryError::Broken(_) | TryError::Timeout(_) => {
@@ -175,7 +179,7 @@ pub(super) async fn attempt(
             return (Err(error), now);
         }
     };
-    recorder.instance.silence.heard();
+    recorder.instance.silence.heard(now);
     let shed = is_shed(head.status, &head.headers);
     let outcome = match head.status {
         // It protects itself: no sign of health, no sign of illness.

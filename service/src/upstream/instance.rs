@@ -15,6 +15,7 @@ use super::probes;
 use super::silence::Silence;
 use super::slow_start::{Ramp, Warmth};
 use super::tick::{Origin, Tick};
+use super::usual::PoolLatency;
 use crate::breaker::{Breaker, Outcome, Permit, State, Ticket, Transition};
 use crate::env::{Env, SharedRng};
 use crate::http::Client;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) origin: Origin,
     /// Rises whenever the pool must plan anew: a breaker moved, a first call was measured, an instance has warmed up.
     pub(super) version: AtomicU64,
+    /// How long calls take in the pool.
+    pub(super) latency: PoolLatency,
     /// Calls in flight on all of them.
     pub(super) in_flight: Apart<AtomicU64>,
 }
@@ -41,6 +44,7 @@ impl Shared {
         Arc::new(Self {
             origin: Origin::new(now),
             version: AtomicU64::new(0),
+            latency: PoolLatency::default(),
             in_flight: Apart::default(),
         })
     }
@@ -187,6 +191,21 @@ impl Instance {
         self.warmth.share(now)
     }
 
+    /// Seconds that a call is expected to cost.
+    pub(super) fn cost(&self, now: Tick) -> f32 {
+        self.load.cost(self.shared.latency.least(), now)
+    }
+
+    /// Estimated latency in seconds; `None` before the first sample.
+    pub(super) fn latency(&self, now: Tick) -> Option<f32> {
+        self.load.latency(self.shared.latency.least(), now)
+    }
+
+    /// What is usual in its pool, in seconds; 0 while nobody was measured.
+    pub(super) fn usual_latency(&self) -> f32 {
+        self.shared.latency.last()
+    }
+
     pub(super) fn began(&self) {
         self.in_flight.fetch_add(1, Relaxed);
         self.shared.in_flight.0.fetch_add(1, Relaxed);
@@ -221,12 +240,13 @@ impl Instance {
 
     fn learn(&self, outcome: Outcome, took: Duration, retry_after: Option<Duration>, now: Instant) {
         let tick = self.shared.tick(now);
+        let least = self.shared.latency.least();
         if outcome != Outcome::Ignored {
             self.heard.store(tick.get(), Relaxed);
         }
         match outcome {
             Outcome::Ignored => {
-                self.load.sample_at_least(took, tick);
+                self.load.sample_at_least(took, least, tick);
                 if retry_after.is_some() && self.learns {
                     self.load.punish(retry_after, tick);
                 }
@@ -234,14 +254,14 @@ impl Instance {
             Outcome::TransportFailure | Outcome::ErrorStatus | Outcome::Abandoned
                 if self.learns =>
             {
-                self.load.sample_at_least(took, tick);
+                self.load.sample_at_least(took, least, tick);
                 self.load.punish(retry_after, tick);
             }
             Outcome::Success
             | Outcome::TransportFailure
             | Outcome::ErrorStatus
             | Outcome::Abandoned => {
-                if self.load.sample(took, tick) {
+                if self.load.sample(took, least, tick) {
                     self.shared.plan_anew(); // Now there is something to compare others with.
                 }
             }

@@ -33,6 +33,7 @@ mod stack;
 mod throttle;
 mod tick;
 mod tried;
+mod usual;
 mod view;
 
 pub use crate::breaker::BreakerConfig;

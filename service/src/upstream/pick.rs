@@ -4,9 +4,9 @@
 /// as two draws there, and several gateways that all see the same least one are no matter in a pool that small.
 pub(super) const FULL_LOOK: usize = 8;
 
-/// Up to so many instances the quickest of all is looked for; among more, the quicker of two drawn. Of three, two draws miss
-/// the quickest once in three times, and that third of all calls is what a p95 shows. Of more, there is more to lose by
-/// every gateway running to the same one.
+/// Up to so many instances one is drawn by what all of them cost; among more, the quicker of two drawn. Of three, two draws
+/// miss the quickest once in three times, and that third of all calls is what a p95 shows. Of more, there is more to lose
+/// by every gateway running to the same one.
 pub(super) const FEW: usize = 3;
 
 /// The cheaper of two, the first of two that cost the same. Two that were drawn are nearly as good as the cheapest of all,
@@ -17,6 +17,37 @@ pub(super) fn cheaper((first, second): (usize, usize), cost: impl Fn(usize) -> f
     } else {
         first
     }
+}
+
+/// One of `0..count` (at most [`FEW`]) that has a cost at all, each as likely as the sixth power of how cheap it is. Equals
+/// share equally and stay warm, one that costs twice as much gets a call in 65, and one that costs ten times as much one in
+/// a million. To always take the cheapest would be no better and starve its equals: nobody is measured who is not called,
+/// so whoever came second by a hair would stay second, with cold caches, until it must take over.
+///
+/// `unit` is uniform in `[0, 1)`.
+pub(super) fn by_cost(
+    count: usize,
+    unit: f32,
+    cost: impl Fn(usize) -> Option<f32>,
+) -> Option<usize> {
+    let mut shares = [f32::INFINITY; FEW];
+    let shares = &mut shares[..count];
+    let mut least = f32::INFINITY;
+    for (at, share) in shares.iter_mut().enumerate() {
+        if let Some(cost) = cost(at) {
+            *share = cost;
+            least = least.min(cost);
+        }
+    }
+    if least == f32::INFINITY {
+        return None;
+    }
+    for share in shares.iter_mut() {
+        let cheap = least / *share;
+        let square = cheap * cheap;
+        *share = square * square * square;
+    }
+    by_weight(shares, unit)
 }
 
 /// The cheapest of `0..count` that has a cost at all. The look begins at `start`, so that of those that cost the same it is
@@ -46,7 +77,7 @@ pub(super) fn by_weight(weights: &[f32], unit: f32) -> Option<usize> {
             return Some(at);
         }
     }
-    weights.len().checked_sub(1) // Rounding.
+    weights.iter().rposition(|weight| *weight > 0.0) // Rounding.
 }
 
 /// One turn of smooth weighted round robin: each gains its weight, the richest goes and pays for all. Shares are exact, and
@@ -126,6 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn by_cost_equals_share_and_the_dear_get_next_to_nothing() {
+        let draws = Draws::new(&SharedRng::seeded(7));
+        let shares = |costs: [Option<f32>; 3]| {
+            let mut shares = [0; 3];
+            for _ in 0..60_000 {
+                let unit = draws.draw().unit();
+                shares[by_cost(3, unit, |at| costs[at]).expect("one has a cost")] += 1;
+            }
+            shares
+        };
+        let equal = shares([Some(0.01); 3]);
+        assert!(
+            equal.iter().all(|share| (19_500..20_500).contains(share)),
+            "{equal:?}"
+        );
+        assert_eq!(shares([Some(0.01), Some(0.1), Some(0.01)])[1], 0);
+        let uneven = shares([Some(0.01), Some(0.02), Some(0.04)]);
+        assert!(
+            (800..1050).contains(&uneven[1]) && uneven[2] < 40,
+            "{uneven:?}"
+        );
+        assert_eq!(shares([None, Some(5.0), None]), [0, 60_000, 0]);
+        assert_eq!(by_cost(3, 0.5, |_| None), None);
+        assert_eq!(by_cost(0, 0.5, |_| Some(1.0)), None);
+    }
+
+    #[test]
     fn the_cheapest_is_found_from_wherever_the_look_begins() {
         let costs = [Some(3.0), None, Some(1.0), Some(1.0)];
         let found: Vec<_> = (0..4)
@@ -178,6 +236,7 @@ mod tests {
             (by_weight(&[], 0.0), by_weight(&[1.0], 1.0)),
             (None, Some(0))
         );
+        assert_eq!(by_weight(&[1.0, 0.0], 1.0), Some(0));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::config::{Balance, UpstreamConfig};
 use super::draw::{Draw, Draws};
 use super::hash::most_in_flight;
 use super::instance::{Instance, Shared};
-use super::pick::{FEW, FULL_LOOK, by_weight, cheaper, cheapest, median, smooth};
+use super::pick::{FEW, FULL_LOOK, by_cost, by_weight, cheaper, cheapest, smooth};
 use super::roster::{Member, Roster};
 use super::tick::Tick;
 use super::tried::Tried;
@@ -25,9 +25,6 @@ use crate::breaker::{Breaker, Permit};
 use crate::env::Env;
 use crate::registry::Status;
 use crate::registry::client::{Discovery, Peer};
-
-/// What is usual in the pool is worked out this often at most, in seconds: every try asks for it.
-const USUAL_EVERY: f32 = 0.05;
 
 pub(super) struct Pool {
     env: Env,
@@ -41,7 +38,6 @@ pub(super) struct Pool {
     turn: AtomicUsize,
     draws: Draws,
     shared: Arc<Shared>,
-    usual: Usual,
     tally: Tally,
 }
 
@@ -59,10 +55,6 @@ pub(super) struct PoolCounts {
     pub(super) ejections: u64,
     pub(super) ejections_overflow: u64,
 }
-
-/// The latency that is usual in the pool, and when it was worked out; in one word. All zero bits: not yet.
-#[derive(Default)]
-struct Usual(AtomicU64);
 
 /// A chosen instance and the right to call it. Dropped without a call it gives the right back.
 #[derive(Debug)]
@@ -140,7 +132,6 @@ impl Pool {
             turn: AtomicUsize::new(0),
             draws: Draws::new(&env.rng.fork("pick")),
             shared: Shared::new(Instant::now()),
-            usual: Usual::default(),
             tally: Tally::default(),
         }
     }
@@ -185,7 +176,7 @@ impl Pool {
                     let at = members[place];
                     fit(at).then(|| response_time(&roster.members[at], ask.tick))
                 };
-                cheapest(count, ask.draw.below(count), costs).map(|place| members[place])
+                by_cost(count, ask.draw.unit(), costs).map(|place| members[place])
             }
             (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) => {
                 two(roster, members, ask, |member| {
@@ -224,8 +215,8 @@ impl Pool {
         }
     }
 
-    /// Whether the quickest of all is looked for, instead of the quicker of two drawn. Not where failures cost nothing: the
-    /// quickest is the one that refuses then, and the draw keeps a third of the calls away from it.
+    /// Whether one is drawn by what all cost, instead of the quicker of two drawn. Not where failures cost nothing: the
+    /// quickest is the one that refuses then, and two draws keep a third of the calls away from it.
     fn looks_at_all(&self, count: usize) -> bool {
         count <= FEW && self.config.breaker.enabled
     }
@@ -315,7 +306,7 @@ impl Pool {
             (Balance::LeastResponseTime | Balance::ConsistentHash, _)
                 if self.looks_at_all(count) =>
             {
-                cheapest(count, ask.draw.below(count), |place| {
+                by_cost(count, ask.draw.unit(), |place| {
                     Some(response_time(member(place), ask.tick))
                 })?
             }
@@ -374,20 +365,21 @@ impl Pool {
     /// Latency that is usual among those whose breakers admit calls, or among all; in seconds, up to 50 ms old.
     pub(super) fn usual_latency(&self, now: Instant) -> Option<f64> {
         let tick = self.shared.tick(now);
-        if let Some(known) = self.usual.read(tick) {
-            return Some(f64::from(known));
-        }
-        let roster = self.roster();
-        let median_of = |wanted: fn(&Member) -> bool| {
+        let known = self.shared.latency.fresh(tick);
+        let usual = known.or_else(|| self.learn_latency(&self.roster(), tick))?;
+        Some(f64::from(usual))
+    }
+
+    /// What is usual among those of `roster`, worked out anew.
+    fn learn_latency(&self, roster: &Roster, tick: Tick) -> Option<f32> {
+        let of = |wanted: fn(&Member) -> bool| {
             let members = roster.members.iter().filter(|member| wanted(member));
-            let known = members.filter_map(|member| member.instance.load.latency(tick));
-            median(&mut known.collect::<Vec<f32>>())
+            let known = members.filter_map(|member| member.instance.latency(tick));
+            let mut known: Vec<f32> = known.collect();
+            self.shared.latency.learn(&mut known, tick)
         };
         // When all are out it may be because all are slow, and a bound made for fast ones would keep them out.
-        let usual =
-            median_of(|member| member.instance.breaker.admits()).or_else(|| median_of(|_| true))?;
-        self.usual.set(usual, tick);
-        Some(f64::from(usual))
+        of(|member| member.instance.breaker.admits()).or_else(|| of(|_| true))
     }
 
     /// Returns once the list is another than the one the last choice saw.
@@ -459,7 +451,9 @@ impl Pool {
             instance.warmth.settle(tick);
         }
         let roster = Roster::new(list, (peers.generation, version), &self.config, &old);
-        roster.assume(tick);
+        if let Some(usual) = self.learn_latency(&roster, tick) {
+            roster.assume(usual, tick);
+        }
         self.tally.ejections.fetch_add(roster.news.ejected, Relaxed);
         let overflow = &self.tally.ejections_overflow;
         overflow.fetch_add(roster.news.overflowed, Relaxed);
@@ -551,25 +545,12 @@ fn take(member: &Member, now: Instant) -> Option<Picked> {
 
 /// Seconds until an answer, if the calls in flight are answered one after the other.
 fn response_time(member: &Member, now: Tick) -> f32 {
-    member.instance.load.cost(now) * connections(member)
+    member.instance.cost(now) * connections(member)
 }
 
 /// Calls in flight, this one included, next to what it is made for.
 fn connections(member: &Member) -> f32 {
     (member.instance.in_flight.load(Relaxed) + 1) as f32 * member.by_weight
-}
-
-impl Usual {
-    fn read(&self, now: Tick) -> Option<f32> {
-        let word = self.0.load(Relaxed);
-        let at = Tick::new(word as u32);
-        (word != 0 && now.since(at) < USUAL_EVERY).then(|| f32::from_bits((word >> 32) as u32))
-    }
-
-    fn set(&self, value: f32, now: Tick) {
-        let word = u64::from(value.to_bits()) << 32 | u64::from(now.get());
-        self.0.store(word, Relaxed);
-    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,18 @@ const DOUBT_EVERY: Duration = Duration::from_millis(50);
 /// hardly chosen while load is low, so calls alone may take seconds to learn that it has died.
 const IDLE_AFTER: Duration = Duration::from_millis(500);
 
-async fn probe(instance: &Instance) -> bool {
+/// A probe in doubt that is not answered within so long, or within four times what calls usually take, has failed: the call
+/// that gave reason for doubt has waited long already, and one probe after the other takes time that callers pay for.
+const DOUBT_TIMEOUT: Duration = Duration::from_millis(100);
+const DOUBT_FACTOR: f32 = 4.0;
+
+async fn probe(instance: &Instance, timeout: Duration) -> bool {
     let url = format!("http://{}/health", instance.address);
     let Ok(request) = Request::get(url).body(Full::default()) else {
         return false;
     };
     let asked = instance.client.request(request);
-    match tokio::time::timeout(instance.probe_timeout, asked).await {
+    match tokio::time::timeout(timeout, asked).await {
         Ok(Ok(response)) => response.status().is_success(),
         _ => false,
     }
@@ -45,7 +50,7 @@ pub(super) async fn while_idle(instance: Weak<Instance>) {
         let Some(known) = instance.upgrade() else {
             return;
         };
-        if known.idle(Instant::now(), IDLE_AFTER) && !probe(&known).await {
+        if known.idle(Instant::now(), IDLE_AFTER) && !probe(&known, known.probe_timeout).await {
             known.missed(Instant::now());
         }
     }
@@ -60,7 +65,9 @@ pub(super) async fn in_doubt(instance: Weak<Instance>) {
         if !known.breaker.in_doubt() {
             return;
         }
-        let passed = probe(&known).await;
+        let usual = Duration::try_from_secs_f32(known.usual_latency() * DOUBT_FACTOR);
+        let timeout = DOUBT_TIMEOUT.max(usual.unwrap_or_default());
+        let passed = probe(&known, timeout.min(known.probe_timeout)).await;
         if !known.looked(passed, Instant::now()) {
             return;
         }
@@ -82,7 +89,7 @@ pub(super) async fn while_open(instance: Weak<Instance>) {
         let Some(known) = instance.upgrade() else {
             return;
         };
-        let passed = probe(&known).await;
+        let passed = probe(&known, known.probe_timeout).await;
         known.probed(passed, Instant::now());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::config::{Balance, UpstreamConfig};
 use super::hash::Ring;
 use super::instance::Instance;
-use super::pick::{cycle, median};
+use super::pick::cycle;
 use super::plan::{Facts, Place, Plan, Standing};
 use super::tick::Tick;
 use crate::breaker::State;
@@ -173,17 +173,10 @@ impl Roster {
         }
     }
 
-    /// Gives those that nobody has measured the median of those that were.
-    pub(super) fn assume(&self, now: Tick) {
-        let mut known: Vec<f32> = self
-            .members
-            .iter()
-            .filter_map(|member| member.instance.load.latency(now))
-            .collect();
-        if let Some(usual) = median(&mut known) {
-            for member in &self.members {
-                member.instance.load.assume(usual, now);
-            }
+    /// Gives those that nobody has measured what is usual, in seconds.
+    pub(super) fn assume(&self, usual: f32, now: Tick) {
+        for member in &self.members {
+            member.instance.load.assume(usual, now);
         }
     }
 

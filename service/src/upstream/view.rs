@@ -80,7 +80,7 @@ impl InstanceView {
             breaker: detail.state.as_str(),
             weight: weight * warmth,
             warmth,
-            latency_ms: instance.load.latency(tick).map(milliseconds),
+            latency_ms: instance.latency(tick).map(milliseconds),
             penalty_ms: milliseconds(instance.load.penalty(tick)),
             in_flight: instance.in_flight.load(Relaxed),
             picks: instance.picks.load(Relaxed),
