@@ -92,6 +92,9 @@ fn config() -> Config {
         ..Config::default()
     };
     config.registry.ttl = HumanDuration::millis(1500);
+    // Over before the quiet tail begins, as everything else.
+    config.registry.hold_down.first = HumanDuration::secs(2);
+    config.registry.hold_down.longest = HumanDuration::secs(4);
     config.jobs.lease = HumanDuration::secs(2);
     config.timeouts.task_try = HumanDuration::secs(1);
     config.timeouts.task_idle = HumanDuration::secs(2);

@@ -121,7 +121,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let step = match self.breaker.try_permit(Instant::now()) {
+        let step = match self.breaker.try_permit_owned(Instant::now()) {
             // `inner` stays as ready as it is.
             Err(rejected) => Step::Rejected {
                 rejected: Some(rejected),

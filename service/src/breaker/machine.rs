@@ -59,7 +59,7 @@ struct History {
     wait: Duration,
 }
 
-/// Counts since the breaker was made.
+/// Counts since the breaker was made, without the successes that its window counts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) succeeded: AtomicU64,
@@ -74,7 +74,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn outcome(&self, outcome: Outcome, slow: bool) {
+    fn outcome(&self, outcome: Outcome) {
         match outcome {
             Outcome::Success => &self.succeeded,
             Outcome::TransportFailure | Outcome::ErrorStatus => &self.failed,
@@ -82,9 +82,6 @@ impl Tally {
             Outcome::Ignored => &self.ignored,
         }
         .fetch_add(1, Relaxed);
-        if slow {
-            self.slow.fetch_add(1, Relaxed);
-        }
     }
 }
 
@@ -155,6 +152,10 @@ impl Machine {
 
     pub(super) fn counts(&self, now: Instant) -> Counts {
         self.window.counts(self.since_origin(now))
+    }
+
+    pub(super) fn succeeded(&self) -> u64 {
+        self.tally.succeeded.load(Relaxed) + self.window.succeeded()
     }
 
     pub(super) fn attempt(&self) -> u32 {
@@ -252,25 +253,33 @@ impl Machine {
     /// Takes the outcome of a call.
     pub(super) fn record(&self, verdict: Verdict, now: Instant) -> Option<Arc<Transition>> {
         let slow = verdict.took > self.slow_after;
-        self.tally.outcome(verdict.outcome, slow);
         let word = self.word();
-        if word.epoch() != verdict.epoch {
+        let here = word.epoch() == verdict.epoch;
+        let succeeded = verdict.outcome == Outcome::Success;
+        if succeeded && !slow && here && word.state() == State::Closed {
+            // The usual way.
+            if word.row() > 0 {
+                self.end_row(verdict.epoch);
+            }
+            let call = Call { ok: true, slow };
+            self.window.add(call, self.since_origin(now));
+            return None;
+        }
+        // Successes that are judged are counted by the window.
+        let judged = here && word.judges() && !self.silent(self.since_origin(now));
+        if !(succeeded && judged) {
+            self.tally.outcome(verdict.outcome);
+        }
+        if slow {
+            self.tally.slow.fetch_add(1, Relaxed);
+        }
+        if !here {
             self.tally.stale.fetch_add(1, Relaxed);
             return None;
         }
         match word.state() {
-            State::Closed | State::Observe => {
-                if verdict.outcome == Outcome::Success && !slow && word.state() == State::Closed {
-                    // The usual way.
-                    if word.row() > 0 {
-                        self.end_row(verdict.epoch);
-                    }
-                    let call = Call { ok: true, slow };
-                    self.window.add(call, self.since_origin(now));
-                    return None;
-                }
-                self.judge(verdict, slow, now)
-            }
+            State::Closed | State::Observe if judged => self.judge(verdict, slow, now),
+            State::Closed | State::Observe => None,
             State::HalfOpen => self.decide(verdict, slow, now),
             State::Open | State::ForcedOpen => None,
         }
@@ -290,11 +299,11 @@ impl Machine {
         Some(word.row())
     }
 
-    /// Takes an outcome while calls pass freely.
+    /// Takes an outcome while calls pass freely and are judged. A success is counted in any case.
     fn judge(&self, verdict: Verdict, slow: bool, now: Instant) -> Option<Arc<Transition>> {
         let Verdict { epoch, outcome, .. } = verdict;
         let nanos = self.since_origin(now);
-        if outcome == Outcome::Ignored || self.silent(nanos) {
+        if outcome == Outcome::Ignored {
             return None;
         }
         let row = match outcome {
@@ -346,11 +355,7 @@ impl Machine {
         let here = |word: Word| word.state() == State::HalfOpen && word.epoch() == epoch;
         match outcome {
             Outcome::Ignored => {
-                // Undecided: somebody else may try.
-                self.word.update(|word| {
-                    let out = word.trials(Trials::Admitted) > word.trials(Trials::Succeeded);
-                    (here(word) && out).then(|| word.less(Trials::Admitted))
-                });
+                self.give_back(epoch);
                 None
             }
             Outcome::Success => {
@@ -378,6 +383,17 @@ impl Machine {
             Outcome::TransportFailure | Outcome::ErrorStatus | Outcome::Abandoned => {
                 self.trip(epoch, Reason::TrialFailed, verdict.retry_after, now)
             }
+        }
+    }
+
+    /// Nothing is known of a call that was admitted: if it was a trial, somebody else may try.
+    pub(super) fn give_back(&self, epoch: u64) {
+        let here = |word: Word| word.state() == State::HalfOpen && word.epoch() == epoch;
+        if here(self.word()) {
+            self.word.update(|word| {
+                let out = word.trials(Trials::Admitted) > word.trials(Trials::Succeeded);
+                (here(word) && out).then(|| word.less(Trials::Admitted))
+            });
         }
     }
 

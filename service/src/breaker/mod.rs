@@ -227,9 +227,24 @@ impl Breaker {
     /// # Errors
     ///
     /// It is open, forced open, or half-open with all trials out.
-    pub fn try_permit(&self, now: Instant) -> Result<Permit, Rejected> {
+    pub fn try_permit(&self, now: Instant) -> Result<Permit<&Self>, Rejected> {
+        let ticket = self.admit(now)?;
+        Ok(Permit::new(self, ticket))
+    }
+
+    /// As [`Breaker::try_permit`]; the permit may outlive this handle.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_permit_owned(&self, now: Instant) -> Result<Permit, Rejected> {
+        let ticket = self.admit(now)?;
+        Ok(Permit::new(self.clone(), ticket))
+    }
+
+    fn admit(&self, now: Instant) -> Result<Ticket, Rejected> {
         match self.machine.admit(now) {
-            Ok(epoch) => Ok(Permit::new(self.clone(), epoch, now)),
+            Ok(epoch) => Ok(Ticket { epoch, began: now }),
             Err(refusal) => Err(Rejected {
                 breaker: Arc::clone(&self.machine.name),
                 state: refusal.state,
@@ -238,9 +253,21 @@ impl Breaker {
         }
     }
 
+    /// As [`Breaker::try_permit`], for who keeps the breaker at hand and sees to it that each ticket is settled or given
+    /// back.
+    pub(crate) fn try_ticket(&self, now: Instant) -> Option<Ticket> {
+        let epoch = self.machine.admit(now).ok()?;
+        Some(Ticket { epoch, began: now })
+    }
+
+    /// No call was made with it.
+    pub(crate) fn give_back(&self, ticket: Ticket) {
+        self.machine.give_back(ticket.epoch);
+    }
+
     /// A permit for a call that is made whatever the breaker says, because nobody else is left: counted, never decisive.
-    pub fn last_resort(&self, now: Instant) -> Permit {
-        Permit::new(self.clone(), Ticket::LAST_RESORT, now)
+    pub fn last_resort(&self, now: Instant) -> Permit<&Self> {
+        Permit::new(self, Ticket::last_resort(now))
     }
 
     /// Takes news of a call whose permit has been recorded already: a streamed answer broke after its head had counted as
@@ -254,7 +281,7 @@ impl Breaker {
         self.settle(ticket, outcome, None, now)
     }
 
-    fn settle(
+    pub(crate) fn settle(
         &self,
         ticket: Ticket,
         outcome: Outcome,
@@ -370,7 +397,7 @@ impl Breaker {
         let counts = machine.counts(now);
         let until = machine.until();
         let tally = &machine.tally;
-        let (succeeded, failed) = (read(&tally.succeeded), read(&tally.failed));
+        let (succeeded, failed) = (machine.succeeded(), read(&tally.failed));
         let (abandoned, ignored) = (read(&tally.abandoned), read(&tally.ignored));
         Snapshot {
             name: machine.name.to_string(),

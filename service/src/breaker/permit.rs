@@ -1,5 +1,6 @@
 //! The right to one call, and what remains of it.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,14 @@ impl Ticket {
     /// No state has this epoch.
     pub(super) const LAST_RESORT: u64 = 0;
 
+    /// For a call that is made whatever the breaker says: it decides nothing.
+    pub(crate) const fn last_resort(began: Instant) -> Self {
+        Self {
+            epoch: Self::LAST_RESORT,
+            began,
+        }
+    }
+
     /// When the call was admitted.
     #[must_use]
     pub const fn began(&self) -> Instant {
@@ -27,21 +36,23 @@ impl Ticket {
 
 /// The right to one call. Dropped without a verdict (the caller went away) it is [`Outcome::Ignored`], or
 /// [`Outcome::Abandoned`] if the call had already waited unusually long.
+///
+/// One from [`Breaker::try_permit`] borrows its breaker; one from [`Breaker::try_permit_owned`] keeps it.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped says that its caller went away"]
-pub struct Permit {
-    breaker: Breaker,
+pub struct Permit<B: Borrow<Breaker> = Breaker> {
+    breaker: B,
     ticket: Ticket,
     patience: Duration,
     settled: bool,
 }
 
-impl Permit {
-    pub(super) fn new(breaker: Breaker, epoch: u64, began: Instant) -> Self {
+impl<B: Borrow<Breaker>> Permit<B> {
+    pub(super) fn new(breaker: B, ticket: Ticket) -> Self {
         Self {
-            patience: breaker.machine.patience,
+            patience: breaker.borrow().machine.patience,
             breaker,
-            ticket: Ticket { epoch, began },
+            ticket,
             settled: false,
         }
     }
@@ -60,9 +71,8 @@ impl Permit {
 
     /// Says how the call ended. What it took is the time since the permit was given. Returns the transition that this
     /// caused, after callbacks have run.
-    pub fn record(mut self, outcome: Outcome, now: Instant) -> Option<Arc<Transition>> {
-        self.settled = true;
-        self.breaker.settle(self.ticket, outcome, None, now)
+    pub fn record(self, outcome: Outcome, now: Instant) -> Option<Arc<Transition>> {
+        self.record_with_hint(outcome, None, now)
     }
 
     /// Like [`Permit::record`], with what the dependency asked for (`Retry-After`): if this opens the breaker it stays
@@ -74,11 +84,12 @@ impl Permit {
         now: Instant,
     ) -> Option<Arc<Transition>> {
         self.settled = true;
-        self.breaker.settle(self.ticket, outcome, retry_after, now)
+        let breaker = self.breaker.borrow();
+        breaker.settle(self.ticket, outcome, retry_after, now)
     }
 }
 
-impl Drop for Permit {
+impl<B: Borrow<Breaker>> Drop for Permit<B> {
     fn drop(&mut self) {
         if self.settled {
             return;
@@ -90,6 +101,7 @@ impl Drop for Permit {
         } else {
             Outcome::Ignored
         };
-        self.breaker.settle(self.ticket, outcome, None, now);
+        let breaker = self.breaker.borrow();
+        breaker.settle(self.ticket, outcome, None, now);
     }
 }

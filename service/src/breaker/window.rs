@@ -1,7 +1,8 @@
-//! Recent outcomes, counted without locks: by time in ten buckets, or the last N calls in a ring.
+//! Recent outcomes, counted without locks: by time in ten buckets, or the last N calls in a ring. And all successes since the
+//! beginning, which would cost each call that goes well a second count elsewhere.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
 use serde::Serialize;
 
@@ -78,8 +79,16 @@ impl Window {
 
     pub(super) fn clear(&self) {
         match self {
-            Self::Time(window) => window.buckets.iter().for_each(Bucket::clear),
+            Self::Time(window) => window.clear(),
             Self::Count(window) => window.clear(),
+        }
+    }
+
+    /// Calls that succeeded since the beginning, whether they are in the window still or not. Only rises.
+    pub(super) fn succeeded(&self) -> u64 {
+        match self {
+            Self::Time(window) => window.succeeded(),
+            Self::Count(window) => window.succeeded.load(Relaxed),
         }
     }
 }
@@ -91,9 +100,30 @@ pub(super) struct TimeWindow {
     width: u64,
     /// Which bucket is now, counted from the beginning of the clock.
     tick: AtomicU64,
-    /// Held while old buckets are emptied. Never waited for: who does not get it counts into the bucket that was.
+    /// Held while buckets are emptied. No call waits for it: who does not get it counts into the bucket that was.
     rolling: AtomicBool,
+    shards: [Shard; SHARDS],
+}
+
+/// What some of the threads count, on cache lines of its own: threads that all count in one place wait for each other
+/// longer than the rest of a call takes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
     buckets: [Bucket; BUCKETS as usize],
+    /// Successes that were in buckets and are not any more.
+    succeeded: AtomicU64,
+}
+
+const SHARDS: usize = 4;
+
+/// The place of this thread. Threads take them in turns.
+fn shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+    }
+    OWN.try_with(|own| *own).unwrap_or(0)
 }
 
 #[derive(Debug, Default)]
@@ -103,11 +133,13 @@ struct Bucket {
     slow: AtomicU32,
 }
 
-impl Bucket {
-    fn clear(&self) {
-        self.ok.store(0, Relaxed);
-        self.failed.store(0, Relaxed);
-        self.slow.store(0, Relaxed);
+impl Shard {
+    fn clear(&self, bucket: usize) {
+        let bucket = &self.buckets[bucket];
+        let ok = bucket.ok.swap(0, Relaxed);
+        self.succeeded.fetch_add(u64::from(ok), Relaxed);
+        bucket.failed.store(0, Relaxed);
+        bucket.slow.store(0, Relaxed);
     }
 }
 
@@ -117,7 +149,7 @@ impl TimeWindow {
             width: (window / BUCKETS).max(1),
             tick: AtomicU64::new(0),
             rolling: AtomicBool::new(false),
-            buckets: Default::default(),
+            shards: Default::default(),
         }
     }
 
@@ -126,7 +158,7 @@ impl TimeWindow {
         if now >= (tick + 1).saturating_mul(self.width) {
             tick = self.roll(now);
         }
-        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        let bucket = &self.shards[shard()].buckets[(tick % BUCKETS) as usize];
         if call.ok { &bucket.ok } else { &bucket.failed }.fetch_add(1, Relaxed);
         if call.slow {
             bucket.slow.fetch_add(1, Relaxed);
@@ -145,7 +177,9 @@ impl TimeWindow {
         if tick < target {
             let passed = (target - tick).min(BUCKETS);
             for old in target + 1 - passed..=target {
-                self.buckets[(old % BUCKETS) as usize].clear();
+                for shard in &self.shards {
+                    shard.clear((old % BUCKETS) as usize);
+                }
             }
             self.tick.store(target, Release);
         }
@@ -158,12 +192,40 @@ impl TimeWindow {
             self.roll(now);
         }
         let mut counts = Counts::default();
-        for bucket in &self.buckets {
+        for bucket in self.shards.iter().flat_map(|shard| &shard.buckets) {
             counts.ok = counts.ok.saturating_add(bucket.ok.load(Relaxed));
             counts.failed = counts.failed.saturating_add(bucket.failed.load(Relaxed));
             counts.slow = counts.slow.saturating_add(bucket.slow.load(Relaxed));
         }
         counts
+    }
+
+    fn clear(&self) {
+        self.hold();
+        for shard in &self.shards {
+            (0..BUCKETS as usize).for_each(|bucket| shard.clear(bucket));
+        }
+        self.rolling.store(false, Release);
+    }
+
+    fn succeeded(&self) -> u64 {
+        // While a bucket is emptied its successes are in neither place.
+        self.hold();
+        let in_window = |shard: &Shard| {
+            let ok = shard.buckets.iter().map(|bucket| bucket.ok.load(Relaxed));
+            ok.map(u64::from).sum::<u64>()
+        };
+        let all = |shard: &Shard| shard.succeeded.load(Relaxed) + in_window(shard);
+        let sum = self.shards.iter().map(all).sum();
+        self.rolling.store(false, Release);
+        sum
+    }
+
+    /// Waits until nobody empties buckets. Whoever does is done within a microsecond, unless it is interrupted.
+    fn hold(&self) {
+        while self.rolling.swap(true, Acquire) {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -180,6 +242,8 @@ pub(super) struct CountWindow {
     ok: AtomicI64,
     failed: AtomicI64,
     slow: AtomicI64,
+    /// Since the beginning.
+    succeeded: AtomicU64,
 }
 
 impl CountWindow {
@@ -190,6 +254,7 @@ impl CountWindow {
             ok: AtomicI64::new(0),
             failed: AtomicI64::new(0),
             slow: AtomicI64::new(0),
+            succeeded: AtomicU64::new(0),
         }
     }
 
@@ -197,6 +262,9 @@ impl CountWindow {
         let new = if call.ok { OK } else { FAILED } | if call.slow { SLOW } else { 0 };
         let at = self.next.fetch_add(1, Relaxed) % self.calls.len() as u64;
         let old = self.calls[at as usize].swap(new, Relaxed);
+        if call.ok {
+            self.succeeded.fetch_add(1, Relaxed);
+        }
         self.replace(old, new);
     }
 
@@ -308,6 +376,26 @@ mod tests {
         let counts = time.counts(0);
         assert_eq!(counts.total(), 4 * EACH);
         assert_eq!(counts.slow, 2 * EACH);
+        let succeeded = u64::from(2 * EACH);
+        assert_eq!(
+            (time.succeeded(), count.succeeded.load(Relaxed)),
+            (succeeded, succeeded)
+        );
+        time.clear();
+        count.clear();
+        assert_eq!(
+            (time.counts(0), time.succeeded()),
+            (Counts::default(), succeeded)
+        );
+        assert_eq!(count.succeeded.load(Relaxed), succeeded);
+        assert_eq!(count.counts(), Counts::default());
+        for i in 0..5 {
+            time.add(call(3), 10_000 * i * SECOND);
+        }
+        assert_eq!(time.succeeded(), succeeded + 5);
+        for i in 0..64 {
+            count.add(call(i));
+        }
         assert_eq!(count.counts().total(), 64);
     }
 }

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 use super::body::UpstreamBody;
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
-use super::instance::Instance;
 use super::pool::Picked;
 use super::retry::{is_shed, retry_after};
 use super::route::Route;
-use crate::breaker::{Outcome, Permit, Ticket};
+use crate::breaker::Outcome;
 use crate::http::ClientError;
 
 /// Which try of its call a request is, from 1.
@@ -42,10 +41,7 @@ pub(super) struct Plan {
 /// (the caller went away, another leg won) it blames the instance only if this call waited unusually long or the
 /// instance answers nobody: otherwise an instance that hangs would never be found out by callers who give up first.
 pub(super) struct Recorder {
-    instance: Arc<Instance>,
-    ticket: Ticket,
-    /// Until a verdict.
-    permit: Option<Permit>,
+    picked: Picked,
     route: Arc<Route>,
     patience: Duration,
     silence: Option<Duration>,
@@ -53,16 +49,10 @@ pub(super) struct Recorder {
 
 impl Recorder {
     fn begin(picked: Picked, route: Arc<Route>, plan: Plan) -> Self {
-        let Picked {
-            instance, permit, ..
-        } = picked;
-        let ticket = permit.ticket();
-        instance.began();
-        instance.silence.asked(ticket.began());
+        picked.instance.began();
+        picked.instance.silence.asked(picked.ticket.began());
         Self {
-            instance,
-            ticket,
-            permit: Some(permit),
+            picked,
             route,
             patience: plan.bound / 2,
             silence: plan.silence,
@@ -70,36 +60,35 @@ impl Recorder {
     }
 
     fn took(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.ticket.began())
+        now.saturating_duration_since(self.picked.ticket.began())
     }
 
     fn report(&mut self, outcome: Outcome, retry_after: Option<Duration>, now: Instant) {
-        let Some(permit) = self.permit.take() else {
-            return;
-        };
-        if outcome == Outcome::Success {
+        if self.picked.settle(outcome, retry_after, now) && outcome == Outcome::Success {
             let took = self.took(now);
             self.route.latency.ended(took, now);
             self.route.tries.observe(took);
         }
-        self.instance.record(permit, outcome, retry_after, now);
     }
 
     /// A streamed answer broke after its head had been counted as a success.
     pub(super) fn broke(&mut self) {
-        self.instance.broke(self.ticket, Instant::now());
+        let Picked {
+            instance, ticket, ..
+        } = &self.picked;
+        instance.broke(*ticket, Instant::now());
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.instance.ended();
-        if self.permit.is_none() {
+        self.picked.instance.ended();
+        if self.picked.settled() {
             return;
         }
         let now = Instant::now();
         let took = self.took(now);
-        let silence = &self.instance.silence;
+        let silence = &self.picked.instance.silence;
         let hangs = |piece| silence.blame(piece, now);
         let outcome = if took >= self.patience || self.silence.is_some_and(hangs) {
             Outcome::Abandoned
@@ -121,7 +110,7 @@ pub(super) async fn attempt(
     plan: Plan,
     armed: &AtomicBool,
 ) -> (Result<Response<UpstreamBody>, TryError>, Instant) {
-    let now = picked.permit.ticket().began();
+    let now = picked.ticket.began();
     let client = picked.instance.client.clone();
     let request = request(call, &picked.instance.address, plan, now);
     let mut recorder = Recorder::begin(picked, route, plan);
@@ -164,7 +153,7 @@ pub(super) async fn attempt(
     let (head, body) = match outcome {
         Ok(answer) => answer,
         Err(error) => {
-            let silence = &recorder.instance.silence;
+            let silence = &recorder.picked.instance.silence;
             match error {
                 TryError::Timeout(_) | TryError::Invalid(_) => silence.left(now),
                 _ => silence.heard(now),
@@ -179,7 +168,7 @@ pub(super) async fn attempt(
             return (Err(error), now);
         }
     };
-    recorder.instance.silence.heard(now);
+    recorder.picked.instance.silence.heard(now);
     let shed = is_shed(head.status, &head.headers);
     let outcome = match head.status {
         // It protects itself: no sign of health, no sign of illness.

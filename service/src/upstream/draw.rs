@@ -1,5 +1,6 @@
 //! Random draws without a lock: a counter, and a mixer that makes every count look random. What is drawn follows from the
-//! seed and the number of draws before it, so a run on one thread repeats.
+//! seed and the number of draws before it, so a run on one thread repeats. Threads that draw at the same moment may draw the
+//! same: two choices that agree do no harm, and a counter that rules it out costs as much as the rest of a choice.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -32,7 +33,8 @@ impl Draws {
     }
 
     pub(super) fn draw(&self) -> Draw {
-        let count = self.count.fetch_add(1, Relaxed);
+        let count = self.count.load(Relaxed);
+        self.count.store(count.wrapping_add(1), Relaxed);
         Draw(mix(self.seed.wrapping_add(count.wrapping_mul(GOLDEN))))
     }
 }
@@ -62,6 +64,11 @@ impl Draw {
         let first = scaled(self.0 >> 32, count);
         let second = scaled(self.0 & u64::from(u32::MAX), count - 1);
         (first, second + usize::from(second >= first))
+    }
+
+    /// One of its eight bytes.
+    pub(super) const fn byte(self, at: usize) -> u8 {
+        (self.0 >> (8 * (at & 7))) as u8
     }
 
     /// Uniform in `[0, 1)`.

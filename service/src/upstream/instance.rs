@@ -16,7 +16,7 @@ use super::silence::Silence;
 use super::slow_start::{Ramp, Warmth};
 use super::tick::{Origin, Tick};
 use super::usual::PoolLatency;
-use crate::breaker::{Breaker, Outcome, Permit, State, Ticket, Transition};
+use crate::breaker::{Breaker, Outcome, State, Ticket, Transition};
 use crate::env::{Env, SharedRng};
 use crate::http::Client;
 use crate::observe::Subject;
@@ -220,14 +220,14 @@ impl Instance {
     /// Takes the outcome of a call. `retry_after`: how long the instance asked to be left alone.
     pub(super) fn record(
         self: &Arc<Self>,
-        permit: Permit,
+        ticket: Ticket,
         outcome: Outcome,
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        let took = now.saturating_duration_since(permit.ticket().began());
+        let took = now.saturating_duration_since(ticket.began());
         self.learn(outcome, took, retry_after, now);
-        permit.record_with_hint(outcome, retry_after, now);
+        self.breaker.settle(ticket, outcome, retry_after, now);
         self.look_if_in_doubt(outcome);
     }
 

@@ -1,5 +1,7 @@
 //! How one of several instances is chosen. Pure: what an instance costs, and what is drawn, is handed in.
 
+use super::draw::Draw;
+
 /// Up to so many instances the least of all is looked for; among more, the lesser of two drawn. A full look costs as much
 /// as two draws there, and several gateways that all see the same least one are no matter in a pool that small.
 pub(super) const FULL_LOOK: usize = 8;
@@ -19,35 +21,41 @@ pub(super) fn cheaper((first, second): (usize, usize), cost: impl Fn(usize) -> f
     }
 }
 
-/// One of `0..count` (at most [`FEW`]) that has a cost at all, each as likely as the sixth power of how cheap it is. Equals
-/// share equally and stay warm, one that costs twice as much gets a call in 65, and one that costs ten times as much one in
-/// a million. To always take the cheapest would be no better and starve its equals: nobody is measured who is not called,
-/// so whoever came second by a hair would stay second, with cold caches, until it must take over.
-///
-/// `unit` is uniform in `[0, 1)`.
-pub(super) fn by_cost(
-    count: usize,
-    unit: f32,
-    cost: impl Fn(usize) -> Option<f32>,
-) -> Option<usize> {
-    let mut shares = [f32::INFINITY; FEW];
-    let shares = &mut shares[..count];
-    let mut least = f32::INFINITY;
-    for (at, share) in shares.iter_mut().enumerate() {
-        if let Some(cost) = cost(at) {
-            *share = cost;
-            least = least.min(cost);
+/// Handicaps for a race by cost. The 256 quantiles of `E^(1/6)`, `E` exponential with mean 1: of costs that are multiplied by
+/// such numbers, drawn independently, each is the least with a probability in proportion to the sixth power of its inverse,
+/// because the least of exponential variables is each in proportion to its rate.
+#[derive(Debug)]
+pub(super) struct Handicaps([f32; 256]);
+
+impl Handicaps {
+    pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|at| {
+            let quantile = (at as f32 + 0.5) / 256.0;
+            (-(1.0 - quantile).ln()).powf(1.0 / 6.0)
+        }))
+    }
+
+    /// One of `0..count` (at most [`FEW`]) that has a cost at all, each as likely as the sixth power of how cheap it is.
+    /// Equals share equally and stay warm, one that costs twice as much gets a call in 65, and one that costs four times as
+    /// much none. To always take the cheapest would be no better and starve its equals: nobody is measured who is not
+    /// called, so whoever came second by a hair would stay second, with cold caches, until it must take over.
+    pub(super) fn race(
+        &self,
+        count: usize,
+        draw: Draw,
+        cost: impl Fn(usize) -> Option<f32>,
+    ) -> Option<usize> {
+        let mut best: Option<(usize, f32)> = None;
+        for at in 0..count {
+            if let Some(cost) = cost(at) {
+                let cost = cost * self.0[usize::from(draw.byte(at))];
+                if best.is_none_or(|(_, least)| cost < least) {
+                    best = Some((at, cost));
+                }
+            }
         }
+        best.map(|(at, _)| at)
     }
-    if least == f32::INFINITY {
-        return None;
-    }
-    for share in shares.iter_mut() {
-        let cheap = least / *share;
-        let square = cheap * cheap;
-        *share = square * square * square;
-    }
-    by_weight(shares, unit)
 }
 
 /// The cheapest of `0..count` that has a cost at all. The look begins at `start`, so that of those that cost the same it is
@@ -77,7 +85,7 @@ pub(super) fn by_weight(weights: &[f32], unit: f32) -> Option<usize> {
             return Some(at);
         }
     }
-    weights.iter().rposition(|weight| *weight > 0.0) // Rounding.
+    weights.len().checked_sub(1) // Rounding.
 }
 
 /// One turn of smooth weighted round robin: each gains its weight, the richest goes and pays for all. Shares are exact, and
@@ -157,13 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn by_cost_equals_share_and_the_dear_get_next_to_nothing() {
+    fn in_a_race_equals_share_and_the_dear_get_next_to_nothing() {
         let draws = Draws::new(&SharedRng::seeded(7));
+        let handicaps = Handicaps::new();
         let shares = |costs: [Option<f32>; 3]| {
             let mut shares = [0; 3];
             for _ in 0..60_000 {
-                let unit = draws.draw().unit();
-                shares[by_cost(3, unit, |at| costs[at]).expect("one has a cost")] += 1;
+                let winner = handicaps.race(3, draws.draw(), |at| costs[at]);
+                shares[winner.expect("one has a cost")] += 1;
             }
             shares
         };
@@ -179,8 +188,9 @@ mod tests {
             "{uneven:?}"
         );
         assert_eq!(shares([None, Some(5.0), None]), [0, 60_000, 0]);
-        assert_eq!(by_cost(3, 0.5, |_| None), None);
-        assert_eq!(by_cost(0, 0.5, |_| Some(1.0)), None);
+        let draw = draws.draw();
+        assert_eq!(handicaps.race(3, draw, |_| None), None);
+        assert_eq!(handicaps.race(0, draw, |_| Some(1.0)), None);
     }
 
     #[test]
@@ -236,7 +246,6 @@ mod tests {
             (by_weight(&[], 0.0), by_weight(&[1.0], 1.0)),
             (None, Some(0))
         );
-        assert_eq!(by_weight(&[1.0, 0.0], 1.0), Some(0));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -16,12 +17,12 @@ use super::config::{Balance, UpstreamConfig};
 use super::draw::{Draw, Draws};
 use super::hash::most_in_flight;
 use super::instance::{Instance, Shared};
-use super::pick::{FEW, FULL_LOOK, by_cost, by_weight, cheaper, cheapest, smooth};
+use super::pick::{FEW, FULL_LOOK, Handicaps, by_weight, cheaper, cheapest, smooth};
 use super::roster::{Member, Roster};
 use super::tick::Tick;
 use super::tried::Tried;
 use super::view::InstanceView;
-use crate::breaker::{Breaker, Permit};
+use crate::breaker::{Breaker, Outcome, Ticket};
 use crate::env::Env;
 use crate::registry::Status;
 use crate::registry::client::{Discovery, Peer};
@@ -37,6 +38,7 @@ pub(super) struct Pool {
     credits: Mutex<Vec<(String, f32)>>,
     turn: AtomicUsize,
     draws: Draws,
+    handicaps: Handicaps,
     shared: Arc<Shared>,
     tally: Tally,
 }
@@ -60,12 +62,22 @@ pub(super) struct PoolCounts {
 #[derive(Debug)]
 pub struct Picked {
     pub(super) instance: Arc<Instance>,
-    pub(super) permit: Permit,
+    pub(super) ticket: Ticket,
     /// Chosen although it should not be used, because nobody better is there.
     pub(super) last_resort: bool,
+    settled: bool,
 }
 
 impl Picked {
+    fn new(instance: &Arc<Instance>, ticket: Ticket, last_resort: bool) -> Self {
+        Self {
+            instance: Arc::clone(instance),
+            ticket,
+            last_resort,
+            settled: false,
+        }
+    }
+
     /// Name of the instance.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -84,9 +96,36 @@ impl Picked {
         self.last_resort
     }
 
-    /// No call is made: nobody learns anything. The same as dropping it, for who knows the time.
-    pub fn give_back(self, now: Instant) {
-        self.permit.record(crate::breaker::Outcome::Ignored, now);
+    /// No call is made: nobody learns anything. The same as dropping it.
+    pub fn give_back(self) {
+        drop(self);
+    }
+
+    /// Takes the outcome of the call. `retry_after`: how long the instance asked to be left alone. Only the first counts;
+    /// whether this is it.
+    pub(super) fn settle(
+        &mut self,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        let first = !std::mem::replace(&mut self.settled, true);
+        if first {
+            self.instance.record(self.ticket, outcome, retry_after, now);
+        }
+        first
+    }
+
+    pub(super) fn settled(&self) -> bool {
+        self.settled
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.instance.breaker.give_back(self.ticket);
+        }
     }
 }
 
@@ -131,6 +170,7 @@ impl Pool {
             credits: Mutex::default(),
             turn: AtomicUsize::new(0),
             draws: Draws::new(&env.rng.fork("pick")),
+            handicaps: Handicaps::new(),
             shared: Shared::new(Instant::now()),
             tally: Tally::default(),
         }
@@ -176,7 +216,9 @@ impl Pool {
                     let at = members[place];
                     fit(at).then(|| response_time(&roster.members[at], ask.tick))
                 };
-                by_cost(count, ask.draw.unit(), costs).map(|place| members[place])
+                self.handicaps
+                    .race(count, ask.draw, costs)
+                    .map(|place| members[place])
             }
             (Balance::LeastResponseTime, _) | (Balance::ConsistentHash, None) => {
                 two(roster, members, ask, |member| {
@@ -263,17 +305,11 @@ impl Pool {
                 .partition(|at| ask.fresh(&roster.members[**at]));
             for candidates in [fresh, tried] {
                 if let Some(at) = self.choose(roster, &candidates, ask) {
-                    let instance = Arc::clone(&roster.members[at].instance);
+                    let instance = &roster.members[at].instance;
                     instance.last_resorts.fetch_add(1, Relaxed);
-                    let permit = match instance.breaker.try_permit(ask.now) {
-                        Ok(permit) => permit,
-                        Err(_) => instance.breaker.last_resort(ask.now),
-                    };
-                    return Some(Picked {
-                        instance,
-                        permit,
-                        last_resort: true,
-                    });
+                    let ticket = instance.breaker.try_ticket(ask.now);
+                    let ticket = ticket.unwrap_or_else(|| Ticket::last_resort(ask.now));
+                    return Some(Picked::new(instance, ticket, true));
                 }
             }
         }
@@ -306,7 +342,7 @@ impl Pool {
             (Balance::LeastResponseTime | Balance::ConsistentHash, _)
                 if self.looks_at_all(count) =>
             {
-                by_cost(count, ask.draw.unit(), |place| {
+                self.handicaps.race(count, ask.draw, |place| {
                     Some(response_time(member(place), ask.tick))
                 })?
             }
@@ -530,17 +566,13 @@ fn two(
 /// Takes the right to call it; `None` when its breaker has none left.
 fn take(member: &Member, now: Instant) -> Option<Picked> {
     let instance = &member.instance;
-    let permit = match instance.breaker.try_permit(now) {
-        Ok(permit) => permit,
+    let ticket = match instance.breaker.try_ticket(now) {
+        Some(ticket) => ticket,
         // Its outcome decides nothing.
-        Err(_) if member.free => instance.breaker.last_resort(now),
-        Err(_) => return None,
+        None if member.free => Ticket::last_resort(now),
+        None => return None,
     };
-    Some(Picked {
-        instance: Arc::clone(instance),
-        permit,
-        last_resort: false,
-    })
+    Some(Picked::new(instance, ticket, false))
 }
 
 /// Seconds until an answer, if the calls in flight are answered one after the other.

@@ -94,7 +94,7 @@ impl Inner {
         };
         let now = Instant::now();
         let Some(bound) = self.patience.of_try(call, usual, &self.pool, now) else {
-            picked.give_back(now);
+            picked.give_back();
             return first.await;
         };
         let second = Arc::clone(&picked.instance);
@@ -183,7 +183,7 @@ impl Inner {
             }
             unsuited => {
                 if let Some(picked) = unsuited {
-                    picked.give_back(now);
+                    picked.give_back();
                 }
                 budget.refund(now);
                 None

@@ -4,7 +4,8 @@
 //! evidence, because hedges come early. That *nobody* was answered since the first of those who still wait began is
 //! strong evidence, and it is there within milliseconds.
 //!
-//! Only time counts during which somebody waits: at low rates, what lies between two tries is no silence. And however many
+//! Only time counts during which somebody waits: at low rates, what lies between two tries is no silence, and what lies
+//! longer back says nothing of now. And however many
 //! wait at a time, they all see the same silence: each piece of it is held against the instance once, or a stall of some
 //! milliseconds under load would count as failure upon failure.
 
@@ -12,6 +13,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// Nobody waited for so long: what was before is over.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Silence {
@@ -23,8 +27,10 @@ pub(super) struct Silence {
     since: AtomicU64,
     /// Nanoseconds that others have waited since the last answer, and left.
     before: AtomicU64,
+    /// Nanoseconds from the origin to when the last of them left.
+    left: AtomicU64,
     /// How often it was held against the instance since the last answer.
-    blamed: AtomicU32,
+    blamed: AtomicU64,
 }
 
 impl Silence {
@@ -34,7 +40,8 @@ impl Silence {
             waiting: AtomicU32::new(0),
             since: AtomicU64::new(0),
             before: AtomicU64::new(0),
-            blamed: AtomicU32::new(0),
+            left: AtomicU64::new(0),
+            blamed: AtomicU64::new(0),
         }
     }
 
@@ -43,6 +50,10 @@ impl Silence {
         self.waiting.fetch_add(1, Relaxed);
         if self.since.load(Relaxed) == 0 {
             let at = self.nanos(now) + 1;
+            let pause = at.saturating_sub(self.left.load(Relaxed));
+            if pause > PAUSE.as_nanos() as u64 {
+                self.forget();
+            }
             // Whoever was faster was earlier.
             self.since.compare_exchange(0, at, Relaxed, Relaxed).ok();
         }
@@ -53,11 +64,14 @@ impl Silence {
         let others = self.waiting.fetch_sub(1, Relaxed) > 1;
         let since = if others { self.nanos(now) + 1 } else { 0 };
         self.since.store(since, Relaxed);
-        if self.before.load(Relaxed) != 0 {
-            self.before.store(0, Relaxed);
-        }
-        if self.blamed.load(Relaxed) != 0 {
-            self.blamed.store(0, Relaxed);
+        self.forget();
+    }
+
+    fn forget(&self) {
+        for past in [&self.before, &self.blamed] {
+            if past.load(Relaxed) != 0 {
+                past.store(0, Relaxed);
+            }
         }
     }
 
@@ -66,6 +80,7 @@ impl Silence {
         if self.waiting.fetch_sub(1, Relaxed) == 1 {
             let waited = self.waited(self.since.swap(0, Relaxed), now);
             self.before.fetch_add(waited, Relaxed);
+            self.left.store(self.nanos(now), Relaxed);
         }
     }
 
@@ -79,7 +94,7 @@ impl Silence {
     pub(super) fn blame(&self, piece: Duration, now: Instant) -> bool {
         let blamed = self.blamed.load(Relaxed);
         let more = blamed.saturating_add(1);
-        self.lasts(now) >= piece.saturating_mul(more)
+        self.lasts(now) >= piece.saturating_mul(u32::try_from(more).unwrap_or(u32::MAX))
             && self
                 .blamed
                 .compare_exchange(blamed, more, Relaxed, Relaxed)
@@ -128,9 +143,12 @@ mod tests {
         assert_eq!(silence.lasts(start + ms(500)), ms(10));
         silence.asked(start + ms(500));
         assert_eq!(silence.lasts(start + ms(508)), ms(18));
-        silence.heard(start + ms(510));
-        silence.asked(start + ms(600));
-        assert_eq!(silence.lasts(start + ms(601)), ms(1));
+        silence.left(start + ms(508));
+        silence.asked(start + ms(1009));
+        assert_eq!(silence.lasts(start + ms(1010)), ms(1), "long ago");
+        silence.heard(start + ms(1010));
+        silence.asked(start + ms(1100));
+        assert_eq!(silence.lasts(start + ms(1101)), ms(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -340,7 +340,7 @@ impl Inner {
                 (Ok(picked), Some(bound)) => (picked, bound),
                 (picked, None) => {
                     if let Ok(picked) = picked {
-                        picked.give_back(now);
+                        picked.give_back();
                     }
                     let attempts = past.attempts;
                     return Err(UpstreamError::DeadlineExceeded { attempts, last });

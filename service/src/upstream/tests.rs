@@ -699,7 +699,7 @@ proptest! {
                         .iter()
                         .all(|(own, (_, place))| *own == name || *place == "ejected");
                     assert!(other.instance.name != name || nobody, "tried again");
-                    other.give_back(now);
+                    other.give_back();
                 }
                 let outcome = match dice {
                     0..=60 => Outcome::Success,
@@ -707,7 +707,8 @@ proptest! {
                     _ => Outcome::TransportFailure,
                 };
                 tokio::time::sleep(Duration::from_millis(wait)).await;
-                picked.instance.record(picked.permit, outcome, None, Instant::now());
+                let mut picked = picked;
+                picked.settle(outcome, None, Instant::now());
             }
         });
     }

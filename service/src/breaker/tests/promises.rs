@@ -154,7 +154,7 @@ impl Known {
     ) -> Result<(), TestCaseError> {
         let breaker = self.breaker.clone();
         let admits = breaker.admits();
-        let permit = breaker.try_permit(now);
+        let permit = breaker.try_permit_owned(now);
         let after = breaker.state();
         self.moves += u32::from(after != before);
         let over = !self.probe && due.is_some_and(|due| now >= due);

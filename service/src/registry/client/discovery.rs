@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_secs(2);
 /// Nothing waits for the news while the list serves, so a registry that is down is left in peace.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Which instances a client is interested in: those of a kind that have all of some tags.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -48,7 +48,7 @@ impl Bed {
         for key in 0..picks {
             let picked = self.pick(Some(hash_key(&key.to_string())));
             *shares.entry(picked.name().to_owned()).or_default() += 1;
-            picked.give_back(Instant::now());
+            picked.give_back();
         }
         shares
     }
@@ -67,16 +67,16 @@ impl Bed {
         let instance = self.instance(name);
         let now = Instant::now();
         let began = now.checked_sub(took).unwrap_or(now);
-        let permit = instance.breaker.last_resort(began);
-        instance.record(permit, Outcome::Success, None, now);
+        let ticket = Ticket::last_resort(began);
+        instance.record(ticket, Outcome::Success, None, now);
     }
 
     fn fail(&self, name: &str) {
         let instance = self.instance(name);
         for _ in 0..5 {
-            let permit = instance.breaker.try_permit(Instant::now());
-            let permit = permit.expect("closed");
-            instance.record(permit, Outcome::TransportFailure, None, Instant::now());
+            let ticket = instance.breaker.try_ticket(Instant::now());
+            let ticket = ticket.expect("closed");
+            instance.record(ticket, Outcome::TransportFailure, None, Instant::now());
         }
         assert!(instance.open());
     }
@@ -181,8 +181,8 @@ async fn least_response_time_goes_by_latency_load_and_failures() {
     assert!(bed.share("p2", 1000) > 550);
     // A failure outweighs that: it is fast, and no sign of speed.
     let instance = bed.instance("p2");
-    let permit = instance.breaker.try_permit(Instant::now()).expect("closed");
-    instance.record(permit, Outcome::TransportFailure, None, Instant::now());
+    let ticket = instance.breaker.try_ticket(Instant::now()).expect("closed");
+    instance.record(ticket, Outcome::TransportFailure, None, Instant::now());
     assert_eq!(bed.share("p2", 1000), 0);
     assert!(bed.view("p2").penalty_ms > 4900.0);
 }
@@ -193,8 +193,8 @@ async fn who_asks_to_be_left_alone_is() {
     bed.answered("p1", 10 * MS);
     bed.answered("p2", 10 * MS);
     let instance = bed.instance("p1");
-    let permit = instance.breaker.try_permit(Instant::now()).expect("closed");
-    instance.record(permit, Outcome::Ignored, Some(30 * SECOND), Instant::now());
+    let ticket = instance.breaker.try_ticket(Instant::now()).expect("closed");
+    instance.record(ticket, Outcome::Ignored, Some(30 * SECOND), Instant::now());
     tokio::time::sleep(29 * SECOND).await;
     assert_eq!(bed.share("p1", 100), 0);
     tokio::time::sleep(10 * SECOND).await;
@@ -320,7 +320,7 @@ async fn the_last_resort_is_whom_a_breaker_took_out_before_whom_the_registry_gav
         .pick(&Tried::new(&tried), None, Instant::now())
         .expect("p2");
     assert_eq!((picked.name(), picked.last_resort()), ("p2", true));
-    picked.give_back(Instant::now());
+    picked.give_back();
     bed.discovery.replace(peers(3));
     bed.instance("p1").breaker.force_open();
     bed.fail("p3");
@@ -507,7 +507,7 @@ async fn a_half_open_breaker_gets_its_trials_however_dear_its_instance_looks() {
         assert_ne!(bed.pick(None).name(), "p2");
         // Whoever has failed once already is not put at risk.
         for picked in trials {
-            picked.give_back(Instant::now());
+            picked.give_back();
         }
         let mut failed = Tried::default();
         failed.add(&bed.instance("p1"));
