@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run shall stop")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
@@ -149,7 +150,9 @@ fn env() -> Env {
 
 struct Bed {
     runtime: Runtime,
-    client: Client,
+    /// One per instance, as the stack has them: connections that were used a moment ago are quicker than those that were not.
+    clients: Vec<Client>,
+    turn: Cell<usize>,
     upstream: Upstream,
 }
 
@@ -161,7 +164,8 @@ impl Bed {
         let discovery = Discovery::fixed(peers.collect());
         let upstream = Upstream::new(&env, discovery, UpstreamConfig::default());
         Self {
-            client: Client::new(&env),
+            clients: (0..instances).map(|_| Client::new(&env)).collect(),
+            turn: Cell::new(0),
             upstream,
             runtime,
         }
@@ -178,15 +182,17 @@ impl Bed {
         })
     }
 
-    /// The request that the stack sends, by the client alone.
+    /// The requests that the stack sends, by clients alone, instance after instance.
     fn client(&self, n: u64) -> (Duration, u64) {
         self.run(n, async || {
-            let request = Request::get(format!("http://10.0.0.0:80{PATH}"))
+            let at = self.turn.get();
+            self.turn.set((at + 1) % self.clients.len());
+            let request = Request::get(format!("http://10.0.0.{at}:80{PATH}"))
                 .header("x-timeout-ms", 250_u64)
                 .header("x-attempt", 1_u32)
                 .body(Full::default())
                 .unwrap();
-            let response = self.client.request(request).await.unwrap();
+            let response = self.clients[at].request(request).await.unwrap();
             response
                 .into_body()
                 .collect()

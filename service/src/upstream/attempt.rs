@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::uri::{self, PathAndQuery};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::body::UpstreamBody;
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
+use super::instance::Instance;
 use super::pool::Picked;
 use super::retry::{is_shed, retry_after};
 use super::route::Route;
@@ -111,11 +113,12 @@ pub(super) async fn attempt(
     armed: &AtomicBool,
 ) -> (Result<Response<UpstreamBody>, TryError>, Instant) {
     let now = picked.ticket.began();
-    let client = picked.instance.client.clone();
-    let request = request(call, &picked.instance.address, plan, now);
+    let instance = Arc::clone(&picked.instance);
+    let request = request(call, &instance, plan, now);
     let mut recorder = Recorder::begin(picked, route, plan);
     let exchange = async {
-        let response = client
+        let response = instance
+            .client
             .request(request?)
             .await
             .map_err(|error| match error {
@@ -137,7 +140,7 @@ pub(super) async fn attempt(
     };
     let bound = plan.bound;
     let mut exchange = std::pin::pin!(exchange);
-    let mut over = std::pin::pin!(tokio::time::sleep_until(now + bound));
+    let mut over = std::pin::pin!(None);
     let outcome = poll_fn(|cx| {
         if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
             return Poll::Ready(outcome);
@@ -145,8 +148,13 @@ pub(super) async fn attempt(
         if !armed.load(Relaxed) {
             return Poll::Pending;
         }
-        let over = over.as_mut().poll(cx);
-        over.map(|()| Err(TryError::Timeout(bound)))
+        if over.is_none() {
+            over.set(Some(tokio::time::sleep_until(now + bound)));
+        }
+        match over.as_mut().as_pin_mut() {
+            Some(over) => over.poll(cx).map(|()| Err(TryError::Timeout(bound))),
+            None => Poll::Pending,
+        }
     })
     .await;
     let now = Instant::now();
@@ -200,17 +208,20 @@ pub(super) async fn attempt(
 
 fn request(
     call: &Call,
-    address: &str,
+    instance: &Instance,
     plan: Plan,
     now: Instant,
 ) -> Result<Request<Full<bytes::Bytes>>, TryError> {
-    let invalid = |error: http::Error| TryError::Invalid(error.to_string());
-    let uri = Uri::builder()
-        .scheme(http::uri::Scheme::HTTP)
-        .authority(address)
-        .path_and_query(call.path_and_query.as_str())
-        .build()
-        .map_err(invalid)?;
+    let Some(authority) = &instance.authority else {
+        let address = &instance.address;
+        return Err(TryError::Invalid(format!("`{address}` is no host:port")));
+    };
+    let path = call.path_and_query.parse::<PathAndQuery>();
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(uri::Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path.map_err(|error| TryError::Invalid(error.to_string()))?);
+    let uri = Uri::from_parts(parts).map_err(|error| TryError::Invalid(error.to_string()))?;
     let mut request = Request::new(Full::new(call.body.clone()));
     *request.method_mut() = call.method.clone();
     *request.uri_mut() = uri;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::uri::Authority;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -62,6 +63,8 @@ impl Shared {
 pub(super) struct Instance {
     pub(super) name: String,
     pub(super) address: String,
+    /// The address as requests carry it; `None` when it is none.
+    pub(super) authority: Option<Authority>,
     pub(super) epoch: u64,
     pub(super) client: Client,
     /// When this gateway first heard of it.
@@ -115,6 +118,7 @@ impl Instance {
         let instance = Arc::new(Self {
             name: peer.name.clone(),
             address: peer.address.clone(),
+            authority: peer.address.parse().ok(),
             epoch: peer.epoch,
             // A client of its own: its connections end with this life of the instance.
             client: Client::new(env),
