@@ -15,7 +15,7 @@ use super::body::UpstreamBody;
 use super::call::{Call, Delivery, TryError};
 use super::deadline;
 use super::instance::Instance;
-use super::pool::Picked;
+use super::picked::Picked;
 use super::retry::{is_shed, retry_after};
 use super::route::Route;
 use crate::breaker::Outcome;

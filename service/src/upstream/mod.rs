@@ -19,6 +19,7 @@ mod latency;
 mod load;
 mod patience;
 mod pick;
+mod picked;
 mod plan;
 mod pool;
 mod probes;
@@ -44,7 +45,7 @@ pub use config::{
     Balance, Balancing, HedgeConfig, RetryConfig, ThrottleConfig, Timeouts, UpstreamConfig,
 };
 pub use hash::hash_key;
-pub use pool::Picked;
+pub use picked::Picked;
 pub use route::RouteView;
 pub use stack::{Upstream, UpstreamMetrics};
 pub use view::InstanceView;

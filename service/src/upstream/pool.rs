@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -18,11 +17,12 @@ use super::draw::{Draw, Draws};
 use super::hash::most_in_flight;
 use super::instance::{Instance, Shared};
 use super::pick::{FEW, FULL_LOOK, Handicaps, by_weight, cheaper, cheapest, smooth};
+use super::picked::Picked;
 use super::roster::{Member, Roster};
 use super::tick::Tick;
 use super::tried::Tried;
 use super::view::InstanceView;
-use crate::breaker::{Breaker, Outcome, Ticket};
+use crate::breaker::{Breaker, Ticket};
 use crate::env::Env;
 use crate::registry::Status;
 use crate::registry::client::{Discovery, Peer};
@@ -56,77 +56,6 @@ pub(super) struct PoolCounts {
     pub(super) panic_picks: u64,
     pub(super) ejections: u64,
     pub(super) ejections_overflow: u64,
-}
-
-/// A chosen instance and the right to call it. Dropped without a call it gives the right back.
-#[derive(Debug)]
-pub struct Picked {
-    pub(super) instance: Arc<Instance>,
-    pub(super) ticket: Ticket,
-    /// Chosen although it should not be used, because nobody better is there.
-    pub(super) last_resort: bool,
-    settled: bool,
-}
-
-impl Picked {
-    fn new(instance: &Arc<Instance>, ticket: Ticket, last_resort: bool) -> Self {
-        Self {
-            instance: Arc::clone(instance),
-            ticket,
-            last_resort,
-            settled: false,
-        }
-    }
-
-    /// Name of the instance.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.instance.name
-    }
-
-    /// Its `host:port`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.instance.address
-    }
-
-    /// Whether it should not be used, and nobody better is there.
-    #[must_use]
-    pub fn last_resort(&self) -> bool {
-        self.last_resort
-    }
-
-    /// No call is made: nobody learns anything. The same as dropping it.
-    pub fn give_back(self) {
-        drop(self);
-    }
-
-    /// Takes the outcome of the call. `retry_after`: how long the instance asked to be left alone. Only the first counts;
-    /// whether this is it.
-    pub(super) fn settle(
-        &mut self,
-        outcome: Outcome,
-        retry_after: Option<Duration>,
-        now: Instant,
-    ) -> bool {
-        let first = !std::mem::replace(&mut self.settled, true);
-        if first {
-            self.instance.record(self.ticket, outcome, retry_after, now);
-        }
-        first
-    }
-
-    pub(super) fn settled(&self) -> bool {
-        self.settled
-    }
-}
-
-impl Drop for Picked {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.instance.breaker.give_back(self.ticket);
-        }
-    }
 }
 
 /// One choice: what is asked for, and what was drawn for it.

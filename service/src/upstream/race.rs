@@ -12,7 +12,7 @@ use super::body::UpstreamBody;
 use super::call::{Call, TryError};
 use super::instance::Instance;
 use super::latency::Usual;
-use super::pool::Picked;
+use super::picked::Picked;
 use super::retry::Failure;
 use super::route::Route;
 use super::stack::{Counts, Inner};

@@ -1,0 +1,176 @@
+//! How the sources of a configuration are laid over each other: every value by itself, so that one that is wrong hides no
+//! other.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::Config;
+
+pub(super) fn read(file: &Path) -> Result<Map<String, Value>, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: {e}"))?;
+    if file.extension().is_some_and(|e| e == "json") {
+        serde_json::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+    } else {
+        toml::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+    }
+}
+
+/// The tree of values so far. Each value is tried alone on the defaults before it is taken over, so that one wrong
+/// value hides no other.
+pub(super) struct Values {
+    pub(super) tree: Map<String, Value>,
+    defaults: Map<String, Value>,
+}
+
+impl Values {
+    pub(super) fn new() -> Self {
+        let defaults = match serde_json::to_value(Config::default()) {
+            Ok(Value::Object(defaults)) => defaults,
+            _ => Map::new(), // a struct is always an object
+        };
+        Self {
+            tree: defaults.clone(),
+            defaults,
+        }
+    }
+
+    pub(super) fn add_tree(
+        &mut self,
+        tree: &Map<String, Value>,
+        source: &str,
+        errors: &mut Vec<String>,
+    ) {
+        let defaults = Value::Object(self.defaults.clone());
+        self.walk(
+            "",
+            &Value::Object(tree.clone()),
+            Some(&defaults),
+            source,
+            errors,
+        );
+    }
+
+    /// Goes down where the defaults have a fixed set of keys; everything else is one value.
+    fn walk(
+        &mut self,
+        at: &str,
+        value: &Value,
+        default: Option<&Value>,
+        source: &str,
+        errors: &mut Vec<String>,
+    ) {
+        if let (Value::Object(pairs), Some(Value::Object(known))) = (value, default)
+            && !known.is_empty()
+        {
+            for (name, value) in pairs {
+                let key = if at.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{at}.{name}")
+                };
+                self.walk(&key, value, known.get(name), source, errors);
+            }
+        } else {
+            self.add(at, value.clone(), source, errors);
+        }
+    }
+
+    fn default_of(&self, key: &str) -> Option<&Value> {
+        let mut parts = key.split('.');
+        let first = self.defaults.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+
+    /// Adds a value that is known as text only, reading it as its default's type.
+    pub(super) fn add_text(
+        &mut self,
+        key: &str,
+        text: &str,
+        source: &str,
+        errors: &mut Vec<String>,
+    ) {
+        let value = match self.default_of(key) {
+            None | Some(Value::String(_)) => Value::String(text.to_owned()),
+            // Optional: a text, a list written as JSON, or a number where no text is taken.
+            Some(Value::Null) => match serde_json::from_str(text) {
+                Ok(list @ Value::Array(_)) => list,
+                Ok(number @ Value::Number(_)) if !self.takes(key, text.into()) => number,
+                _ => Value::String(text.to_owned()),
+            },
+            Some(_) => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+            }
+        };
+        self.add(key, value, source, errors);
+    }
+
+    /// The defaults with this one value.
+    fn alone(&self, key: &str, value: Value) -> serde_json::Result<Config> {
+        let mut alone = self.defaults.clone();
+        set(&mut alone, &key.split('.').collect::<Vec<_>>(), value);
+        serde_json::from_value(Value::Object(alone))
+    }
+
+    fn takes(&self, key: &str, value: Value) -> bool {
+        self.alone(key, value).is_ok()
+    }
+
+    pub(super) fn add(&mut self, key: &str, value: Value, source: &str, errors: &mut Vec<String>) {
+        let parts: Vec<&str> = key.split('.').collect();
+        if self.default_of(key).is_none() {
+            errors.push(format!(
+                "{source}: unknown key `{key}`{}",
+                self.meant(&parts)
+            ));
+            return;
+        }
+        let value = match (value, self.default_of(key)) {
+            // A list as people write it: `gpu,4k`.
+            (Value::String(text), Some(Value::Array(_))) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect(),
+            (value, _) => value,
+        };
+        match self.alone(key, value.clone()) {
+            Ok(_) => set(&mut self.tree, &parts, value),
+            Err(error) => errors.push(format!("{source}: {key}: {error}")),
+        }
+    }
+
+    /// The key's siblings, to choose the right one from.
+    fn meant(&self, parts: &[&str]) -> String {
+        let above = &parts[..parts.len() - 1];
+        let siblings = match above {
+            [] => Some(&self.defaults),
+            _ => self.default_of(&above.join(".")).and_then(Value::as_object),
+        };
+        match siblings {
+            Some(keys) => {
+                let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+                format!("; known here are {}", keys.join(", "))
+            }
+            None => String::new(),
+        }
+    }
+}
+
+fn set(tree: &mut Map<String, Value>, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [last] => {
+            tree.insert((*last).to_owned(), value);
+        }
+        [first, rest @ ..] => {
+            let below = tree
+                .entry((*first).to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(below) = below {
+                set(below, rest, value);
+            }
+        }
+    }
+}
