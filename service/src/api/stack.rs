@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Problem;
@@ -121,22 +122,20 @@ impl Ticket {
 ///
 /// 1. catch-panic: whatever breaks below, the client gets a problem and the connection lives.
 /// 2. request id, log, metrics, in-flight gauge: everything that any layer below answers is counted, sheds included.
-/// 3. drain gate: a node that goes away refuses new work before it costs anything.
-/// 4. admission, one layer with an order of its own (`admit`): deadline, rate limit, turn, bulkhead.
-/// 5. body limit: last, because only handlers read bodies.
+/// 3. admission, one layer with an order of its own (`admit`): drain gate, deadline, rate limit, turn, bulkhead.
+/// 4. body limit: last, because only handlers read bodies.
 ///
 /// Operational routes pass the drain gate and admission: who looks after a node must reach it most of all when it is
 /// overloaded.
 pub fn stack(routes: Router, front: &Front) -> Router {
-    // `Router::layer` wraps what is there, so the innermost comes first.
-    routes
-        .layer(DefaultBodyLimit::max(front.0.body_bytes))
-        .layer(from_fn_with_state(front.clone(), admit))
-        .layer(from_fn_with_state(front.clone(), drain_gate))
+    let panicked = |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response();
+    // One layer of the router: each would be boxed, and cloned for each request, by itself.
+    let layers = ServiceBuilder::new()
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(front.clone(), observe))
-        .layer(CatchPanicLayer::custom(
-            |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response(),
-        ))
+        .layer(from_fn_with_state(front.clone(), admit))
+        .layer(DefaultBodyLimit::max(front.0.body_bytes));
+    routes.layer(layers)
 }
 
 /// Routes that are answered whatever the state of the node.
@@ -224,19 +223,13 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     response
 }
 
-async fn drain_gate(State(Front(front)): State<Front>, request: Request, next: Next) -> Response {
-    if front.draining.is_cancelled() && !is_operational(request.uri().path()) {
-        return Problem::draining().into_response();
-    }
-    next.run(request).await
-}
-
 /// Decides whether a request is begun, and ends it when its time is up:
 ///
-/// 1. deadline: a request nobody waits for is not begun.
-/// 2. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
-/// 3. turn: by priority, under the node's limit. The wait for it is part of the request's time.
-/// 4. bulkhead: taken last, so that who waits for a turn holds no place; kept until the answer's body has ended.
+/// 1. drain gate: a node that goes away refuses new work before it costs anything.
+/// 2. deadline: a request nobody waits for is not begun.
+/// 3. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
+/// 4. turn: by priority, under the node's limit. The wait for it is part of the request's time.
+/// 5. bulkhead: taken last, so that who waits for a turn holds no place; kept until the answer's body has ended.
 async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Next) -> Response {
     let route = request
         .extensions()
@@ -255,6 +248,9 @@ async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Ne
     if is_operational(request.uri().path()) {
         let answer = tokio::time::timeout(longest, next.run(request)).await;
         return answer.unwrap_or_else(|_| exceeded());
+    }
+    if front.draining.is_cancelled() {
+        return Problem::draining().into_response();
     }
     let Ok(until) = arriving(request.headers(), started, longest) else {
         return exceeded();
