@@ -49,6 +49,10 @@ pub(super) struct Call {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and there is one per breaker"
+)]
 pub(super) enum Window {
     Time(TimeWindow),
     Count(CountWindow),

@@ -104,7 +104,7 @@ fn fade(x: f32) -> f32 {
         0.009_618_1,
         -0.055_504_1,
         0.240_226_5,
-        -0.693_147_2,
+        -std::f32::consts::LN_2,
     ];
     let part = series.iter().fold(0.0, |sum, term| (sum + term) * rest) + 1.0;
     part * f32::from_bits((127 - whole) << 23)
