@@ -31,4 +31,4 @@ bench-peers: setup ## the kill and hang scenarios with HAProxy and nginx in the 
 
 clean: ## remove build output, made fixtures and reports
 	$(CARGO) clean
-	rm -rf reports/*/
+	rm -rf reports/*/ service/target harness/target
