@@ -4,7 +4,6 @@
 use futures_util::future::BoxFuture;
 
 use super::{Active, FaultError, Injected, Undone, World, held_back};
-use crate::link::HeldTally;
 use crate::plan::{LatencySpec, Way};
 
 #[derive(Debug)]
@@ -47,15 +46,11 @@ impl Active for Slow {
             let held = link.held();
             link.set_latency(None);
             Ok(Undone {
-                proof: proof(held),
+                proof: held_back(held, "chunk"),
                 undo: "latency removed, held bytes let go".to_owned(),
             })
         })
     }
-}
-
-fn proof(held: HeldTally) -> Option<String> {
-    held_back(held, "chunk")
 }
 
 #[cfg(test)]
@@ -63,15 +58,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::link::HeldTally;
 
     #[test]
     fn nothing_held_is_no_proof() {
-        assert_eq!(proof(HeldTally::default()), None);
+        assert_eq!(held_back(HeldTally::default(), "chunk"), None);
         let held = HeldTally {
             count: 214,
             shortest: Duration::from_millis(300),
             longest: Duration::from_millis(500),
         };
-        assert_eq!(proof(held).as_deref(), Some("214 chunks held 300-500 ms"));
+        assert_eq!(
+            held_back(held, "chunk").as_deref(),
+            Some("214 chunks held 300-500 ms")
+        );
     }
 }

@@ -48,15 +48,11 @@ impl Active for Slowed {
                 .fold(HeldTally::default(), HeldTally::and);
             links().for_each(|link: &std::sync::Arc<Link>| link.set_slow(None));
             Ok(Undone {
-                proof: proof(held),
+                proof: held_back(held, "answer"),
                 undo: "slowness removed, held answers let go".to_owned(),
             })
         })
     }
-}
-
-fn proof(held: HeldTally) -> Option<String> {
-    held_back(held, "answer")
 }
 
 #[cfg(test)]
@@ -67,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_all_links_held_is_the_proof() {
-        assert_eq!(proof(HeldTally::default()), None);
+        assert_eq!(held_back(HeldTally::default(), "answer"), None);
         let held = |count, shortest, longest| HeldTally {
             count,
             shortest: Duration::from_millis(shortest),
@@ -81,6 +77,9 @@ mod tests {
         ]
         .into_iter()
         .fold(HeldTally::default(), HeldTally::and);
-        assert_eq!(proof(sum).as_deref(), Some("5 answers held 10-90 ms"));
+        assert_eq!(
+            held_back(sum, "answer").as_deref(),
+            Some("5 answers held 10-90 ms")
+        );
     }
 }

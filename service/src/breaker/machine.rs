@@ -389,12 +389,10 @@ impl Machine {
     /// Nothing is known of a call that was admitted: if it was a trial, somebody else may try.
     pub(super) fn give_back(&self, epoch: u64) {
         let here = |word: Word| word.state() == State::HalfOpen && word.epoch() == epoch;
-        if here(self.word()) {
-            self.word.update(|word| {
-                let out = word.trials(Trials::Admitted) > word.trials(Trials::Succeeded);
-                (here(word) && out).then(|| word.less(Trials::Admitted))
-            });
-        }
+        self.word.update(|word| {
+            let out = word.trials(Trials::Admitted) > word.trials(Trials::Succeeded);
+            (here(word) && out).then(|| word.less(Trials::Admitted))
+        });
     }
 
     pub(super) fn in_doubt(&self) -> bool {

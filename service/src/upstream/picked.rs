@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::instance::Instance;
 use crate::breaker::{Outcome, Ticket};
 
-/// A chosen instance and the right to call it. Dropped without a call it gives the right back.
+/// A chosen instance and the right to call it. Dropped without a call it gives the right back, and nobody learns anything.
 #[derive(Debug)]
 pub struct Picked {
     pub(super) instance: Arc<Instance>,
@@ -44,11 +44,6 @@ impl Picked {
     #[must_use]
     pub fn last_resort(&self) -> bool {
         self.last_resort
-    }
-
-    /// No call is made: nobody learns anything. The same as dropping it.
-    pub fn give_back(self) {
-        drop(self);
     }
 
     /// Takes the outcome of the call. `retry_after`: how long the instance asked to be left alone. Only the first counts;

@@ -94,7 +94,7 @@ impl Inner {
         };
         let now = Instant::now();
         let Some(bound) = self.patience.of_try(call, usual, &self.pool, now) else {
-            picked.give_back();
+            drop(picked);
             return first.await;
         };
         let second = Arc::clone(&picked.instance);
@@ -181,10 +181,7 @@ impl Inner {
             Some(picked) if !picked.last_resort && !tried.contains(&picked.instance.name) => {
                 Some(picked)
             }
-            unsuited => {
-                if let Some(picked) = unsuited {
-                    picked.give_back();
-                }
+            _ => {
                 budget.refund(now);
                 None
             }

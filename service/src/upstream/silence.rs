@@ -5,9 +5,8 @@
 //! strong evidence, and it is there within milliseconds.
 //!
 //! Only time counts during which somebody waits: at low rates, what lies between two tries is no silence, and what lies
-//! longer back says nothing of now. And however many
-//! wait at a time, they all see the same silence: each piece of it is held against the instance once, or a stall of some
-//! milliseconds under load would count as failure upon failure.
+//! longer back says nothing of now. And however many wait at a time, they all see the same silence: each piece of it is held
+//! against the instance once, or a stall of some milliseconds under load would count as failure upon failure.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

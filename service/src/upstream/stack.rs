@@ -339,10 +339,7 @@ impl Inner {
             let bound = self.patience.of_try(call, usual, &self.pool, now);
             let (picked, bound) = match (picked, bound) {
                 (Ok(picked), Some(bound)) => (picked, bound),
-                (picked, None) => {
-                    if let Ok(picked) = picked {
-                        picked.give_back();
-                    }
+                (_, None) => {
                     let attempts = past.attempts;
                     return Err(UpstreamError::DeadlineExceeded { attempts, last });
                 }

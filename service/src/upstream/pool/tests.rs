@@ -48,7 +48,7 @@ impl Bed {
         for key in 0..picks {
             let picked = self.pick(Some(hash_key(&key.to_string())));
             *shares.entry(picked.name().to_owned()).or_default() += 1;
-            picked.give_back();
+            drop(picked);
         }
         shares
     }
@@ -320,7 +320,7 @@ async fn the_last_resort_is_whom_a_breaker_took_out_before_whom_the_registry_gav
         .pick(&Tried::new(&tried), None, Instant::now())
         .expect("p2");
     assert_eq!((picked.name(), picked.last_resort()), ("p2", true));
-    picked.give_back();
+    drop(picked);
     bed.discovery.replace(peers(3));
     bed.instance("p1").breaker.force_open();
     bed.fail("p3");
@@ -507,7 +507,7 @@ async fn a_half_open_breaker_gets_its_trials_however_dear_its_instance_looks() {
         assert_ne!(bed.pick(None).name(), "p2");
         // Whoever has failed once already is not put at risk.
         for picked in trials {
-            picked.give_back();
+            drop(picked);
         }
         let mut failed = Tried::default();
         failed.add(&bed.instance("p1"));
