@@ -15,7 +15,7 @@ use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
 use crate::scenario::model::Words as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
-use crate::scenario::read::Placed;
+use crate::scenario::read::Spanned;
 
 const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
@@ -127,7 +127,7 @@ fn draw_seed() -> u64 {
     SharedRng::entropy().next_u64() % 1_000_000
 }
 
-fn expectations(each: &[Placed<Expectation>]) -> Vec<Expectation> {
+fn expectations(each: &[Spanned<Expectation>]) -> Vec<Expectation> {
     each.iter().map(|placed| placed.value.clone()).collect()
 }
 
@@ -262,7 +262,7 @@ fn spec(inject: &Inject) -> FaultSpec {
     }
 }
 
-fn or<T: Copy>(given: Option<&Placed<T>>, default: T) -> T {
+fn or<T: Copy>(given: Option<&Spanned<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
 }
 
@@ -353,7 +353,7 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
 }
 
 fn read_back(read: &ReadBack) -> LedgerRead {
-    let words = |words: &[Placed<String>]| words.iter().map(|word| word.value.clone()).collect();
+    let words = |words: &[Spanned<String>]| words.iter().map(|word| word.value.clone()).collect();
     LedgerRead {
         get: read.get.value.clone(),
         state: read.state.value.clone(),

@@ -4,7 +4,7 @@ use clip_service::units::HumanDuration;
 
 use super::{LoadModel, LoadPlan, Shape, Stage, StepExpect, StepPlan};
 use crate::scenario::model::{Arrivals, Load, StageText, Step, Users};
-use crate::scenario::read::{Entries, Placed};
+use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::stages::step_rates;
 use crate::scenario::template::{Call, Template};
 
@@ -39,7 +39,7 @@ pub(super) fn resolve(loads: &Entries<Load>, scale: f64) -> Vec<LoadPlan> {
         .collect()
 }
 
-fn or<T: Copy>(given: &Option<Placed<T>>, default: T) -> T {
+fn or<T: Copy>(given: &Option<Spanned<T>>, default: T) -> T {
     given.as_ref().map_or(default, |given| given.value)
 }
 

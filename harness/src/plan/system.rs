@@ -7,7 +7,7 @@ use super::target::{matches, some_of};
 use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Load, Program, Service, System};
-use crate::scenario::read::{Entries, Placed};
+use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::template::{Call, Part, Template};
 use crate::scenario::value::{Count, TemplateText};
 
@@ -27,7 +27,7 @@ pub(super) fn expand(
     let mut links = Vec::new();
     let mut entry = None;
     if let Some(service) = &system.service {
-        let count = |given: &Option<Placed<Count>>, problems: &mut Vec<Diagnostic>| match given {
+        let count = |given: &Option<Spanned<Count>>, problems: &mut Vec<Diagnostic>| match given {
             Some(count) if count.value.get() > MOST_NODES => {
                 problems.push(
                     Diagnostic::error(count.span, format!("{} is too many", count.value.get()))
@@ -151,7 +151,7 @@ fn client_link(node: &str, links: &mut Vec<LinkPlan>) -> String {
 
 /// Nodes that load enters through: one by name, or all that a pattern with `*` fits.
 fn doors(
-    entry: &Placed<String>,
+    entry: &Spanned<String>,
     programs: &Programs<'_>,
     known: &[String],
     problems: &mut Vec<Diagnostic>,
@@ -209,7 +209,7 @@ fn usual_door(
     }
 }
 
-fn unknown_node(name: &Placed<String>, known: &[String]) -> Diagnostic {
+fn unknown_node(name: &Spanned<String>, known: &[String]) -> Diagnostic {
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     Diagnostic::error(
         name.span,
@@ -271,7 +271,7 @@ impl<'s> Programs<'s> {
 
     fn expand(
         &self,
-        name: &Placed<String>,
+        name: &Spanned<String>,
         program: &Program,
         problems: &mut Vec<Diagnostic>,
     ) -> Vec<NodePlan> {
@@ -349,7 +349,7 @@ impl<'s> Programs<'s> {
     /// The links an edge stands for: one for each pair of replicas.
     fn edges(
         &self,
-        edge: &Placed<String>,
+        edge: &Spanned<String>,
         known: &[String],
         problems: &mut Vec<Diagnostic>,
     ) -> Vec<LinkPlan> {
@@ -370,7 +370,7 @@ impl<'s> Programs<'s> {
                 return vec![name.to_owned()];
             }
             problems.push(unknown_node(
-                &Placed {
+                &Spanned {
                     value: name.to_owned(),
                     span: edge.span,
                     sound: true,
@@ -429,6 +429,6 @@ fn env_span(system: &System, node: &str, key: &str) -> Option<crate::scenario::S
                 .strip_prefix(&name.value)
                 .is_some_and(|rest| rest.starts_with('-'))
     })?;
-    let value: &Placed<TemplateText> = program.env.get(key)?;
+    let value: &Spanned<TemplateText> = program.env.get(key)?;
     Some(value.span)
 }

@@ -24,7 +24,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::Document;
-pub use read::{Entries, Placed};
+pub use read::{Entries, Spanned};
 pub use source::{Source, Span};
 
 use read::{Read as _, Reader};

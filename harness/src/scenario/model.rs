@@ -6,7 +6,7 @@
 use clip_service::units::HumanDuration;
 
 use super::expr::Expectation;
-use super::read::{Entries, Placed, mapping};
+use super::read::{Entries, Spanned, mapping};
 use super::source::Span;
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
@@ -20,19 +20,19 @@ mapping! {
     /// A scenario: the system, what is asked of it, what goes wrong, and what must hold.
     Document {
         /// Version of the format: 1.
-        version: Placed<u64>,
+        version: Spanned<u64>,
         /// Name of the scenario; also the name of its report folder.
-        name: Placed<Name>,
+        name: Spanned<Name>,
         /// One sentence on what it shows.
-        about: Option<Placed<String>>,
+        about: Option<Spanned<String>>,
         /// For choosing scenarios with --tag.
-        tags: Vec<Placed<Name>>,
+        tags: Vec<Spanned<Name>>,
         /// Seed of everything random. Omitted: drawn, printed and stored.
-        seed: Option<Placed<u64>>,
+        seed: Option<Spanned<u64>>,
         /// Bound on the whole run, start-up and drain included. Default 10m.
-        limit: Option<Placed<HumanDuration>>,
+        limit: Option<Spanned<HumanDuration>>,
         /// Values used as $(name) elsewhere in the file; --var name=value overrides one.
-        vars: Entries<Placed<Json>>,
+        vars: Entries<Spanned<Json>>,
         /// What is started.
         system: System,
         /// What is asked of it, by name.
@@ -44,9 +44,9 @@ mapping! {
         /// What must hold.
         expect: Option<Expect>,
         /// Makes the scenario a control: these of its expectations must fail, or it has not passed. Written as under expect.
-        control: Vec<Placed<Expectation>>,
+        control: Vec<Spanned<Expectation>>,
         /// When any of these turns true, the run stops, undoes everything and ends as aborted.
-        abort: Vec<Placed<Expectation>>,
+        abort: Vec<Spanned<Expectation>>,
         /// What is written.
         report: Option<Report>,
     }
@@ -56,7 +56,7 @@ mapping! {
     /// What is started.
     System {
         /// Where it runs. Default: process.
-        runtime: Option<Placed<RuntimeKind>>,
+        runtime: Option<Spanned<RuntimeKind>>,
         /// The clip service: expands to its nodes and links.
         service: Option<Service>,
         /// Any other programs, by name.
@@ -64,7 +64,7 @@ mapping! {
         /// Edges between nodes: `web->db: {}`. The service brings its own.
         links: Entries<LinkSettings>,
         /// Node that load enters through, or several (gateway-*) that take turns while they are ready. Default: gateway-1, or the only program.
-        entry: Option<Placed<String>>,
+        entry: Option<Spanned<String>>,
     }
 }
 
@@ -72,13 +72,13 @@ mapping! {
     /// The clip service.
     Service {
         /// How many gateways. Default 1.
-        gateways: Option<Placed<Count>>,
+        gateways: Option<Spanned<Count>>,
         /// How many processors. Default 1.
-        processors: Option<Placed<Count>>,
+        processors: Option<Spanned<Count>>,
         /// Keys of the service's configuration that shall differ from its defaults.
-        config: Option<Placed<Settings>>,
+        config: Option<Spanned<Settings>>,
         /// Keys of the configuration of single nodes that shall differ from that: gateway-2: { balance: round-robin }.
-        nodes: Entries<Placed<Settings>>,
+        nodes: Entries<Spanned<Settings>>,
     }
 }
 
@@ -86,15 +86,15 @@ mapping! {
     /// A program. It must listen on the port in the environment variable PORT.
     Program {
         /// Program and arguments.
-        run: Vec<Placed<String>>,
+        run: Vec<Spanned<String>>,
         /// Additional environment. $(link.NODE) is the address of the link from here to NODE.
-        env: Entries<Placed<TemplateText>>,
+        env: Entries<Spanned<TemplateText>>,
         /// When it counts as ready. Default: GET / answers 200 within 20s.
         ready: Option<Ready>,
         /// How many of it; they are named NAME-1, NAME-2, …
-        replicas: Option<Placed<Count>>,
+        replicas: Option<Spanned<Count>>,
         /// Programs that must be ready before it is started.
-        after: Vec<Placed<String>>,
+        after: Vec<Spanned<String>>,
     }
 }
 
@@ -102,11 +102,11 @@ mapping! {
     /// When a node counts as ready.
     Ready {
         /// GET this path.
-        get: Placed<String>,
+        get: Spanned<String>,
         /// Until it answers this status. Default 200.
-        status: Option<Placed<Status>>,
+        status: Option<Spanned<Status>>,
         /// Within this time. Default 20s.
-        within: Option<Placed<HumanDuration>>,
+        within: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -123,9 +123,9 @@ mapping! {
         /// Closed: so many users, each thinking between rounds.
         users: Option<Users>,
         /// Node that this load enters through, or several (gateway-*). Default: the system's entry.
-        entry: Option<Placed<String>>,
+        entry: Option<Spanned<String>>,
         /// A request not answered by then has failed. Default 5s.
-        timeout: Option<Placed<HumanDuration>>,
+        timeout: Option<Spanned<HumanDuration>>,
         /// Requests, done in order.
         steps: Vec<Step>,
     }
@@ -135,15 +135,15 @@ mapping! {
     /// Open arrivals: a constant rate for a time, or stages.
     Arrivals {
         /// How arrivals are spaced. Default: even.
-        shape: Option<Placed<Shape>>,
+        shape: Option<Spanned<Shape>>,
         /// Constant rate.
-        rate: Option<Placed<Rate>>,
+        rate: Option<Spanned<Rate>>,
         /// For how long.
-        r#for: Option<Placed<HumanDuration>>,
+        r#for: Option<Spanned<HumanDuration>>,
         /// Rate over time, instead of rate and for.
         stages: Vec<StageText>,
         /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout. Default 1000.
-        max_in_flight: Option<Placed<Count>>,
+        max_in_flight: Option<Spanned<Count>>,
     }
 }
 
@@ -151,21 +151,21 @@ mapping! {
     /// A stretch of time: ramp with over, steps with by and each, or hold.
     StageText {
         /// Name for the stretch: expectations can be about it and compare with it.
-        name: Option<Placed<Name>>,
+        name: Option<Spanned<Name>>,
         /// From one rate to another: 0/s..100/s.
-        ramp: Option<Placed<RateRange>>,
+        ramp: Option<Spanned<RateRange>>,
         /// How long the ramp takes.
-        over: Option<Placed<HumanDuration>>,
+        over: Option<Spanned<HumanDuration>>,
         /// From one rate to another by steps: 50/s..400/s.
-        steps: Option<Placed<RateRange>>,
+        steps: Option<Spanned<RateRange>>,
         /// How much each step adds, or takes away.
-        by: Option<Placed<Rate>>,
+        by: Option<Spanned<Rate>>,
         /// How long each step is held.
-        each: Option<Placed<HumanDuration>>,
+        each: Option<Spanned<HumanDuration>>,
         /// Stay at the rate reached, or at rate.
-        hold: Option<Placed<HumanDuration>>,
+        hold: Option<Spanned<HumanDuration>>,
         /// Rate to hold.
-        rate: Option<Placed<Rate>>,
+        rate: Option<Spanned<Rate>>,
     }
 }
 
@@ -173,15 +173,15 @@ mapping! {
     /// Closed users.
     Users {
         /// How many.
-        count: Placed<Count>,
+        count: Spanned<Count>,
         /// Pause between rounds: 1s..3s. Default: none.
-        think: Option<Placed<DurationRange>>,
+        think: Option<Spanned<DurationRange>>,
         /// Time over which they start. Default: at once.
-        ramp_up: Option<Placed<HumanDuration>>,
+        ramp_up: Option<Spanned<HumanDuration>>,
         /// Time over which they leave. Has no effect yet: they leave together.
-        ramp_down: Option<Placed<HumanDuration>>,
+        ramp_down: Option<Spanned<HumanDuration>>,
         /// How long they stay, ramp-up included. Default: as long as the longest other load.
-        r#for: Option<Placed<HumanDuration>>,
+        r#for: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -189,27 +189,27 @@ mapping! {
     /// One request: exactly one of get, post, put, patch, delete, head.
     Step {
         /// GET this path.
-        get: Option<Placed<TemplateText>>,
+        get: Option<Spanned<TemplateText>>,
         /// POST to this path.
-        post: Option<Placed<TemplateText>>,
+        post: Option<Spanned<TemplateText>>,
         /// PUT to this path.
-        put: Option<Placed<TemplateText>>,
+        put: Option<Spanned<TemplateText>>,
         /// PATCH this path.
-        patch: Option<Placed<TemplateText>>,
+        patch: Option<Spanned<TemplateText>>,
         /// DELETE this path.
-        delete: Option<Placed<TemplateText>>,
+        delete: Option<Spanned<TemplateText>>,
         /// HEAD of this path.
-        head: Option<Placed<TemplateText>>,
+        head: Option<Spanned<TemplateText>>,
         /// Header values.
-        headers: Entries<Placed<TemplateText>>,
+        headers: Entries<Spanned<TemplateText>>,
         /// JSON body.
-        json: Option<Placed<Json>>,
+        json: Option<Spanned<Json>>,
         /// What counts as ok. Default: any 2xx.
         expect: Option<StepExpectation>,
         /// Names for values of the answer, by JSON path: { job: $.job_id }. Later steps use them as $(job).
-        capture: Entries<Placed<String>>,
+        capture: Entries<Spanned<String>>,
         /// Enters the first capture in the ledger of accepted work when the step is ok.
-        ledger: Option<Placed<LedgerWord>>,
+        ledger: Option<Spanned<LedgerWord>>,
     }
 }
 
@@ -217,9 +217,9 @@ mapping! {
     /// What counts as ok.
     StepExpectation {
         /// Status code, or a list of them. Default: any 2xx.
-        status: Option<Placed<Statuses>>,
+        status: Option<Spanned<Statuses>>,
         /// Content type, parameters left aside.
-        r#type: Option<Placed<String>>,
+        r#type: Option<Spanned<String>>,
     }
 }
 
@@ -227,9 +227,9 @@ mapping! {
     /// What must hold before the first fault.
     Steady {
         /// For so long.
-        window: Placed<HumanDuration>,
+        window: Spanned<HumanDuration>,
         /// All of these.
-        hold: Vec<Placed<Expectation>>,
+        hold: Vec<Spanned<Expectation>>,
     }
 }
 
@@ -237,18 +237,18 @@ mapping! {
     /// One fault: at or after says when, inject says what.
     Fault {
         /// Name.
-        name: Placed<Name>,
+        name: Spanned<Name>,
         /// Time since the start of load; later if the steady state is not reached by then.
-        at: Option<Placed<HumanDuration>>,
+        at: Option<Spanned<HumanDuration>>,
         /// Counted from a moment of another fault: crash.recovered + 3s; moments are start, end, recovered.
-        after: Option<Placed<After>>,
+        after: Option<Spanned<After>>,
         /// How long it lasts. A restart is over when the node is ready again; there this is the least time it is away.
-        r#for: Option<Placed<HumanDuration>>,
+        r#for: Option<Spanned<HumanDuration>>,
         /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any); or a list
         /// of them, in order.
-        target: Placed<Targets>,
+        target: Spanned<Targets>,
         /// What it does: a word, or a word with settings.
-        inject: Placed<Inject>,
+        inject: Spanned<Inject>,
     }
 }
 
@@ -256,13 +256,13 @@ mapping! {
     /// Settings of latency.
     Latency {
         /// Added to each chunk of bytes.
-        add: Placed<HumanDuration>,
+        add: Spanned<HumanDuration>,
         /// Varied by up to this much, either way. Default: not.
-        jitter: Option<Placed<HumanDuration>>,
+        jitter: Option<Spanned<HumanDuration>>,
         /// Share of connections hit. Default 100%.
-        share: Option<Placed<Percent>>,
+        share: Option<Spanned<Percent>>,
         /// Which way the held bytes flow, from the caller's side. Default: downstream.
-        way: Option<Placed<Way>>,
+        way: Option<Spanned<Way>>,
     }
 }
 
@@ -270,11 +270,11 @@ mapping! {
     /// Settings of status.
     StatusAnswer {
         /// Status code of the answer, 200 to 599.
-        code: Placed<Status>,
+        code: Spanned<Status>,
         /// Share of requests that the link answers, drawn for each. Default 100%.
-        share: Option<Placed<Percent>>,
+        share: Option<Spanned<Percent>>,
         /// Tells the caller, in whole seconds, when to come again. Default: not.
-        retry_after: Option<Placed<HumanDuration>>,
+        retry_after: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -282,9 +282,9 @@ mapping! {
     /// Settings of slow.
     Slow {
         /// Each answer takes so many times as long; more than 1.
-        factor: Placed<Factor>,
+        factor: Spanned<Factor>,
         /// Each answer is held at least so long. Default: 0s.
-        least: Option<Placed<HumanDuration>>,
+        least: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -292,7 +292,7 @@ mapping! {
     /// Settings of restart.
     Restart {
         /// Time the node has to end by itself; then it is killed. Default 15s.
-        drain: Option<Placed<HumanDuration>>,
+        drain: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -300,9 +300,9 @@ mapping! {
     /// Settings of rolling-restart.
     RollingRestart {
         /// Time between one node's being ready and the next one's turn. Default: none.
-        pause: Option<Placed<HumanDuration>>,
+        pause: Option<Spanned<HumanDuration>>,
         /// Time each node has to end by itself; then it is killed. Default 15s.
-        drain: Option<Placed<HumanDuration>>,
+        drain: Option<Spanned<HumanDuration>>,
     }
 }
 
@@ -310,9 +310,9 @@ mapping! {
     /// What must hold.
     Expect {
         /// Over the whole of the load.
-        always: Vec<Placed<Expectation>>,
+        always: Vec<Spanned<Expectation>>,
         /// While a fault lasts, or during a named stage of a load, by that name.
-        during: Entries<Vec<Placed<Expectation>>>,
+        during: Entries<Vec<Spanned<Expectation>>>,
         /// Every fault is recovered from.
         recover: Option<Recover>,
         /// When load has ended.
@@ -324,9 +324,9 @@ mapping! {
     /// Every fault is recovered from.
     Recover {
         /// Within this time of its end.
-        within: Placed<HumanDuration>,
+        within: Spanned<HumanDuration>,
         /// And from then on the steady state holds in every window until the next fault, or the end of load. Default: false.
-        stays: Option<Placed<bool>>,
+        stays: Option<Spanned<bool>>,
     }
 }
 
@@ -334,9 +334,9 @@ mapping! {
     /// When load has ended.
     End {
         /// Accepted work has this long to finish. Default 30s.
-        settle: Option<Placed<HumanDuration>>,
+        settle: Option<Spanned<HumanDuration>>,
         /// What must be true of the accepted work then.
-        ledger: Vec<Placed<LedgerCheck>>,
+        ledger: Vec<Spanned<LedgerCheck>>,
         /// How its state is read back. The clip service brings its own.
         read: Option<ReadBack>,
     }
@@ -346,13 +346,13 @@ mapping! {
     /// How the state of accepted work is read back.
     ReadBack {
         /// GET this path; {id} is the captured id. It answers 404 for what is unknown.
-        get: Placed<String>,
+        get: Spanned<String>,
         /// JSON path of the state.
-        state: Placed<String>,
+        state: Spanned<String>,
         /// States of success.
-        done: Vec<Placed<String>>,
+        done: Vec<Spanned<String>>,
         /// States of failure.
-        failed: Vec<Placed<String>>,
+        failed: Vec<Spanned<String>>,
         /// How results are listed.
         results: Option<ReadResults>,
     }
@@ -362,13 +362,13 @@ mapping! {
     /// How results of accepted work are listed.
     ReadResults {
         /// GET this path; {id} is the captured id.
-        get: Placed<String>,
+        get: Spanned<String>,
         /// JSON path of the array.
-        items: Placed<String>,
+        items: Spanned<String>,
         /// JSON path, within an item, of where to download it.
-        url: Placed<String>,
+        url: Spanned<String>,
         /// JSON path, within an item, of what tells it from its siblings.
-        rank: Placed<String>,
+        rank: Spanned<String>,
     }
 }
 
@@ -376,7 +376,7 @@ mapping! {
     /// What is written.
     Report {
         /// Report files. Default: all.
-        formats: Vec<Placed<Format>>,
+        formats: Vec<Spanned<Format>>,
         /// Comparison with an earlier run. Has no effect yet.
         baseline: Option<Baseline>,
     }
@@ -386,14 +386,14 @@ mapping! {
     /// Comparison with an earlier run.
     Baseline {
         /// How much worse each measure may be.
-        worse: Entries<Placed<Percent>>,
+        worse: Entries<Spanned<Percent>>,
     }
 }
 
 impl Step {
     /// Every way to write the request, with its method.
     #[must_use]
-    pub fn requests(&self) -> Vec<(&'static str, &Placed<TemplateText>)> {
+    pub fn requests(&self) -> Vec<(&'static str, &Spanned<TemplateText>)> {
         [
             ("GET", &self.get),
             ("POST", &self.post),
@@ -409,7 +409,7 @@ impl Step {
 
     /// The request: method and path.
     #[must_use]
-    pub fn request(&self) -> Option<(&'static str, &Placed<TemplateText>)> {
+    pub fn request(&self) -> Option<(&'static str, &Spanned<TemplateText>)> {
         self.requests().into_iter().next()
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Reader {
 
 /// A value with its place in the file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Placed<T> {
+pub struct Spanned<T> {
     /// The value; a stand-in when it could not be read.
     pub value: T,
     /// Where it stands.
@@ -31,7 +31,7 @@ pub struct Placed<T> {
     pub sound: bool,
 }
 
-impl<T> Deref for Placed<T> {
+impl<T> Deref for Spanned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -63,7 +63,7 @@ pub(crate) trait Read: Sized {
     }
 }
 
-impl<T: Scalar> Read for Placed<T> {
+impl<T: Scalar> Read for Spanned<T> {
     fn read(node: &Node, cx: &mut Reader) -> Self {
         let value = T::read(node, cx);
         Self {
@@ -82,7 +82,7 @@ impl<T: Scalar> Read for Placed<T> {
     }
 }
 
-impl<T: Scalar> JsonSchema for Placed<T> {
+impl<T: Scalar> JsonSchema for Spanned<T> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         T::NAME.into()
     }
@@ -132,7 +132,7 @@ impl<T: Read> Read for Vec<T> {
 
 /// A mapping whose keys are names the author chose.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entries<T>(pub Vec<(Placed<String>, T)>);
+pub struct Entries<T>(pub Vec<(Spanned<String>, T)>);
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
@@ -142,7 +142,7 @@ impl<T> Default for Entries<T> {
 
 impl<T> Entries<T> {
     /// The entries in the order written.
-    pub fn iter(&self) -> impl Iterator<Item = (&Placed<String>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Spanned<String>, &T)> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
@@ -172,7 +172,7 @@ impl<T: Read> Read for Entries<T> {
             entries
                 .into_iter()
                 .map(|(key, value)| {
-                    let name = Placed {
+                    let name = Spanned {
                         value: key.name.clone(),
                         span: key.span,
                         sound: true,

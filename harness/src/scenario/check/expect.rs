@@ -6,7 +6,7 @@ use super::{positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{ALL, Expectation, Expr, Limit};
 use crate::scenario::model::Document;
-use crate::scenario::read::{Placed, Reader};
+use crate::scenario::read::{Spanned, Reader};
 use crate::scenario::source::Span;
 
 pub(super) fn steady(document: &Document, cx: &mut Reader) {
@@ -168,7 +168,7 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
 }
 
 /// An expectation measures a load that is there, and compares with one that is there.
-fn of_a_load(expectation: &Placed<Expectation>, document: &Document, cx: &mut Reader) {
+fn of_a_load(expectation: &Spanned<Expectation>, document: &Document, cx: &mut Reader) {
     let Expr::Measure(measure) = &expectation.value.expr else {
         return;
     };
@@ -199,7 +199,7 @@ fn of_a_load(expectation: &Placed<Expectation>, document: &Document, cx: &mut Re
 }
 
 /// What an expectation is compared with is a stage that is there.
-fn against_a_stage(expectation: &Placed<Expectation>, stages: &[&str], cx: &mut Reader) {
+fn against_a_stage(expectation: &Spanned<Expectation>, stages: &[&str], cx: &mut Reader) {
     let Expr::Measure(measure) = &expectation.value.expr else {
         return;
     };
@@ -226,7 +226,7 @@ fn against_a_stage(expectation: &Placed<Expectation>, stages: &[&str], cx: &mut 
 }
 
 /// Where a word stands in an expectation; the whole of it where that cannot be said.
-fn word_in(expectation: &Placed<Expectation>, word: &str, cx: &Reader) -> Span {
+fn word_in(expectation: &Spanned<Expectation>, word: &str, cx: &Reader) -> Span {
     let written = cx.source.slice(expectation.span);
     written.find(word).map_or(expectation.span, |at| {
         let start = expectation.span.start + at;

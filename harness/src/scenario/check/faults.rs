@@ -6,7 +6,7 @@ use super::positive;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::kinds::Length;
 use crate::scenario::model::{Document, Fault, Inject, Moment};
-use crate::scenario::read::{Placed, Reader};
+use crate::scenario::read::{Spanned, Reader};
 use crate::scenario::source::Span;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {
@@ -147,7 +147,7 @@ fn settings(inject: &Inject, cx: &mut Reader) {
     }
 }
 
-fn drain(drain: Option<&Placed<HumanDuration>>, cx: &mut Reader) {
+fn drain(drain: Option<&Spanned<HumanDuration>>, cx: &mut Reader) {
     if let Some(drain) = drain
         && drain.sound
         && drain.value.get().is_zero()

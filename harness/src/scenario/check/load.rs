@@ -4,12 +4,12 @@ use super::{positive, template, unknown_variable};
 use crate::scenario::FIXTURES;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Arrivals, Document, Load, StageText, Step};
-use crate::scenario::read::{Placed, Reader};
+use crate::scenario::read::{Spanned, Reader};
 use crate::scenario::source::Span;
 use crate::scenario::stages::{MOST_STEPS, StepsError, step_rates};
 use crate::scenario::template::{Call, Template};
 
-pub(super) fn one_load(name: &Placed<String>, load: &Load, document: &Document, cx: &mut Reader) {
+pub(super) fn one_load(name: &Spanned<String>, load: &Load, document: &Document, cx: &mut Reader) {
     match (&load.arrivals, &load.users) {
         (Some(_), Some(users)) => cx.report(
             Diagnostic::error(
@@ -284,7 +284,7 @@ fn one_step(step: &Step, captured: &[&str], cx: &mut Reader) {
 }
 
 /// `$`, then names with points before them and indices in brackets.
-pub(super) fn json_path(path: &Placed<String>, cx: &mut Reader) {
+pub(super) fn json_path(path: &Spanned<String>, cx: &mut Reader) {
     let sound = path.value.strip_prefix('$').is_some_and(|rest| {
         rest.is_empty()
             || (rest.starts_with(['.', '[']) && !rest.ends_with('.') && !rest.contains(".."))

@@ -2,10 +2,10 @@
 
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Document, Name};
-use crate::scenario::read::{Placed, Reader};
+use crate::scenario::read::{Spanned, Reader};
 
 /// Every name given to a stage, in the order written.
-pub(super) fn named(document: &Document) -> impl Iterator<Item = &Placed<Name>> {
+pub(super) fn named(document: &Document) -> impl Iterator<Item = &Spanned<Name>> {
     document
         .load
         .iter()
