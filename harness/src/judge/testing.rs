@@ -12,7 +12,7 @@ use crate::event::{
 use crate::plan::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck, LinkPlan,
     LoadModel, LoadPlan, NodePlan, NodeStart, Plan, ReadyPlan, RuntimeKind, ServiceRole, Shape,
-    Stage, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
+    RateStage, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};
@@ -171,7 +171,7 @@ fn success(text: &str, limit: f64, over: Option<u64>) -> Expectation {
 }
 
 fn load(name: &str, rate: f64, timeout_s: u64, method: &str, path: &str, ledger: bool) -> LoadPlan {
-    let stage = |from, to, ms| Stage {
+    let stage = |from, to, ms| RateStage {
         from,
         to,
         length: HumanDuration::millis(ms),

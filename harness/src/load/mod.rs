@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry};
-use crate::plan::{LoadModel, LoadPlan, Plan, Stage};
+use crate::plan::{LoadModel, LoadPlan, Plan, RateStage};
 use crate::runtime::emit::Emitter;
 use front::Front;
 pub use goose::AttackError;
@@ -315,7 +315,7 @@ impl Crew for Hands {
 
 /// Users for an open load. Every request ends at its timeout, so no more than the peak rate times that can be under way;
 /// users beyond it would only stand about.
-fn places(plan: &LoadPlan, stages: &[Stage], max_in_flight: usize) -> usize {
+fn places(plan: &LoadPlan, stages: &[RateStage], max_in_flight: usize) -> usize {
     let steps = plan.steps.len() as f64;
     let peak = stages
         .iter()

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use clip_service::env::SharedRng;
 
-use crate::plan::{Shape, Stage};
+use crate::plan::{Shape, RateStage};
 
 /// Iterates over intended starts in order.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    stages: Vec<Stage>,
+    stages: Vec<RateStage>,
     shape: Shape,
     rng: SharedRng,
     /// Mark of the next arrival, in arrivals since the start.
     mark: f64,
-    /// Stage the mark is in, arrivals before it, and its start in seconds.
+    /// RateStage the mark is in, arrivals before it, and its start in seconds.
     stage: usize,
     before: f64,
     began: f64,
@@ -30,7 +30,7 @@ const WHOLE: f64 = 1e-9;
 impl Schedule {
     /// The schedule of these stages. `rng` is only used for random shapes.
     #[must_use]
-    pub fn new(stages: &[Stage], shape: Shape, rng: SharedRng) -> Self {
+    pub fn new(stages: &[RateStage], shape: Shape, rng: SharedRng) -> Self {
         let mut schedule = Self {
             stages: stages.to_vec(),
             shape,
@@ -56,13 +56,13 @@ impl Schedule {
 }
 
 /// Arrivals of a whole stage: the area under its line.
-fn area(stage: &Stage) -> f64 {
+fn area(stage: &RateStage) -> f64 {
     f64::midpoint(stage.from, stage.to) * stage.length.get().as_secs_f64()
 }
 
 /// Seconds into a stage at which `arrivals` have come: the root of `from t + (to - from) t^2 / 2 length`, in the form
 /// that stays exact where the slope or the rate is zero.
-fn time_of(stage: &Stage, arrivals: f64) -> f64 {
+fn time_of(stage: &RateStage, arrivals: f64) -> f64 {
     let length = stage.length.get().as_secs_f64();
     let slope = (stage.to - stage.from) / length;
     let root = (2.0 * slope)
@@ -103,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    fn stage(from: f64, to: f64, ms: u64) -> Stage {
-        Stage {
+    fn stage(from: f64, to: f64, ms: u64) -> RateStage {
+        RateStage {
             from,
             to,
             length: HumanDuration::millis(ms),
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    fn times(stages: &[Stage], shape: Shape, seed: u64) -> Vec<Duration> {
+    fn times(stages: &[RateStage], shape: Shape, seed: u64) -> Vec<Duration> {
         Schedule::new(stages, shape, SharedRng::seeded(seed)).collect()
     }
 
@@ -170,7 +170,7 @@ mod tests {
             poisson in any::<bool>(),
             seed in any::<u64>(),
         ) {
-            let stages: Vec<Stage> = raw.iter().map(|(a, b, ms)| stage(*a, *b, *ms)).collect();
+            let stages: Vec<RateStage> = raw.iter().map(|(a, b, ms)| stage(*a, *b, *ms)).collect();
             let shape = if poisson { Shape::Poisson } else { Shape::Even };
             let all = times(&stages, shape, seed);
             prop_assert!(all.is_sorted());

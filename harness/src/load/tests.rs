@@ -63,7 +63,7 @@ fn open(rate: f64, ms: u64, max_in_flight: usize, timeout_ms: u64, path: &str) -
         name: "frames".to_owned(),
         model: LoadModel::Arrivals {
             shape: Shape::Even,
-            stages: vec![Stage {
+            stages: vec![RateStage {
                 from: rate,
                 to: rate,
                 length: HumanDuration::millis(ms),

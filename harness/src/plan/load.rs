@@ -2,7 +2,7 @@
 
 use clip_service::units::HumanDuration;
 
-use super::{LoadModel, LoadPlan, Shape, Stage, StepExpect, StepPlan};
+use super::{LoadModel, LoadPlan, Shape, RateStage, StepExpect, StepPlan};
 use crate::scenario::model::{Arrivals, Load, StageText, Step, Users};
 use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::stages::step_rates;
@@ -55,13 +55,13 @@ fn open(arrivals: Option<&Arrivals>, scale: f64) -> LoadModel {
     }
 }
 
-fn stages(arrivals: &Arrivals, scale: f64) -> Vec<Stage> {
+fn stages(arrivals: &Arrivals, scale: f64) -> Vec<RateStage> {
     let mut reached = arrivals
         .rate
         .as_ref()
         .map_or(0.0, |rate| rate.value.0 * scale);
     if arrivals.stages.is_empty() {
-        return vec![Stage {
+        return vec![RateStage {
             from: reached,
             to: reached,
             length: or(&arrivals.r#for, HumanDuration::default()),
@@ -73,7 +73,7 @@ fn stages(arrivals: &Arrivals, scale: f64) -> Vec<Stage> {
         let name = stage.name.as_ref().map(|name| name.value.0.clone());
         for (from, to, length) in stretches(stage, reached, scale) {
             reached = to;
-            all.push(Stage {
+            all.push(RateStage {
                 from,
                 to,
                 length,

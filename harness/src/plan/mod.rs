@@ -263,7 +263,7 @@ pub enum LoadModel {
         /// How arrivals are spaced.
         shape: Shape,
         /// Rate over time.
-        stages: Vec<Stage>,
+        stages: Vec<RateStage>,
         /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout.
         max_in_flight: usize,
     },
@@ -282,7 +282,7 @@ pub enum LoadModel {
 
 /// Rate over a stretch of time: a straight line from `from` to `to`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
+pub struct RateStage {
     /// Arrivals per second at its start.
     pub from: f64,
     /// Arrivals per second at its end.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clip_harness::plan::{LoadModel, NodeStart, Plan, PlanOptions, RuntimeKind, Stage, TargetPlan};
+use clip_harness::plan::{LoadModel, NodeStart, Plan, PlanOptions, RuntimeKind, RateStage, TargetPlan};
 use clip_harness::scenario::Scenario;
 use clip_service::units::HumanDuration;
 
@@ -212,7 +212,7 @@ fn the_command_line_overrides_the_file() {
     let length = HumanDuration::secs(10);
     assert_eq!(
         stages.as_slice(),
-        [Stage {
+        [RateStage {
             from: 2.0,
             to: 2.0,
             length,
