@@ -23,6 +23,8 @@ pub mod runtime;
 
 pub mod link;
 
+pub mod testbed;
+
 pub mod fault;
 
 pub mod load;

@@ -167,7 +167,7 @@ async fn the_scenario_has_run(story: &mut Story) -> Step {
     let now = WallClock::system().now().as_millisecond();
     let run_id = format!("{}-{now}-{}", plan.name, std::process::id());
     let mut options = Options::new(run_id, logs.path());
-    options.hurry = story.signals.hurry.clone();
+    options.force = story.signals.force.clone();
     let mut recorder = Recorder::new(plan.clone(), Environment::here());
     // How it ended is the last event, so the record has it.
     run(&plan, &mut recorder, options, story.signals.cancel.clone()).await;

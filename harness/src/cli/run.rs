@@ -167,7 +167,7 @@ async fn one(
         format!("{}-{started}-{}", plan.name, std::process::id()),
         directory.join("logs"),
     );
-    options.hurry = signals.hurry.clone();
+    options.force = signals.force.clone();
     let muted = Muted::stdout();
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;

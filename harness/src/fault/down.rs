@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
-use super::{Active, FaultError, Injected, Undone, World};
+use super::{Active, FaultError, Injected, Testbed, Undone};
 use crate::link::LinkError;
 
 /// Traffic as recent as this counts as cut off by the fault, even where no connection stood open between two requests.
@@ -19,8 +19,8 @@ struct Down {
     proof: Option<String>,
 }
 
-pub(super) async fn inject(link: &str, world: World<'_>) -> Result<Injected, FaultError> {
-    let edge = world.links.get(link)?;
+pub(super) async fn inject(link: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+    let edge = testbed.links.get(link)?;
     let before = edge.tally();
     let idle = edge.idle();
     edge.set_down(true).await?;
@@ -51,9 +51,12 @@ pub(super) async fn inject(link: &str, world: World<'_>) -> Result<Injected, Fau
 }
 
 impl Active for Down {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let edge = world.links.get(&self.link)?;
+            let edge = testbed.links.get(&self.link)?;
             edge.set_down(false).await?;
             if !connects(edge.address()).await {
                 return Err(LinkError::Stuck {

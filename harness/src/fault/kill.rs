@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World, start_again};
+use super::{Active, FaultError, Injected, Testbed, Undone, start_again};
 
 #[derive(Debug)]
 struct Killed {
@@ -11,8 +11,8 @@ struct Killed {
     how: String,
 }
 
-pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, FaultError> {
-    let detail = world.system.node(node)?.kill().await?;
+pub(super) async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+    let detail = testbed.system.node(node)?.kill().await?;
     // `SIGKILL processor-2 (pid 4711): exited by signal 9`: the part after the colon is the proof.
     let how = detail
         .split_once(": ")
@@ -28,10 +28,13 @@ pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, Fau
 }
 
 impl Active for Killed {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             Ok(Undone {
-                undo: start_again(&self.node, world).await?,
+                undo: start_again(&self.node, testbed).await?,
                 proof: Some(self.how),
             })
         })

@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World, held_back};
+use super::{Active, FaultError, Injected, Testbed, Undone, held_back};
 use crate::plan::{LatencySpec, Way};
 
 #[derive(Debug)]
@@ -14,9 +14,9 @@ struct Slow {
 pub(super) fn inject(
     spec: &LatencySpec,
     link: &str,
-    world: World<'_>,
+    testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
-    world.links.get(link)?.set_latency(Some(spec.clone()));
+    testbed.links.get(link)?.set_latency(Some(spec.clone()));
     let way = match spec.way {
         Way::Downstream => "answers",
         Way::Upstream => "requests",
@@ -40,9 +40,12 @@ pub(super) fn inject(
 }
 
 impl Active for Slow {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let link = world.links.get(&self.link)?;
+            let link = testbed.links.get(&self.link)?;
             let held = link.held();
             link.set_latency(None);
             Ok(Undone {

@@ -15,11 +15,11 @@ mod status;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
 
-use crate::link::{HeldTally, LinkError, Links};
+use crate::link::{HeldTally, LinkError};
 use crate::plan::{FaultSpec, TargetPlan};
-use crate::runtime::{RuntimeError, System};
+use crate::runtime::RuntimeError;
+use crate::testbed::Testbed;
 
 /// Why a fault could not be injected or undone.
 #[derive(Debug, thiserror::Error)]
@@ -42,17 +42,6 @@ pub enum FaultError {
     },
 }
 
-/// What faults act on.
-#[derive(Debug, Clone, Copy)]
-pub struct World<'a> {
-    /// Nodes.
-    pub system: &'a System,
-    /// Edges.
-    pub links: &'a Links,
-    /// Cuts short what an undo waits for; the undo itself is done all the same.
-    pub hurry: &'a CancellationToken,
-}
-
 /// What is known when a fault has been undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undone {
@@ -65,7 +54,10 @@ pub struct Undone {
 /// A fault that is in place.
 pub trait Active: Send + Sync + fmt::Debug {
     /// Takes it away and proves that it is gone.
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>>;
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>>;
 }
 
 /// A fault that is in place, with the words for it.
@@ -82,8 +74,8 @@ impl Injected {
     ///
     /// # Errors
     /// When it cannot be taken away, or is still there.
-    pub async fn revert(self, world: World<'_>) -> Result<Undone, FaultError> {
-        self.active.revert(world).await
+    pub async fn revert(self, testbed: &Testbed) -> Result<Undone, FaultError> {
+        self.active.revert(testbed).await
     }
 }
 
@@ -94,21 +86,23 @@ impl Injected {
 pub async fn inject(
     spec: &FaultSpec,
     target: &TargetPlan,
-    world: World<'_>,
+    testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
     match spec {
-        FaultSpec::Kill => kill::inject(target_node(spec, target)?, world).await,
-        FaultSpec::Pause => pause::inject(target_node(spec, target)?, world).await,
-        FaultSpec::Latency(latency) => latency::inject(latency, target_link(spec, target)?, world),
-        FaultSpec::Down => down::inject(target_link(spec, target)?, world).await,
-        FaultSpec::Status(answer) => status::inject(answer, target_link(spec, target)?, world),
-        FaultSpec::Slow(slow) => slow::inject(slow, target_node(spec, target)?, world),
+        FaultSpec::Kill => kill::inject(target_node(spec, target)?, testbed).await,
+        FaultSpec::Pause => pause::inject(target_node(spec, target)?, testbed).await,
+        FaultSpec::Latency(latency) => {
+            latency::inject(latency, target_link(spec, target)?, testbed)
+        }
+        FaultSpec::Down => down::inject(target_link(spec, target)?, testbed).await,
+        FaultSpec::Status(answer) => status::inject(answer, target_link(spec, target)?, testbed),
+        FaultSpec::Slow(slow) => slow::inject(slow, target_node(spec, target)?, testbed),
         FaultSpec::Restart(restart) => {
-            restart::inject(restart.drain.get(), target_node(spec, target)?, world)
+            restart::inject(restart.drain.get(), target_node(spec, target)?, testbed)
         }
         // Whoever performs the faults takes one node after the other.
         FaultSpec::RollingRestart(rolling) => {
-            restart::inject(rolling.drain.get(), target_node(spec, target)?, world)
+            restart::inject(rolling.drain.get(), target_node(spec, target)?, testbed)
         }
     }
 }
@@ -136,8 +130,8 @@ fn target_link<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, 
 }
 
 /// Starts a node that has ended and waits until it is ready; the evidence.
-async fn start_again(node: &str, world: World<'_>) -> Result<String, FaultError> {
-    match world.system.start_node(node, world.hurry).await {
+async fn start_again(node: &str, testbed: &Testbed) -> Result<String, FaultError> {
+    match testbed.system.start_node(node, testbed.force).await {
         Ok(took) => Ok(format!("restarted, ready after {}", seconds(took))),
         // The system is stopped next: a node that is not waited for is not left behind.
         Err(RuntimeError::Cancelled) => Ok("restart cut short: the run is stopping".to_owned()),

@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Active, FaultError, Injected, Undone, World, seconds};
+use super::{Active, FaultError, Injected, Testbed, Undone, seconds};
 use crate::runtime::RuntimeError;
 
 #[derive(Debug)]
@@ -13,8 +13,8 @@ struct Paused {
     evidence: String,
 }
 
-pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, FaultError> {
-    let evidence = world.system.node(node)?.pause().await?;
+pub(super) async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+    let evidence = testbed.system.node(node)?.pause().await?;
     Ok(Injected {
         detail: evidence.clone(),
         active: Box::new(Paused {
@@ -25,11 +25,14 @@ pub(super) async fn inject(node: &str, world: World<'_>) -> Result<Injected, Fau
 }
 
 impl Active for Paused {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             let begun = Instant::now();
-            let resumed = world.system.node(&self.node)?.resume().await?;
-            let answers = match world.system.wait_ready(&self.node, world.hurry).await {
+            let resumed = testbed.system.node(&self.node)?.resume().await?;
+            let answers = match testbed.system.wait_ready(&self.node, testbed.force).await {
                 Ok(()) => format!("ready after {}", seconds(begun.elapsed())),
                 Err(RuntimeError::Cancelled) => "not waited for: the run is stopping".to_owned(),
                 Err(error) => return Err(error.into()),

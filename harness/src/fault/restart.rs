@@ -8,7 +8,7 @@ use clip_service::units::HumanDuration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Active, FaultError, Injected, Undone, World, seconds, start_again};
+use super::{Active, FaultError, Injected, Testbed, Undone, seconds, start_again};
 use crate::runtime::Departure;
 
 #[derive(Debug)]
@@ -21,11 +21,11 @@ struct Restart {
 pub(super) fn inject(
     drain: Duration,
     node: &str,
-    world: World<'_>,
+    testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
     let asked = Instant::now();
     Ok(Injected {
-        detail: world.system.node(node)?.terminate()?,
+        detail: testbed.system.node(node)?.terminate()?,
         active: Box::new(Restart {
             node: node.to_owned(),
             asked,
@@ -35,9 +35,12 @@ pub(super) fn inject(
 }
 
 impl Active for Restart {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let node = world.system.node(&self.node)?;
+            let node = testbed.system.node(&self.node)?;
             // What has ended already ended at a moment that nobody watched.
             let gone = node.ended().is_some();
             let at_most = self.asked.elapsed();
@@ -45,7 +48,7 @@ impl Active for Restart {
             let departure = tokio::select! {
                 biased;
                 departure = node.end_within(left) => departure?,
-                () = world.hurry.cancelled() => node.end_within(Duration::ZERO).await?,
+                () = testbed.force.cancelled() => node.end_within(Duration::ZERO).await?,
             };
             let took = if gone {
                 Took::AtMost(at_most)
@@ -54,7 +57,7 @@ impl Active for Restart {
             };
             let proof = proof(&self, &departure, took);
             Ok(Undone {
-                undo: start_again(&self.node, world).await?,
+                undo: start_again(&self.node, testbed).await?,
                 proof: Some(proof),
             })
         })

@@ -4,7 +4,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World, held_back};
+use super::{Active, FaultError, Injected, Testbed, Undone, held_back};
 use crate::link::{HeldTally, Link};
 use crate::plan::SlowSpec;
 
@@ -16,10 +16,10 @@ struct Slowed {
 pub(super) fn inject(
     spec: &SlowSpec,
     node: &str,
-    world: World<'_>,
+    testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
     let mut links = 0;
-    for link in world.links.into(node) {
+    for link in testbed.links.into(node) {
         link.set_slow(Some(spec.clone()));
         links += 1;
     }
@@ -40,9 +40,12 @@ pub(super) fn inject(
 }
 
 impl Active for Slowed {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let links = || world.links.into(&self.node);
+            let links = || testbed.links.into(&self.node);
             let held = links()
                 .map(|link| link.slowed())
                 .fold(HeldTally::default(), HeldTally::and);

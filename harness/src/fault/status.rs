@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Undone, World, percent};
+use super::{Active, FaultError, Injected, Testbed, Undone, percent};
 use crate::link::AnsweredTally;
 use crate::plan::StatusSpec;
 
@@ -16,9 +16,9 @@ struct Answering {
 pub(super) fn inject(
     spec: &StatusSpec,
     link: &str,
-    world: World<'_>,
+    testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
-    world.links.get(link)?.set_status(Some(spec.clone()));
+    testbed.links.get(link)?.set_status(Some(spec.clone()));
     Ok(Injected {
         detail: format!(
             "{} for {} % of requests on {link}",
@@ -33,9 +33,12 @@ pub(super) fn inject(
 }
 
 impl Active for Answering {
-    fn revert<'a>(self: Box<Self>, world: World<'a>) -> BoxFuture<'a, Result<Undone, FaultError>> {
+    fn revert<'a>(
+        self: Box<Self>,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let link = world.links.get(&self.link)?;
+            let link = testbed.links.get(&self.link)?;
             link.set_status(None);
             Ok(Undone {
                 proof: proof(link.answered(), self.code),

@@ -11,8 +11,8 @@ use crate::event::{
 };
 use crate::plan::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck, LinkPlan,
-    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, ReadyPlan, RuntimeKind, ServiceRole, Shape,
-    RateStage, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
+    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, ServiceRole,
+    Shape, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};

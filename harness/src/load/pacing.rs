@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clip_service::env::SharedRng;
 
-use crate::plan::{Shape, RateStage};
+use crate::plan::{RateStage, Shape};
 
 /// Iterates over intended starts in order.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use clip_service::units::HumanDuration;
 
-use super::{LoadModel, LoadPlan, Shape, RateStage, StepExpect, StepPlan};
+use super::{LoadModel, LoadPlan, RateStage, Shape, StepExpect, StepPlan};
 use crate::scenario::model::{Arrivals, Load, StageText, Step, Users};
 use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::stages::step_rates;

@@ -3,13 +3,13 @@
 //! It knows neither judge nor report. Whatever happens (a stop condition, Ctrl-C, a panic, the time limit), the way out
 //! is the same: load stops, every fault is undone, the system is stopped, and that nothing is left is proved.
 
-mod faults;
-mod halt;
+mod fault_runner;
 mod host;
-mod outlook;
+mod monitor;
 mod pump;
 mod settle;
 pub mod signals;
+mod stop;
 mod upstreams;
 
 use std::any::Any;
@@ -19,7 +19,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clip_service::env::{SharedRng, WallClock};
+use clip_service::env::WallClock;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -27,15 +27,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
 use crate::journal::{Entry, Journal, Undo};
-use crate::link::Links;
 use crate::load::{Facts, Load};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{Addresses, RuntimeError, Surroundings, System, fleet, service};
+use crate::runtime::{NodeContext, RuntimeError, fleet, service};
 use crate::series::Series;
-use faults::Stage;
-use halt::Halt;
-use outlook::Outlook;
+use crate::testbed::Testbed;
+use fault_runner::FaultRunner;
+use monitor::LiveMonitor;
+use stop::StopReason;
 
 /// What a run needs to know besides its plan.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct Options {
     /// Directory of undo journals.
     pub journal: PathBuf,
     /// Cut waiting short: undo is still done, draining is not waited for.
-    pub hurry: CancellationToken,
+    pub force: CancellationToken,
 }
 
 impl Options {
@@ -58,7 +58,7 @@ impl Options {
             run_id: run_id.into(),
             logs: logs.into(),
             journal: crate::journal::directory(),
-            hurry: CancellationToken::new(),
+            force: CancellationToken::new(),
         }
     }
 }
@@ -73,107 +73,118 @@ pub async fn run(
 ) -> RunOutcome {
     let (emitter, messages) = Emitter::new();
     let series = Arc::new(Mutex::new(Series::new(plan)));
-    let border = Notify::new();
-    let pump = pump::run(messages, sink, series.clone(), &border);
-    let conduct = async {
-        let outcome = conduct(plan, &emitter, series, &options, &border, &cancel).await;
+    let window_edge = Notify::new();
+    let pump = pump::run(messages, sink, series.clone(), &window_edge);
+    let execute = async {
+        let outcome = execute(plan, &emitter, series, &options, &window_edge, &cancel).await;
         emitter.event(EventKind::RunEnded {
             outcome: outcome.clone(),
         });
         outcome
     };
-    let ((), outcome) = tokio::join!(pump, conduct);
+    let ((), outcome) = tokio::join!(pump, execute);
     outcome
 }
 
-async fn conduct(
+async fn execute(
     plan: &Plan,
     emitter: &Emitter,
     series: Arc<Mutex<Series>>,
     options: &Options,
-    border: &Notify,
+    window_edge: &Notify,
     cancel: &CancellationToken,
 ) -> RunOutcome {
     emitter.event(EventKind::RunStarted {
         wall_ms: WallClock::system().now().as_millisecond(),
         run_id: options.run_id.clone(),
     });
-    let ground = match Ground::prepare(options) {
-        Ok(ground) => ground,
+    let run_dir = match RunDir::prepare(options) {
+        Ok(run_dir) => run_dir,
         Err(error) => {
             return RunOutcome::Broken {
                 reason: format!("the undo journal cannot be opened: {error}"),
             };
         }
     };
-    let halt = Halt::default();
+    let stop = StopReason::default();
     let mut ledger = None;
-    let world = match Built::new(plan, emitter, options, &ground) {
-        Ok(world) => Some(world),
+    let context = NodeContext {
+        emitter: emitter.clone(),
+        journal: run_dir.journal.clone(),
+        run_id: options.run_id.clone(),
+        logs: options.logs.clone(),
+        data: run_dir.data.clone(),
+        seed: plan.seed,
+        links: BTreeMap::new(),
+        routes: BTreeMap::new(),
+    };
+    let testbed = match Testbed::new(plan, context, options.force.clone()) {
+        Ok(testbed) => Some(testbed),
         Err(error) => {
-            halt.because(RunOutcome::NotReady {
+            stop.set(RunOutcome::NotReady {
                 reason: error.to_string(),
             });
             None
         }
     };
     let mut left = Vec::new();
-    if let Some(world) = &world {
-        let stage = Stage::new(
-            plan,
-            &world.system,
-            &world.links,
-            emitter,
-            &halt,
-            &options.hurry,
-        );
+    if let Some(testbed) = &testbed {
+        let faults = FaultRunner::new(plan, testbed, emitter, &stop);
         let over = CancellationToken::new();
-        let play = async {
-            let played = AssertUnwindSafe(play(plan, world, &stage, series, options))
-                .catch_unwind()
-                .await;
+        let run_phases = async {
+            let played = AssertUnwindSafe(run_phases(
+                plan,
+                testbed,
+                &faults,
+                series,
+                options,
+                &run_dir.data,
+            ))
+            .catch_unwind()
+            .await;
             match played {
                 Ok(entries) => ledger = entries,
-                Err(panic) => halt.because(RunOutcome::Broken {
-                    reason: format!("the harness panicked: {}", words(panic.as_ref())),
+                Err(panic) => stop.set(RunOutcome::Broken {
+                    reason: format!("the harness panicked: {}", panic_message(panic.as_ref())),
                 }),
             }
             // After a panic, or where a phase ended early, faults may still be in place.
-            left.extend(stage.undo_all().await);
+            left.extend(faults.undo_all().await);
             over.cancel();
         };
         tokio::join!(
-            play,
-            halt.guard(cancel, plan.limit.get(), &over),
+            run_phases,
+            stop.guard(cancel, plan.limit.get(), &over),
             host::watch(emitter, &over),
-            upstreams::watch(plan, &world.system, emitter, border, &over),
-            fleet::follow(&world.system, emitter.wanted(), &over)
+            upstreams::watch(plan, &testbed.system, emitter, window_edge, &over),
+            fleet::follow(&testbed.system, emitter.wanted(), &over)
         );
-        left.extend(world.system.stop(&options.hurry).await);
+        left.extend(testbed.system.stop(&options.force).await);
     }
-    drop(world);
-    left.extend(ground.clear());
+    drop(testbed);
+    left.extend(run_dir.clear());
     if let Some(entries) = ledger {
         emitter.ledger(entries, plan.expect.end.ledger.clone());
     }
     if left.is_empty() {
-        halt.outcome()
+        stop.outcome()
     } else {
         RunOutcome::UndoFailed { leftovers: left }
     }
 }
 
 /// The run itself, from the first node to the settled ledger. What was submitted, once load has run.
-async fn play(
+async fn run_phases(
     plan: &Plan,
-    world: &Built,
-    stage: &Stage<'_>,
+    testbed: &Testbed,
+    faults: &FaultRunner<'_>,
     series: Arc<Mutex<Series>>,
     options: &Options,
+    scratch: &Path,
 ) -> Option<Vec<LedgerEntry>> {
-    let (emitter, halt) = (stage.emitter, stage.halt);
-    let not_ready = |reason: String| halt.because(RunOutcome::NotReady { reason });
-    match world.system.start(halt.token()).await {
+    let (emitter, stop) = (faults.emitter, faults.stop);
+    let not_ready = |reason: String| stop.set(RunOutcome::NotReady { reason });
+    match testbed.system.start(stop.token()).await {
         Ok(()) => {}
         // The reason is the one that cancelled it.
         Err(RuntimeError::Cancelled) => return None,
@@ -182,14 +193,14 @@ async fn play(
             return None;
         }
     }
-    let addresses = world.links.addresses();
+    let addresses = testbed.links.addresses();
     let Some(entry) = addresses.get(&plan.system.entry).copied() else {
         not_ready(format!("there is no link `{}`", plan.system.entry));
         return None;
     };
     let prepared = tokio::select! {
         biased;
-        () = halt.token().cancelled() => return None,
+        () = stop.token().cancelled() => return None,
         prepared = service::prepare_fixtures(&plan.system.fixtures, entry) => prepared,
     };
     let fixtures = match prepared {
@@ -213,29 +224,29 @@ async fn play(
         &addresses,
         facts,
         emitter,
-        halt.token(),
+        stop.token(),
     );
     let running = match load.start().await {
         Ok(running) => running,
         Err(error) => {
-            halt.because(RunOutcome::Broken {
+            stop.set(RunOutcome::Broken {
                 reason: error.to_string(),
             });
             return None;
         }
     };
-    let outlook = Outlook::new(plan, series, emitter.clone(), &running);
+    let monitor = LiveMonitor::new(plan, series, emitter.clone(), &running);
     let over = CancellationToken::new();
     let drive = async {
-        let (finished, ()) = tokio::join!(running.finish(), stage.perform(&outlook));
+        let (finished, ()) = tokio::join!(running.finish(), faults.run_all(&monitor));
         over.cancel();
         finished
     };
-    let (finished, ()) = tokio::join!(drive, outlook.watch_stop_conditions(plan, halt, &over));
+    let (finished, ()) = tokio::join!(drive, monitor.watch_stop_conditions(plan, stop, &over));
     let entries = match finished {
         Ok(entries) => entries,
         Err(error) => {
-            halt.because(RunOutcome::Broken {
+            stop.set(RunOutcome::Broken {
                 reason: error.to_string(),
             });
             return None;
@@ -247,22 +258,22 @@ async fn play(
             entries,
             entry,
             emitter,
-            halt.token(),
-            &world.around.data,
+            stop.token(),
+            scratch,
         )
         .await,
     )
 }
 
 /// What exists outside this process for the length of a run: the journal and the shared directory.
-struct Ground {
+struct RunDir {
     journal: Journal,
     children: Entry,
     directory: Entry,
     data: PathBuf,
 }
 
-impl Ground {
+impl RunDir {
     fn prepare(options: &Options) -> io::Result<Self> {
         let journal = Journal::open(&options.journal, &options.run_id)?;
         let data = std::env::temp_dir().join(format!("clip-harness-{}", options.run_id));
@@ -309,61 +320,8 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Links and nodes, made and not started.
-struct Built {
-    links: Links,
-    system: System,
-    around: Surroundings,
-}
-
-impl Built {
-    fn new(
-        plan: &Plan,
-        emitter: &Emitter,
-        options: &Options,
-        ground: &Ground,
-    ) -> Result<Self, RuntimeError> {
-        let rng = SharedRng::seeded(plan.seed);
-        let nodes = plan.system.nodes.iter().map(|node| node.name.as_str());
-        let addresses = Addresses::of(nodes);
-        // Links first: their addresses are part of the nodes' configuration.
-        let links = Links::open(&plan.system.links, &rng, |to| addresses.receiver(to)).map_err(
-            |error| RuntimeError::Start {
-                node: "links".to_owned(),
-                reason: error.to_string(),
-            },
-        )?;
-        let link_addresses = links.addresses();
-        let mut routes: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
-        for link in &plan.system.links {
-            if let Some(address) = link_addresses.get(&link.name) {
-                routes
-                    .entry(link.from.clone())
-                    .or_default()
-                    .insert(link.to.clone(), *address);
-            }
-        }
-        let around = Surroundings {
-            emitter: emitter.clone(),
-            journal: ground.journal.clone(),
-            run_id: options.run_id.clone(),
-            logs: options.logs.clone(),
-            data: ground.data.clone(),
-            seed: plan.seed,
-            links: link_addresses,
-            routes,
-        };
-        let system = System::new(&plan.system, &around, &addresses)?;
-        Ok(Self {
-            links,
-            system,
-            around,
-        })
-    }
-}
-
 /// The message of a panic.
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

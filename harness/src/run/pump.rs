@@ -17,7 +17,7 @@ pub(super) async fn run(
     mut messages: mpsc::UnboundedReceiver<Message>,
     sink: &mut dyn Sink,
     series: Arc<Mutex<Series>>,
-    border: &Notify,
+    window_edge: &Notify,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     while messages.recv_many(&mut batch, BATCH).await > 0 {
@@ -25,8 +25,8 @@ pub(super) async fn run(
             match message {
                 Message::Event(event) => {
                     sink.event(&event);
-                    if upstreams::is_border(&event.kind) {
-                        border.notify_one();
+                    if upstreams::is_window_edge(&event.kind) {
+                        window_edge.notify_one();
                     }
                     if matches!(event.kind, EventKind::RunEnded { .. }) {
                         return;

@@ -46,13 +46,13 @@ pub(super) async fn settle(
     mut entries: Vec<LedgerEntry>,
     entry: SocketAddr,
     emitter: &Emitter,
-    halted: &CancellationToken,
+    stopped: &CancellationToken,
     scratch: &Path,
 ) -> Vec<LedgerEntry> {
     let Some(read) = &end.read else {
         return entries;
     };
-    if halted.is_cancelled() {
+    if stopped.is_cancelled() {
         return entries;
     }
     let decoder = if end.ledger.contains(&LedgerCheck::AllPlayable) {
@@ -97,7 +97,7 @@ pub(super) async fn settle(
             .collect::<Vec<_>>();
         let answers = tokio::select! {
             biased;
-            () = halted.cancelled() => break,
+            () = stopped.cancelled() => break,
             answers = answers => answers,
         };
         for (id, known) in answers {
@@ -330,9 +330,17 @@ mod tests {
         let mut entries: Vec<_> = ids.iter().map(|id| entry(id, Accepted::Ok)).collect();
         entries.push(entry("never-asked", Accepted::Refused));
         let (emitter, _events) = Emitter::new();
-        let halted = CancellationToken::new();
+        let stopped = CancellationToken::new();
         let dir = tempfile::tempdir().expect("dir");
-        let settled = settle(&end, entries, server().await, &emitter, &halted, dir.path()).await;
+        let settled = settle(
+            &end,
+            entries,
+            server().await,
+            &emitter,
+            &stopped,
+            dir.path(),
+        )
+        .await;
         let done = Some(Fate::Done {
             results: 3,
             decoded: None,

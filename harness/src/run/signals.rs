@@ -14,7 +14,7 @@ pub struct Signals {
     /// Cancelled by the first signal.
     pub cancel: CancellationToken,
     /// Cancelled by the second.
-    pub hurry: CancellationToken,
+    pub force: CancellationToken,
 }
 
 /// Takes over SIGINT, SIGTERM and SIGHUP. To be called first thing in `main`: the load generator installs a handler of
@@ -28,7 +28,7 @@ pub fn install() -> Result<Signals, ctrlc::Error> {
     let count = AtomicUsize::new(0);
     ctrlc::set_handler(move || match count.fetch_add(1, Ordering::SeqCst) {
         0 => taken.cancel.cancel(),
-        1 => taken.hurry.cancel(),
+        1 => taken.force.cancel(),
         _ => leave(),
     })?;
     Ok(signals)

@@ -16,7 +16,7 @@ use crate::runtime::{System, ready, service};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Whether counts are wanted as soon as this has happened: a stretch of time begins or ends here.
-pub(super) fn is_border(kind: &EventKind) -> bool {
+pub(super) fn is_window_edge(kind: &EventKind) -> bool {
     matches!(
         kind,
         EventKind::LoadStarted
@@ -31,7 +31,7 @@ pub(super) async fn watch(
     plan: &Plan,
     system: &System,
     emitter: &Emitter,
-    border: &Notify,
+    window_edge: &Notify,
     over: &CancellationToken,
 ) {
     let gateways = plan.counted_gateways();
@@ -45,7 +45,7 @@ pub(super) async fn watch(
         tokio::select! {
             biased;
             () = over.cancelled() => return,
-            () = border.notified() => {}
+            () = window_edge.notified() => {}
             _ = ticks.tick() => {}
         }
         let asked = gateways.iter().map(|name| async {

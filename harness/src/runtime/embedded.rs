@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::emit::Emitter;
-use super::{Departure, Node, RuntimeError, Surroundings};
+use super::{Departure, Node, NodeContext, RuntimeError};
 use crate::event::EventKind;
 
 /// Time that tasks have to be gone in, once their runtime is shut down.
@@ -93,13 +93,13 @@ impl EmbeddedNode {
         name: &str,
         body: Body,
         address: Arc<watch::Sender<Option<SocketAddr>>>,
-        around: &Surroundings,
+        context: &NodeContext,
     ) -> Self {
         Self {
             name: name.to_owned(),
             body,
             address,
-            emitter: around.emitter.clone(),
+            emitter: context.emitter.clone(),
             state: Mutex::new(State::default()),
         }
     }
@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn node(body: Body, dir: &std::path::Path) -> EmbeddedNode {
-        let around = Surroundings {
+        let context = NodeContext {
             emitter: Emitter::new().0,
             journal: Journal::open(dir, "embedded").expect("journal"),
             run_id: "embedded".to_owned(),
@@ -381,7 +381,7 @@ mod tests {
             links: std::collections::BTreeMap::new(),
             routes: std::collections::BTreeMap::new(),
         };
-        EmbeddedNode::new("holder", body, Arc::new(watch::Sender::new(None)), &around)
+        EmbeddedNode::new("holder", body, Arc::new(watch::Sender::new(None)), &context)
     }
 
     async fn listening(node: &EmbeddedNode) -> SocketAddr {

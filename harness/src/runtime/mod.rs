@@ -125,7 +125,7 @@ pub trait Node: Send + Sync + fmt::Debug {
 
 /// What nodes of every runtime are made with.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct NodeContext {
     /// Where events go.
     pub emitter: Emitter,
     /// Where undo is written down.
@@ -161,7 +161,7 @@ impl System {
     /// When a node cannot run in this runtime, or a program it needs is missing.
     pub fn new(
         plan: &SystemPlan,
-        around: &Surroundings,
+        context: &NodeContext,
         addresses: &Addresses,
     ) -> Result<Self, RuntimeError> {
         let mut nodes = IndexMap::new();
@@ -169,30 +169,30 @@ impl System {
             let address = addresses.sender(&node_plan.name)?;
             let node: Arc<dyn Node> = match (plan.runtime, &node_plan.start) {
                 (RuntimeKind::Process, NodeStart::Service { role, config }) => {
-                    let command = service::command(&node_plan.name, *role, config, around)?;
+                    let command = service::command(&node_plan.name, *role, config, context)?;
                     Arc::new(process::ProcessNode::new(
                         &node_plan.name,
                         command,
                         address,
-                        around,
+                        context,
                     ))
                 }
                 (RuntimeKind::Process, NodeStart::Run { command, env }) => {
-                    let command = process::program(&node_plan.name, command, env, around)?;
+                    let command = process::program(&node_plan.name, command, env, context)?;
                     Arc::new(process::ProcessNode::new(
                         &node_plan.name,
                         command,
                         address,
-                        around,
+                        context,
                     ))
                 }
                 (RuntimeKind::Embedded, NodeStart::Service { role, config }) => {
-                    let body = service::body(&node_plan.name, *role, config, around)?;
+                    let body = service::body(&node_plan.name, *role, config, context)?;
                     Arc::new(embedded::EmbeddedNode::new(
                         &node_plan.name,
                         body,
                         address,
-                        around,
+                        context,
                     ))
                 }
                 (RuntimeKind::Embedded, NodeStart::Run { .. }) => {
@@ -206,7 +206,7 @@ impl System {
         }
         Ok(Self {
             nodes,
-            emitter: around.emitter.clone(),
+            emitter: context.emitter.clone(),
         })
     }
 
@@ -319,9 +319,9 @@ impl System {
         }
     }
 
-    /// Stops every node, later waves first; what could not be stopped. `hurry` cuts short the time they have to end by
+    /// Stops every node, later waves first; what could not be stopped. `force` cuts short the time they have to end by
     /// themselves.
-    pub async fn stop(&self, hurry: &CancellationToken) -> Vec<String> {
+    pub async fn stop(&self, force: &CancellationToken) -> Vec<String> {
         let mut waves: BTreeMap<u32, Vec<&Arc<dyn Node>>> = BTreeMap::new();
         for (plan, node) in self.nodes.values() {
             waves.entry(plan.wave).or_default().push(node);
@@ -332,7 +332,7 @@ impl System {
                 tokio::select! {
                     biased;
                     stopped = node.stop(STOP_GRACE) => stopped,
-                    () = hurry.cancelled() => {
+                    () = force.cancelled() => {
                         node.abandon();
                         node.stop(Duration::ZERO).await
                     }

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::logs::NodeLog;
-use super::{Departure, Node, RuntimeError, Surroundings};
+use super::{Departure, Node, NodeContext, RuntimeError};
 use crate::event::EventKind;
 use crate::journal::{self, Entry, MARKER, Undo, proc};
 use crate::scenario::template::{self, Resolver};
@@ -56,7 +56,7 @@ pub(super) fn program(
     node: &str,
     command: &[String],
     env: &IndexMap<String, String>,
-    around: &Surroundings,
+    context: &NodeContext,
 ) -> Result<Program, RuntimeError> {
     let failed = |reason: String| RuntimeError::Start {
         node: node.to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn program(
         .ok_or_else(|| failed("its command is empty".to_owned()))?;
     let mut filled = BTreeMap::new();
     for (name, value) in env {
-        let value = template::render(value, &mut LinksOnly(&around.links))
+        let value = template::render(value, &mut LinksOnly(&context.links))
             .map_err(|error| failed(format!("{name}: {error}")))?;
         filled.insert(name.clone(), value);
     }
@@ -110,7 +110,7 @@ pub struct ProcessNode {
     name: String,
     program: Program,
     address: Arc<watch::Sender<Option<SocketAddr>>>,
-    around: Surroundings,
+    context: NodeContext,
     state: Mutex<State>,
 }
 
@@ -149,13 +149,13 @@ impl ProcessNode {
         name: &str,
         program: Program,
         address: Arc<watch::Sender<Option<SocketAddr>>>,
-        around: &Surroundings,
+        context: &NodeContext,
     ) -> Self {
         Self {
             name: name.to_owned(),
             program,
             address,
-            around: around.clone(),
+            context: context.clone(),
             state: Mutex::new(State::default()),
         }
     }
@@ -195,7 +195,7 @@ impl ProcessNode {
         command
             .args(&self.program.arguments)
             .envs(&self.program.env)
-            .env(MARKER, &self.around.run_id)
+            .env(MARKER, &self.context.run_id)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -218,7 +218,7 @@ impl ProcessNode {
         let pgid = i32::try_from(pid).unwrap_or_default();
         let start = proc::stat(pgid).map_or(0, |stat| stat.start);
         let entry = self
-            .around
+            .context
             .journal
             .note(Undo::Group {
                 node: self.name.clone(),
@@ -243,7 +243,7 @@ impl ProcessNode {
             });
             (state.incarnation, state.groups.clone())
         };
-        self.around.emitter.event(EventKind::NodeStarted {
+        self.context.emitter.event(EventKind::NodeStarted {
             node: self.name.clone(),
             incarnation,
             pid: Some(pid),
@@ -259,7 +259,7 @@ impl ProcessNode {
             groups,
             expected,
             address: self.address.clone(),
-            around: self.around.clone(),
+            context: self.context.clone(),
         };
         tokio::spawn(watcher.watch(child, outputs, ended_tx, entry));
         Ok(())
@@ -270,7 +270,7 @@ impl ProcessNode {
         &self,
         child: &mut Child,
     ) -> Result<(SharedLog, Vec<tokio::task::JoinHandle<()>>), RuntimeError> {
-        let log = NodeLog::open(&self.name, &self.around.logs, self.around.emitter.clone())
+        let log = NodeLog::open(&self.name, &self.context.logs, self.context.emitter.clone())
             .map_err(|error| self.failed(format!("its log file: {error}")))?;
         let log = Arc::new(Mutex::new(log));
         let mut tasks = Vec::new();
@@ -283,7 +283,7 @@ impl ProcessNode {
         if let Some(stdout) = child.stdout.take() {
             let log = log.clone();
             let address = self.address.clone();
-            let emitter = self.around.emitter.clone();
+            let emitter = self.context.emitter.clone();
             let by_notice = self.program.listens == Listens::ByNotice;
             tasks.push(tokio::spawn(each_line(stdout, move |line| {
                 match serde_json::from_str(line) {
@@ -420,7 +420,7 @@ impl Node for ProcessNode {
             if let Some(how) = self.wait_ended(&live, grace).await {
                 return Ok(Departure { how, forced: false });
             }
-            self.around.emitter.warn(format!(
+            self.context.emitter.warn(format!(
                 "{} did not end by itself within {}",
                 self.name,
                 HumanDuration(grace)
@@ -469,7 +469,7 @@ struct Watcher {
     groups: Groups,
     expected: Arc<AtomicBool>,
     address: Arc<watch::Sender<Option<SocketAddr>>>,
-    around: Surroundings,
+    context: NodeContext,
 }
 
 /// The log of a node, written by the readers of both its streams.
@@ -505,7 +505,7 @@ impl Watcher {
         if !expected && let Some(last) = log.lock().last_line() {
             how = format!("{how}, having said: {last}");
         }
-        self.around.emitter.event(EventKind::NodeExited {
+        self.context.emitter.event(EventKind::NodeExited {
             node: self.name,
             how: how.clone(),
             expected,

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::embedded::Body;
 use super::process::{Listens, Program};
-use super::{RuntimeError, Surroundings, jsonpath, ready};
+use super::{NodeContext, RuntimeError, jsonpath, ready};
 
 use crate::plan::ServiceRole;
 
@@ -57,7 +57,7 @@ fn write_config(
     node: &str,
     role: ServiceRole,
     own: &Map<String, Value>,
-    around: &Surroundings,
+    context: &NodeContext,
 ) -> Result<PathBuf, RuntimeError> {
     let mut config = own.clone();
     let mut set = |key: &str, value: Value| {
@@ -65,17 +65,17 @@ fn write_config(
     };
     set("node", json!(node));
     set("listen", json!("127.0.0.1:0"));
-    set("data", json!(around.data));
+    set("data", json!(context.data));
     if role == ServiceRole::Processor {
         set("advertise", json!(format!("{node}:{NOMINAL_PORT}")));
     }
-    if let Some(routes) = around.routes.get(node) {
+    if let Some(routes) = context.routes.get(node) {
         if let Some(registry) = routes.keys().find(|peer| peer.starts_with("registry")) {
             set("registry_url", json!(format!("{registry}:{NOMINAL_PORT}")));
         }
         set("routes", json!(routes));
     }
-    let file = around.data.join(format!("{node}.json"));
+    let file = context.data.join(format!("{node}.json"));
     std::fs::write(&file, Value::Object(config).to_string()).map_err(|error| {
         RuntimeError::Start {
             node: node.to_owned(),
@@ -90,13 +90,13 @@ pub(super) fn command(
     node: &str,
     role: ServiceRole,
     own: &Map<String, Value>,
-    around: &Surroundings,
+    context: &NodeContext,
 ) -> Result<Program, RuntimeError> {
     let program = binary().map_err(|reason| RuntimeError::Start {
         node: node.to_owned(),
         reason,
     })?;
-    let file = write_config(node, role, own, around)?;
+    let file = write_config(node, role, own, context)?;
     let words = ["--notices", "--log-format", "json"];
     let mut arguments = vec![
         role.verb().to_owned(),
@@ -133,9 +133,9 @@ pub(super) fn body(
     node: &str,
     role: ServiceRole,
     own: &Map<String, Value>,
-    around: &Surroundings,
+    context: &NodeContext,
 ) -> Result<Body, RuntimeError> {
-    let file = write_config(node, role, own, around)?;
+    let file = write_config(node, role, own, context)?;
     // The environment is left out: what a test runs must not depend on it.
     let config = Config::load(Some(&file), [], []).map_err(|error| RuntimeError::Start {
         node: node.to_owned(),

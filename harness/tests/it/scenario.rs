@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clip_harness::plan::{LoadModel, NodeStart, Plan, PlanOptions, RuntimeKind, RateStage, TargetPlan};
+use clip_harness::plan::{
+    LoadModel, NodeStart, Plan, PlanOptions, RateStage, RuntimeKind, TargetPlan,
+};
 use clip_harness::scenario::Scenario;
 use clip_service::units::HumanDuration;
 

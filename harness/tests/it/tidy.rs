@@ -14,14 +14,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["scenario", "plan", "event", "journal"]),
     ("link", &["scenario", "plan", "event", "journal", "runtime"]),
     (
-        "fault",
+        "testbed",
         &["scenario", "plan", "event", "journal", "runtime", "link"],
+    ),
+    (
+        "fault",
+        &[
+            "scenario", "plan", "event", "journal", "runtime", "link", "testbed",
+        ],
     ),
     ("load", &["scenario", "plan", "event", "runtime", "link"]),
     (
         "run",
         &[
-            "scenario", "plan", "event", "series", "journal", "runtime", "link", "fault", "load",
+            "scenario", "plan", "event", "series", "journal", "runtime", "link", "testbed",
+            "fault", "load",
         ],
     ),
     // What became of it.

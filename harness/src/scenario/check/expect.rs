@@ -6,7 +6,7 @@ use super::{positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{ALL, Expectation, Expr, Limit};
 use crate::scenario::model::Document;
-use crate::scenario::read::{Spanned, Reader};
+use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
 
 pub(super) fn steady(document: &Document, cx: &mut Reader) {

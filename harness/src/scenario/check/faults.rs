@@ -6,7 +6,7 @@ use super::positive;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::kinds::Length;
 use crate::scenario::model::{Document, Fault, Inject, Moment};
-use crate::scenario::read::{Spanned, Reader};
+use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {

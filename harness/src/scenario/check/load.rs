@@ -4,7 +4,7 @@ use super::{positive, template, unknown_variable};
 use crate::scenario::FIXTURES;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Arrivals, Document, Load, StageText, Step};
-use crate::scenario::read::{Spanned, Reader};
+use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
 use crate::scenario::stages::{MOST_STEPS, StepsError, step_rates};
 use crate::scenario::template::{Call, Template};

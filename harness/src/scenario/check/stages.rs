@@ -2,7 +2,7 @@
 
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Document, Name};
-use crate::scenario::read::{Spanned, Reader};
+use crate::scenario::read::{Reader, Spanned};
 
 /// Every name given to a stage, in the order written.
 pub(super) fn named(document: &Document) -> impl Iterator<Item = &Spanned<Name>> {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::halt::Halt;
+use super::stop::StopReason;
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::load::{Progress, Running};
 use crate::plan::timeline::steady_from;
@@ -23,7 +23,7 @@ use crate::series::{Marks, Reading, Series, Window, measure};
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// The view that decisions during a run are made from.
-pub(super) struct Outlook {
+pub(super) struct LiveMonitor {
     steady: Option<SteadyPlan>,
     series: Arc<Mutex<Series>>,
     emitter: Emitter,
@@ -35,7 +35,7 @@ pub(super) struct Outlook {
     baseline: watch::Sender<Option<Window>>,
 }
 
-impl Outlook {
+impl LiveMonitor {
     pub(super) fn new(
         plan: &Plan,
         series: Arc<Mutex<Series>>,
@@ -67,11 +67,11 @@ impl Outlook {
     }
 
     /// Looks for the steady state, from the end of the ramp-up on where there is time; announces it when it is there. `Err` says why it never was.
-    pub(super) async fn reach_steady(&self, halt: &Halt) -> Result<(), String> {
+    pub(super) async fn reach_steady(&self, stop: &StopReason) -> Result<(), String> {
         let Some(steady) = &self.steady else {
             return Ok(());
         };
-        match self.first_holding(steady, self.search_from, halt).await {
+        match self.first_holding(steady, self.search_from, stop).await {
             Some(window) => {
                 self.baseline.send_replace(Some(window));
                 self.emitter
@@ -92,9 +92,9 @@ impl Outlook {
 
     /// Start of the first full steady window at or after `from`; `None` when load ends without one, or the run does, or
     /// the plan says nothing of a steady state.
-    pub(super) async fn recovered(&self, from: Offset, halt: &Halt) -> Option<Offset> {
+    pub(super) async fn recovered(&self, from: Offset, stop: &StopReason) -> Option<Offset> {
         let steady = self.steady.as_ref()?;
-        let window = self.first_holding(steady, from, halt).await?;
+        let window = self.first_holding(steady, from, stop).await?;
         Some(window.from)
     }
 
@@ -102,7 +102,7 @@ impl Outlook {
         &self,
         steady: &SteadyPlan,
         from: Offset,
-        halt: &Halt,
+        stop: &StopReason,
     ) -> Option<Window> {
         let mut window = Window::starting(from, steady.window.get());
         loop {
@@ -117,12 +117,12 @@ impl Outlook {
                 window =
                     Window::starting(window.from.plus(measure::SEARCH_STEP), steady.window.get());
             }
-            if complete || halt.token().is_cancelled() {
+            if complete || stop.token().is_cancelled() {
                 return None;
             }
             tokio::select! {
                 biased;
-                () = halt.token().cancelled() => return None,
+                () = stop.token().cancelled() => return None,
                 () = tokio::time::sleep(PERIOD) => {}
             }
         }
@@ -172,7 +172,7 @@ impl Outlook {
     pub(super) async fn watch_stop_conditions(
         &self,
         plan: &Plan,
-        halt: &Halt,
+        stop: &StopReason,
         over: &CancellationToken,
     ) {
         if plan.abort.is_empty() {
@@ -182,13 +182,13 @@ impl Outlook {
             tokio::select! {
                 biased;
                 () = over.cancelled() => return,
-                () = halt.token().cancelled() => return,
+                () = stop.token().cancelled() => return,
                 () = tokio::time::sleep(PERIOD) => {}
             }
             let horizon = self.flushed_horizon().await;
             for condition in &plan.abort {
                 if let Some(seen) = self.comes_true(condition, horizon) {
-                    halt.because(RunOutcome::Aborted {
+                    stop.set(RunOutcome::Aborted {
                         reason: format!("{} ({seen})", condition.text),
                     });
                     return;

@@ -10,14 +10,14 @@ use crate::event::RunOutcome;
 
 /// The end of a run before its time.
 #[derive(Debug, Default)]
-pub(super) struct Halt {
+pub(super) struct StopReason {
     token: CancellationToken,
     reason: Mutex<Option<RunOutcome>>,
 }
 
-impl Halt {
+impl StopReason {
     /// Ends the run. A reason given before stays.
-    pub(super) fn because(&self, reason: RunOutcome) {
+    pub(super) fn set(&self, reason: RunOutcome) {
         self.reason.lock().get_or_insert(reason);
         self.token.cancel();
     }
@@ -42,8 +42,8 @@ impl Halt {
         tokio::select! {
             biased;
             () = over.cancelled() => {}
-            () = cancel.cancelled() => self.because(RunOutcome::Interrupted),
-            () = tokio::time::sleep(limit) => self.because(RunOutcome::Broken {
+            () = cancel.cancelled() => self.set(RunOutcome::Interrupted),
+            () = tokio::time::sleep(limit) => self.set(RunOutcome::Broken {
                 reason: format!("the run took longer than its limit of {}", HumanDuration(limit)),
             }),
         }
@@ -56,22 +56,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_reason_stays() {
-        let halt = Halt::default();
-        assert_eq!(halt.outcome(), RunOutcome::Completed);
+        let stop = StopReason::default();
+        assert_eq!(stop.outcome(), RunOutcome::Completed);
         let (cancel, over) = (CancellationToken::new(), CancellationToken::new());
-        halt.guard(&cancel, Duration::from_secs(60), &over).await;
-        assert!(matches!(halt.outcome(), RunOutcome::Broken { .. }));
-        halt.because(RunOutcome::Interrupted);
-        assert!(matches!(halt.outcome(), RunOutcome::Broken { .. }));
-        assert!(halt.token().is_cancelled());
+        stop.guard(&cancel, Duration::from_secs(60), &over).await;
+        assert!(matches!(stop.outcome(), RunOutcome::Broken { .. }));
+        stop.set(RunOutcome::Interrupted);
+        assert!(matches!(stop.outcome(), RunOutcome::Broken { .. }));
+        assert!(stop.token().is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_that_is_over_is_not_ended_by_its_limit() {
-        let halt = Halt::default();
+        let stop = StopReason::default();
         let (cancel, over) = (CancellationToken::new(), CancellationToken::new());
         over.cancel();
-        halt.guard(&cancel, Duration::ZERO, &over).await;
-        assert_eq!(halt.outcome(), RunOutcome::Completed);
+        stop.guard(&cancel, Duration::ZERO, &over).await;
+        assert_eq!(stop.outcome(), RunOutcome::Completed);
     }
 }

@@ -8,25 +8,21 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::halt::Halt;
-use super::outlook::Outlook;
+use super::monitor::LiveMonitor;
+use super::stop::StopReason;
 use crate::event::{EventKind, Offset, RunOutcome};
-use crate::fault::{self, Injected, World};
-use crate::link::Links;
+use crate::fault::{self, Injected};
 use crate::plan::{FaultPlan, FaultSpec, Moment, Plan, StartPlan, TargetPlan};
-use crate::runtime::System;
 use crate::runtime::emit::Emitter;
+use crate::testbed::Testbed;
 
 /// Where faults are performed.
-pub(super) struct Stage<'a> {
+pub(super) struct FaultRunner<'a> {
     plan: &'a Plan,
-    system: &'a System,
-    links: &'a Links,
+    testbed: &'a Testbed,
     pub(super) emitter: &'a Emitter,
-    pub(super) halt: &'a Halt,
-    hurry: &'a CancellationToken,
+    pub(super) stop: &'a StopReason,
     moments: BTreeMap<&'a str, Moments>,
     /// Faults in place, by the order they were injected in.
     active: Mutex<BTreeMap<u64, InPlace>>,
@@ -87,52 +83,40 @@ impl Moments {
     }
 }
 
-impl<'a> Stage<'a> {
+impl<'a> FaultRunner<'a> {
     pub(super) fn new(
         plan: &'a Plan,
-        system: &'a System,
-        links: &'a Links,
+        testbed: &'a Testbed,
         emitter: &'a Emitter,
-        halt: &'a Halt,
-        hurry: &'a CancellationToken,
+        stop: &'a StopReason,
     ) -> Self {
         let names = plan.faults.iter().map(|fault| fault.name.as_str());
         Self {
             plan,
-            system,
-            links,
+            testbed,
             emitter,
-            halt,
-            hurry,
+            stop,
             moments: names.map(|name| (name, Moments::new())).collect(),
             active: Mutex::new(BTreeMap::new()),
             next: Mutex::new(0),
         }
     }
 
-    fn world(&self) -> World<'_> {
-        World {
-            system: self.system,
-            links: self.links,
-            hurry: self.hurry,
-        }
-    }
-
     /// Every fault of the plan from its moment to its recovery.
-    pub(super) async fn perform(&self, outlook: &Outlook) {
+    pub(super) async fn run_all(&self, monitor: &LiveMonitor) {
         let steady = async {
-            if let Err(reason) = outlook.reach_steady(self.halt).await {
+            if let Err(reason) = monitor.reach_steady(self.stop).await {
                 // Without faults the steady state gates nothing; whether it was good enough is not decided here. An
                 // early end has its own reason, which came first.
                 if self.plan.faults.is_empty() {
                     self.emitter.warn(reason);
                 } else {
-                    self.halt.because(RunOutcome::Broken { reason });
+                    self.stop.set(RunOutcome::Broken { reason });
                 }
             }
         };
         let lives = self.plan.faults.iter().map(|fault| async {
-            self.live(fault, outlook).await;
+            self.run_one(fault, monitor).await;
             if let Some(moments) = self.moments.get(fault.name.as_str()) {
                 moments.close();
             }
@@ -140,19 +124,19 @@ impl<'a> Stage<'a> {
         tokio::join!(steady, join_all(lives));
     }
 
-    async fn live(&self, fault: &FaultPlan, outlook: &Outlook) {
+    async fn run_one(&self, fault: &FaultPlan, monitor: &LiveMonitor) {
         let begun = tokio::select! {
             biased;
-            () = self.halt.token().cancelled() => return,
-            begun = self.wait_for_start(fault, outlook) => begun,
+            () = self.stop.token().cancelled() => return,
+            begun = self.wait_for_start(fault, monitor) => begun,
         };
         if let Err(reason) = begun {
-            self.halt.because(RunOutcome::Broken { reason });
+            self.stop.set(RunOutcome::Broken { reason });
             return;
         }
         let ended = match &fault.inject {
             FaultSpec::RollingRestart(rolling) => {
-                self.one_by_one(fault, rolling.pause.get(), outlook).await
+                self.one_by_one(fault, rolling.pause.get(), monitor).await
             }
             _ => self.all_at_once(fault).await,
         };
@@ -160,7 +144,7 @@ impl<'a> Stage<'a> {
             return;
         };
         self.pass(fault, Moment::End);
-        if let Some(from) = outlook.recovered(ended, self.halt).await {
+        if let Some(from) = monitor.recovered(ended, self.stop).await {
             self.emitter.event(EventKind::FaultRecovered {
                 fault: fault.name.clone(),
                 from,
@@ -188,18 +172,18 @@ impl<'a> Stage<'a> {
         &self,
         fault: &FaultPlan,
         pause: Duration,
-        outlook: &Outlook,
+        monitor: &LiveMonitor,
     ) -> Option<Offset> {
         let mut ended = None;
         for (index, target) in fault.targets.iter().enumerate() {
             if index > 0 {
                 self.sleep(pause).await;
             }
-            if self.halt.token().is_cancelled() {
+            if self.stop.token().is_cancelled() {
                 return None;
             }
-            if Instant::now() >= outlook.load_over() {
-                self.halt.because(RunOutcome::Broken {
+            if Instant::now() >= monitor.load_over() {
+                self.stop.set(RunOutcome::Broken {
                     reason: format!(
                         "{} was over after {index} of {} targets: load was over by then",
                         fault.name,
@@ -226,7 +210,7 @@ impl<'a> Stage<'a> {
     async fn sleep(&self, length: Duration) {
         tokio::select! {
             biased;
-            () = self.halt.token().cancelled() => {}
+            () = self.stop.token().cancelled() => {}
             () = tokio::time::sleep(length) => {}
         }
     }
@@ -237,9 +221,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn wait_for_start(&self, fault: &FaultPlan, outlook: &Outlook) -> Result<(), String> {
+    async fn wait_for_start(&self, fault: &FaultPlan, monitor: &LiveMonitor) -> Result<(), String> {
         let begins = match &fault.start {
-            StartPlan::At(at) => self.emitter.instant(outlook.began()) + at.get(),
+            StartPlan::At(at) => self.emitter.instant(monitor.began()) + at.get(),
             StartPlan::After {
                 fault: other,
                 moment,
@@ -261,8 +245,8 @@ impl<'a> Stage<'a> {
                 }
             }
         };
-        outlook.steady().await;
-        let over = outlook.load_over();
+        monitor.steady().await;
+        let over = monitor.load_over();
         if begins.max(Instant::now()) >= over {
             return Err(format!(
                 "{} was never injected: load is over by then",
@@ -280,7 +264,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn inject_one(&self, fault: &FaultPlan, target: &TargetPlan) -> bool {
-        match fault::inject(&fault.inject, target, self.world()).await {
+        match fault::inject(&fault.inject, target, self.testbed).await {
             Ok(injected) => {
                 let detail = injected.detail.clone();
                 let number = {
@@ -310,7 +294,7 @@ impl<'a> Stage<'a> {
                     error: error.to_string(),
                     undo: false,
                 });
-                self.halt.because(RunOutcome::Broken {
+                self.stop.set(RunOutcome::Broken {
                     reason: format!("{} could not be injected: {error}", fault.name),
                 });
                 false
@@ -331,7 +315,7 @@ impl<'a> Stage<'a> {
             return Ok(self.emitter.now());
         };
         let target = place.target.name().to_owned();
-        match place.injected.revert(self.world()).await {
+        match place.injected.revert(self.testbed).await {
             Ok(undone) => Ok(self.emitter.event(EventKind::FaultReverted {
                 fault: place.fault,
                 target,
@@ -346,7 +330,7 @@ impl<'a> Stage<'a> {
                     error: error.to_string(),
                     undo: true,
                 });
-                self.halt.because(RunOutcome::UndoFailed {
+                self.stop.set(RunOutcome::UndoFailed {
                     leftovers: vec![left.clone()],
                 });
                 Err(left)
