@@ -6,10 +6,10 @@
 //! else as it comes; what is no HTTP/1 feels no such fault. It tells the truth about connections: an end of stream passes as a half-close, a reset passes as a reset, a
 //! refused dial resets the caller at once. Every control call is bounded in time.
 
+mod exchanges;
 mod http1;
 mod proxy;
 mod pump;
-mod talk;
 mod toxic;
 
 use std::collections::BTreeMap;

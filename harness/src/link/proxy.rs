@@ -9,9 +9,9 @@ use clip_service::env::SharedRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Inner;
+use super::exchanges::HttpExchanges;
 use super::pump::Pump;
-use super::talk::Talk;
-use super::toxic::{Direction, Lot};
+use super::toxic::{Direction, Draw};
 
 pub(crate) const BACKLOG: u32 = 1024;
 const DIAL_BOUND: Duration = Duration::from_secs(2);
@@ -148,24 +148,24 @@ async fn connection(
             }
         },
     };
-    let lot = Lot(rng.unit());
+    let draw = Draw(rng.unit());
     let (from_caller, to_caller) = caller.into_split();
     let (from_node, to_node) = node.into_split();
-    let talk = Talk::default();
+    let exchanges = HttpExchanges::default();
     let mut up = Pump::new(
         &inner,
-        &talk,
+        &exchanges,
         (from_caller, to_node),
         Direction::Up,
-        lot,
+        draw,
         &rng,
     );
     let mut down = Pump::new(
         &inner,
-        &talk,
+        &exchanges,
         (from_node, to_caller),
         Direction::Down,
-        lot,
+        draw,
         &rng,
     );
     let ended = {

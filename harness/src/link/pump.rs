@@ -12,8 +12,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 
 use super::Inner;
-use super::talk::{Answers, Requests, Talk};
-use super::toxic::{Delay, Direction, Lot, Toxics};
+use super::exchanges::{Answers, HttpExchanges, Requests};
+use super::toxic::{Delay, Direction, Draw, Toxics};
 use crate::plan::{SlowSpec, StatusSpec};
 
 const CHUNK: usize = 32 * 1024;
@@ -58,12 +58,12 @@ enum Side {
 /// One direction of one connection.
 pub(super) struct Pump<'a> {
     inner: &'a Inner,
-    talk: &'a Talk,
+    exchanges: &'a HttpExchanges,
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     direction: Direction,
     side: Side,
-    lot: Lot,
+    draw: Draw,
     rng: SharedRng,
     delay: Option<Delay>,
     slow: Option<SlowSpec>,
@@ -77,10 +77,10 @@ pub(super) struct Pump<'a> {
 impl<'a> Pump<'a> {
     pub(super) fn new(
         inner: &'a Inner,
-        talk: &'a Talk,
+        exchanges: &'a HttpExchanges,
         (read, write): (OwnedReadHalf, OwnedWriteHalf),
         direction: Direction,
-        lot: Lot,
+        draw: Draw,
         rng: &SharedRng,
     ) -> Self {
         let (name, side) = match direction {
@@ -89,12 +89,12 @@ impl<'a> Pump<'a> {
         };
         Self {
             inner,
-            talk,
+            exchanges,
             read,
             write,
             direction,
             side,
-            lot,
+            draw,
             rng: rng.fork(name),
             delay: None,
             slow: None,
@@ -118,7 +118,7 @@ impl<'a> Pump<'a> {
         let mut toxics = self.inner.toxics.subscribe();
         self.feel(&toxics.borrow_and_update());
         let mut buffer = BytesMut::new();
-        let (talk, answers) = (self.talk, self.direction == Direction::Down);
+        let (exchanges, answers) = (self.exchanges, self.direction == Direction::Down);
         loop {
             let next_due = self.held.front().map(Waiting::due);
             let room = self.held_bytes < HELD_LIMIT;
@@ -137,7 +137,7 @@ impl<'a> Pump<'a> {
                 () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {
                     self.release().await?
                 }
-                () = talk.own_turn(), if answers && !self.ended => self.answer().await?,
+                () = exchanges.own_turn(), if answers && !self.ended => self.answer().await?,
                 read = self.read.read_buf(&mut buffer), if !self.ended && room => match read? {
                     0 => self.end().await?,
                     _ => {
@@ -154,7 +154,7 @@ impl<'a> Pump<'a> {
 
     /// Takes in what is wrong now; lets go what was held by a fault that is gone.
     fn feel(&mut self, toxics: &Toxics) {
-        self.delay = toxics.latency_for(self.lot, self.direction);
+        self.delay = toxics.latency_for(self.draw, self.direction);
         match self.direction {
             Direction::Up => self.status.clone_from(&toxics.status),
             Direction::Down => self.slow.clone_from(&toxics.slow),
@@ -180,7 +180,7 @@ impl<'a> Pump<'a> {
             let mut rest = &buffer[..];
             let mut stretches = Vec::new();
             while !rest.is_empty() {
-                let stretch = answers.next(rest, self.talk);
+                let stretch = answers.next(rest, self.exchanges);
                 rest = &rest[stretch.length..];
                 if !straight {
                     stretches.push(stretch);
@@ -207,7 +207,7 @@ impl<'a> Pump<'a> {
 
     /// Gives the answers of the link itself whose turn it is; true when the connection ends with one.
     async fn answer(&mut self) -> io::Result<bool> {
-        while let Some(own) = self.talk.own_answer() {
+        while let Some(own) = self.exchanges.own_answer() {
             if self.holds() {
                 self.hold(Item::Chunk(own.bytes), None);
             } else {
@@ -272,13 +272,15 @@ impl<'a> Pump<'a> {
     async fn deliver(&mut self, bytes: &[u8]) -> io::Result<()> {
         let inner = self.inner;
         let on = match &mut self.side {
-            Side::Up(requests) => requests.sift(bytes, self.talk, self.status.as_ref(), |status| {
-                let hit = inner.draw.unit() < status.share;
-                let mut answered = inner.answered.lock();
-                answered.requests += 1;
-                answered.answered += u64::from(hit);
-                hit
-            }),
+            Side::Up(requests) => {
+                requests.filter(bytes, self.exchanges, self.status.as_ref(), |status| {
+                    let hit = inner.draw.unit() < status.share;
+                    let mut answered = inner.answered.lock();
+                    answered.requests += 1;
+                    answered.answered += u64::from(hit);
+                    hit
+                })
+            }
             Side::Down(_) => Cow::Borrowed(bytes),
         };
         self.write.write_all(&on).await?;

@@ -29,20 +29,20 @@ pub(crate) enum Direction {
     Down,
 }
 
-/// A connection's lot in the draw. Drawn once, so that a connection never changes sides while a fault lasts.
+/// What a connection drew, uniform in 0 to 1. Drawn once, so that a connection never changes sides while a fault lasts.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lot(pub(crate) f64);
+pub(crate) struct Draw(pub(crate) f64);
 
 impl Toxics {
-    /// The latency that a connection with this lot feels in this direction.
-    pub(crate) fn latency_for(&self, lot: Lot, direction: Direction) -> Option<Delay> {
+    /// The latency that a connection with this draw has in this direction.
+    pub(crate) fn latency_for(&self, draw: Draw, direction: Direction) -> Option<Delay> {
         let spec = self.latency.as_ref()?;
         let way = match spec.way {
             Way::Both => true,
             Way::Upstream => direction == Direction::Up,
             Way::Downstream => direction == Direction::Down,
         };
-        (way && lot.0 < spec.share).then_some(Delay {
+        (way && draw.0 < spec.share).then_some(Delay {
             add: spec.add.get(),
             jitter: spec.jitter.get(),
         })
@@ -133,20 +133,20 @@ mod tests {
     #[test]
     fn share_and_way_decide_who_is_hit() {
         let half = toxics(0.5, Way::Downstream);
-        assert!(half.latency_for(Lot(0.49), Direction::Down).is_some());
-        assert!(half.latency_for(Lot(0.5), Direction::Down).is_none());
-        assert!(half.latency_for(Lot(0.0), Direction::Up).is_none());
+        assert!(half.latency_for(Draw(0.49), Direction::Down).is_some());
+        assert!(half.latency_for(Draw(0.5), Direction::Down).is_none());
+        assert!(half.latency_for(Draw(0.0), Direction::Up).is_none());
         let all = toxics(1.0, Way::Both);
-        assert!(all.latency_for(Lot(0.999_999), Direction::Up).is_some());
+        assert!(all.latency_for(Draw(0.999_999), Direction::Up).is_some());
         let none = toxics(0.0, Way::Both);
-        assert!(none.latency_for(Lot(0.0), Direction::Up).is_none());
+        assert!(none.latency_for(Draw(0.0), Direction::Up).is_none());
     }
 
     #[test]
     fn delay_stays_within_its_jitter_and_reaches_both_sides() {
         let rng = SharedRng::seeded(7);
         let delay = toxics(1.0, Way::Both)
-            .latency_for(Lot(0.0), Direction::Up)
+            .latency_for(Draw(0.0), Direction::Up)
             .expect("hit");
         let drawn: Vec<_> = (0..1000).map(|_| delay.draw(&rng)).collect();
         let (low, high) = (Duration::from_millis(300), Duration::from_millis(500));

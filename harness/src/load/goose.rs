@@ -1,4 +1,4 @@
-//! The only file that names goose: its users are the hands that carry out turns of work.
+//! The only file that names goose: its users are the workers that carry out turns of work.
 //!
 //! Goose's own timing and tables are off. It measures to the first byte, knows no intended starts, and rounds; verdicts
 //! rest on our samples alone. What is used is its users: launching, running and ending them.
@@ -24,7 +24,7 @@ const LAUNCH_BOUND: Duration = Duration::from_secs(20);
 const END_BOUND: Duration = Duration::from_secs(20);
 
 /// Does the work of one user.
-pub(super) trait Crew: Send + Sync + 'static {
+pub(super) trait UserLogic: Send + Sync + 'static {
     /// One turn of user `slot`: bounded in time; false when there was nothing to do.
     fn turn(&self, slot: usize) -> BoxFuture<'_, bool>;
 }
@@ -69,7 +69,7 @@ impl Attack {
     pub(super) async fn launch(
         host: &str,
         users: usize,
-        crew: Arc<dyn Crew>,
+        logic: Arc<dyn UserLogic>,
     ) -> Result<Self, AttackError> {
         let alone = ONE_AT_A_TIME.lock().await;
         let taken = Arc::new(AtomicUsize::new(0));
@@ -84,9 +84,9 @@ impl Attack {
                 launched_tx.send_modify(|count| *count += 1);
                 slot
             };
-            let crew = crew.clone();
+            let logic = logic.clone();
             Box::pin(async move {
-                if slot >= users || !crew.turn(slot).await {
+                if slot >= users || !logic.turn(slot).await {
                     tokio::time::sleep(IDLE).await;
                 }
                 Ok(())

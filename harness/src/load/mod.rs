@@ -1,9 +1,9 @@
 //! What is asked of the system: open arrivals that come whether or not it keeps up, and closed users that think.
 //!
 //! Every request is a sample with its intended start. What could not be sent is a sample as well; nothing is dropped.
-//! `goose.rs` lends the hands, [`pacing`] says when, `session.rs` does the asking. Nothing here judges.
+//! `goose.rs` supplies the worker tasks, [`pacing`] says when, `session.rs` does the asking. Nothing here judges.
 
-mod front;
+mod entry_balancer;
 mod goose;
 
 mod outstanding;
@@ -30,20 +30,20 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{EventKind, LedgerEntry};
 use crate::plan::{LoadModel, LoadPlan, Plan, RateStage};
 use crate::runtime::emit::Emitter;
-use front::Front;
+use entry_balancer::EntryBalancer;
 pub use goose::AttackError;
-use goose::{Attack, Crew};
+use goose::{Attack, UserLogic};
 use outstanding::Outstanding;
-use pacer::{Arrival, Lane, Stop};
+use pacer::{Arrival, ArrivalStream, Stop};
 use pacing::Schedule;
-pub use session::Facts;
+pub use session::StepContext;
 use session::{NOWHERE, Shared};
 
 /// Between everything being ready to go and the first intended start.
 const RUN_UP: Duration = Duration::from_millis(50);
 /// Longest turn without work: goose tells its users to go only between turns. Turns end early where they have to; this
 /// is a bound, not a beat.
-const TURN: Duration = Duration::from_secs(2);
+const IDLE_POLL: Duration = Duration::from_secs(2);
 /// Places beyond those that a steady stream of slowest answers would take, for bursts.
 const SPARE_PLACES: f64 = 10.0;
 const BURST: f64 = 1.5;
@@ -60,22 +60,22 @@ pub struct Load {
     outstanding: Arc<Outstanding>,
     ledger: Arc<Mutex<Vec<LedgerEntry>>>,
     cancel: CancellationToken,
-    fronts: Vec<Arc<Front>>,
+    balancers: Vec<Arc<EntryBalancer>>,
 }
 
 impl std::fmt::Debug for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Load")
-            .field("fronts", &self.fronts)
+            .field("balancers", &self.balancers)
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
 }
 
 /// Which part of the load a user carries out.
-enum Hand {
+enum Worker {
     /// Takes arrivals of an open load.
-    Worker {
+    Arrivals {
         load: usize,
         arrivals: Receiver<Arrival>,
     },
@@ -93,8 +93,8 @@ struct User {
 }
 
 /// All users, and what they share.
-struct Hands {
-    hands: Vec<Hand>,
+struct WorkerPool {
+    workers: Vec<Worker>,
     loads: Vec<Arc<Shared>>,
     origin: watch::Receiver<Option<Instant>>,
     /// Cancelled when there will be no more work.
@@ -124,20 +124,20 @@ impl Load {
         plan: &Plan,
         run_id: &str,
         addresses: &BTreeMap<String, SocketAddr>,
-        facts: Facts,
+        context: StepContext,
         emitter: &Emitter,
         cancel: &CancellationToken,
     ) -> Self {
         let rng = SharedRng::seeded(plan.seed).fork("load");
         let ledger = Arc::new(Mutex::new(Vec::new()));
-        let facts = Arc::new(facts);
+        let context = Arc::new(context);
         let client = crate::runtime::ready::client();
         // Loads that enter through the same links take turns together.
-        let mut by_entries: BTreeMap<&[String], Arc<Front>> = BTreeMap::new();
+        let mut by_entries: BTreeMap<&[String], Arc<EntryBalancer>> = BTreeMap::new();
         for load in &plan.load {
             let entries = plan.entries(load);
             by_entries.entry(entries).or_insert_with(|| {
-                Arc::new(Front::new(plan, entries, |link| {
+                Arc::new(EntryBalancer::new(plan, entries, |link| {
                     addresses.get(link).copied()
                 }))
             });
@@ -150,9 +150,9 @@ impl Load {
                 Arc::new(Shared {
                     index,
                     plan: load.clone(),
-                    front: by_entries[plan.entries(load)].clone(),
+                    balancer: by_entries[plan.entries(load)].clone(),
                     client: client.clone(),
-                    facts: facts.clone(),
+                    context: context.clone(),
                     rng: rng.fork(&load.name),
                     emitter: emitter.clone(),
                     ledger: ledger.clone(),
@@ -170,7 +170,7 @@ impl Load {
             outstanding: Arc::new(Outstanding::default()),
             ledger,
             cancel: cancel.clone(),
-            fronts: by_entries.into_values().collect(),
+            balancers: by_entries.into_values().collect(),
         }
     }
 
@@ -179,10 +179,10 @@ impl Load {
     /// # Errors
     /// When the load generator cannot be set up.
     pub async fn start(self) -> Result<Running, AttackError> {
-        let mut hands = Vec::new();
-        let mut lanes = Vec::new();
+        let mut workers = Vec::new();
+        let mut streams = Vec::new();
         for (index, load) in self.loads.iter().enumerate() {
-            self.man(index, &load.plan, &mut hands, &mut lanes);
+            self.spawn_users(index, &load.plan, &mut workers, &mut streams);
         }
         let lag = Arc::new(Mutex::new(Lag {
             // Three digits from a microsecond up; it grows by itself.
@@ -190,10 +190,10 @@ impl Load {
             unsent: 0,
         }));
         let (origin_tx, origin) = watch::channel(None);
-        let users = hands.len();
+        let users = workers.len();
         let over = CancellationToken::new();
-        let crew = Arc::new(Hands {
-            hands,
+        let logic = Arc::new(WorkerPool {
+            workers,
             loads: self.loads.clone(),
             origin,
             over: over.clone(),
@@ -204,16 +204,16 @@ impl Load {
         let attack = if users == 0 {
             None
         } else {
-            Some(Attack::launch(&format!("http://{NOWHERE}"), users, crew).await?)
+            Some(Attack::launch(&format!("http://{NOWHERE}"), users, logic).await?)
         };
         let mut checks = JoinSet::new();
-        self.fronts
+        self.balancers
             .iter()
-            .for_each(|front| front.watch(&mut checks));
+            .for_each(|balancer| balancer.watch(&mut checks));
         let origin = Instant::now() + RUN_UP;
         origin_tx.send_replace(Some(origin));
         let stop = Arc::new(Stop::default());
-        let pacer = self.pace(origin, lanes, &stop, &lag);
+        let pacer = self.pace(origin, streams, &stop, &lag);
         tokio::time::sleep_until(origin).await;
         let began = self.emitter.event(EventKind::LoadStarted);
         Ok(Running {
@@ -230,7 +230,13 @@ impl Load {
     }
 
     /// Users for one load, and its arrivals.
-    fn man(&self, index: usize, plan: &LoadPlan, hands: &mut Vec<Hand>, lanes: &mut Vec<Lane>) {
+    fn spawn_users(
+        &self,
+        index: usize,
+        plan: &LoadPlan,
+        workers: &mut Vec<Worker>,
+        streams: &mut Vec<ArrivalStream>,
+    ) {
         match &plan.model {
             LoadModel::Arrivals {
                 shape,
@@ -241,11 +247,11 @@ impl Load {
                 let schedule = Schedule::new(stages, *shape, rng);
                 let users = places(plan, stages, *max_in_flight);
                 let (to, arrivals) = async_channel::unbounded();
-                hands.extend((0..users).map(|_| Hand::Worker {
+                workers.extend((0..users).map(|_| Worker::Arrivals {
                     load: index,
                     arrivals: arrivals.clone(),
                 }));
-                lanes.push(Lane {
+                streams.push(ArrivalStream {
                     load: index,
                     schedule: schedule.peekable(),
                     to,
@@ -256,8 +262,8 @@ impl Load {
                 think,
                 ramp_up,
                 stay,
-            } => hands.extend((0..*count).map(|number| {
-                Hand::User(User {
+            } => workers.extend((0..*count).map(|number| {
+                Worker::User(User {
                     load: index,
                     number,
                     starts: ramp_up.get().mul_f64(number as f64 / *count as f64),
@@ -272,7 +278,7 @@ impl Load {
     fn pace(
         &self,
         origin: Instant,
-        lanes: Vec<Lane>,
+        streams: Vec<ArrivalStream>,
         stop: &Arc<Stop>,
         lag: &Arc<Mutex<Lag>>,
     ) -> tokio::task::JoinHandle<()> {
@@ -280,7 +286,7 @@ impl Load {
         let outstanding = self.outstanding.clone();
         let (stop, lag) = (stop.clone(), lag.clone());
         tokio::task::spawn_blocking(move || {
-            pacer::run(origin, lanes, &outstanding, &stop, |load, due| {
+            pacer::run(origin, streams, &outstanding, &stop, |load, due| {
                 // What was not due yet when the run ended early was never offered, and says nothing of the system.
                 if due <= Instant::now() {
                     loads[load].unsent(due, due);
@@ -291,23 +297,23 @@ impl Load {
     }
 }
 
-impl Crew for Hands {
+impl UserLogic for WorkerPool {
     fn turn(&self, slot: usize) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            match &self.hands[slot] {
-                Hand::Worker { load, arrivals } => {
+            match &self.workers[slot] {
+                Worker::Arrivals { load, arrivals } => {
                     let free_since = Instant::now();
-                    match tokio::time::timeout(TURN, arrivals.recv()).await {
+                    match tokio::time::timeout(IDLE_POLL, arrivals.recv()).await {
                         Ok(Ok(arrival)) => {
                             self.work(&self.loads[*load], arrival, free_since).await;
                             true
                         }
                         // Nothing came.
                         Err(_) => true,
-                        Ok(Err(_)) => self.rest(Instant::now() + TURN).await,
+                        Ok(Err(_)) => self.rest(Instant::now() + IDLE_POLL).await,
                     }
                 }
-                Hand::User(user) => self.round(&self.loads[user.load], user).await,
+                Worker::User(user) => self.round(&self.loads[user.load], user).await,
             }
         })
     }
@@ -325,7 +331,7 @@ fn places(plan: &LoadPlan, stages: &[RateStage], max_in_flight: usize) -> usize 
     max_in_flight.min(most.ceil() as usize).max(1)
 }
 
-impl Hands {
+impl WorkerPool {
     /// Waits until there will be no more work, but no longer than this; false once there is none.
     async fn rest(&self, until: Instant) -> bool {
         tokio::select! {
@@ -364,10 +370,10 @@ impl Hands {
         let (begin, end) = (origin + user.starts, origin + user.stay);
         let now = Instant::now();
         if now >= end || self.cancel.is_cancelled() {
-            return self.rest(now + TURN).await;
+            return self.rest(now + IDLE_POLL).await;
         }
         if now < begin {
-            return self.rest(begin.min(now + TURN)).await;
+            return self.rest(begin.min(now + IDLE_POLL)).await;
         }
         let round = user.rounds.fetch_add(1, Ordering::SeqCst);
         let number = ((user.number as u64) << 32) | round;

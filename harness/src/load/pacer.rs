@@ -25,7 +25,7 @@ pub(super) struct Arrival {
 }
 
 /// One load's arrivals.
-pub(super) struct Lane {
+pub(super) struct ArrivalStream {
     /// Index of the load in the plan.
     pub(super) load: usize,
     pub(super) schedule: Peekable<Schedule>,
@@ -58,38 +58,43 @@ impl Stop {
     }
 }
 
-/// Hands out every arrival of every lane, counted from `origin`. Those not handed out because it was stopped go to
+/// Hands out every arrival of every stream, counted from `origin`. Those not handed out because it was stopped go to
 /// `unsent`, with their load and intended start.
 pub(super) fn run(
     origin: Instant,
-    lanes: Vec<Lane>,
+    streams: Vec<ArrivalStream>,
     outstanding: &Arc<Outstanding>,
     stop: &Stop,
     mut unsent: impl FnMut(usize, Instant),
 ) {
-    let mut lanes = lanes;
-    let mut numbers = vec![0_u64; lanes.len()];
+    let mut streams = streams;
+    let mut numbers = vec![0_u64; streams.len()];
     let mut next: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
-    // The next arrival of each lane is entered before it is due, so that the horizon never overtakes this thread.
-    let enter = |lane: usize, lanes: &mut Vec<Lane>, number: u64| {
-        let offset = *lanes[lane].schedule.peek()?;
-        outstanding.begin(origin + offset, lanes[lane].load, number);
-        Some(Reverse((offset, lane)))
+    // The next arrival of each stream is entered before it is due, so that the horizon never overtakes this thread.
+    let enter = |stream: usize, streams: &mut Vec<ArrivalStream>, number: u64| {
+        let offset = *streams[stream].schedule.peek()?;
+        outstanding.begin(origin + offset, streams[stream].load, number);
+        Some(Reverse((offset, stream)))
     };
-    for lane in 0..lanes.len() {
-        next.extend(enter(lane, &mut lanes, 0));
+    for stream in 0..streams.len() {
+        next.extend(enter(stream, &mut streams, 0));
     }
     let mut stopped = false;
-    while let Some(Reverse((offset, lane))) = next.pop() {
+    while let Some(Reverse((offset, stream))) = next.pop() {
         let due = origin + offset;
         stopped = stopped || stop.sleep_until(due);
-        let number = numbers[lane];
-        numbers[lane] += 1;
-        lanes[lane].schedule.next();
-        next.extend(enter(lane, &mut lanes, number + 1));
-        let load = lanes[lane].load;
+        let number = numbers[stream];
+        numbers[stream] += 1;
+        streams[stream].schedule.next();
+        next.extend(enter(stream, &mut streams, number + 1));
+        let load = streams[stream].load;
         // A closed channel means that its users are gone, which only happens at an early end.
-        if stopped || lanes[lane].to.try_send(Arrival { number, due }).is_err() {
+        if stopped
+            || streams[stream]
+                .to
+                .try_send(Arrival { number, due })
+                .is_err()
+        {
             unsent(load, due);
             outstanding.end(due, load, number);
         }

@@ -13,7 +13,7 @@ use reqwest::{Client, Method, Request, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::front::Front;
+use super::entry_balancer::EntryBalancer;
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
@@ -28,7 +28,7 @@ const CAPTURE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// What every request of a run can refer to.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct StepContext {
     /// Ids of uploaded fixtures by name.
     pub fixtures: BTreeMap<String, String>,
     /// Addresses of links by name.
@@ -39,9 +39,9 @@ pub struct Facts {
 pub(super) struct Shared {
     pub(super) index: usize,
     pub(super) plan: LoadPlan,
-    pub(super) front: Arc<Front>,
+    pub(super) balancer: Arc<EntryBalancer>,
     pub(super) client: Client,
-    pub(super) facts: Arc<Facts>,
+    pub(super) context: Arc<StepContext>,
     pub(super) rng: SharedRng,
     pub(super) emitter: Emitter,
     pub(super) ledger: Arc<Mutex<Vec<LedgerEntry>>>,
@@ -51,7 +51,7 @@ pub(super) struct Shared {
 }
 
 struct Values<'a> {
-    facts: &'a Facts,
+    context: &'a StepContext,
     rng: SharedRng,
     captured: BTreeMap<String, String>,
 }
@@ -71,11 +71,11 @@ impl Resolver for Values<'_> {
     }
 
     fn fixture(&self, name: &str) -> Option<String> {
-        self.facts.fixtures.get(name).cloned()
+        self.context.fixtures.get(name).cloned()
     }
 
     fn link(&self, name: &str) -> Option<String> {
-        self.facts.links.get(name).cloned()
+        self.context.links.get(name).cloned()
     }
 
     fn capture(&self, name: &str) -> Option<String> {
@@ -110,7 +110,7 @@ impl Shared {
     pub(super) async fn run(&self, number: u64, due: Instant) -> Instant {
         let first_sent = Instant::now();
         let mut values = Values {
-            facts: &self.facts,
+            context: &self.context,
             rng: self.rng.fork(&format!("arrival/{number}")),
             captured: BTreeMap::new(),
         };
@@ -256,7 +256,7 @@ impl Shared {
     /// Sends a request to the node whose turn it is, and to the next one for as long as no connection comes about:
     /// nothing was sent then.
     async fn send(&self, request: Request) -> Result<Response, reqwest::Error> {
-        let mut order = self.front.order().into_iter();
+        let mut order = self.balancer.order().into_iter();
         let mut request = request;
         order
             .next()

@@ -111,7 +111,7 @@ async fn ran(plan: &Plan, entry: SocketAddr, cancel: CancellationToken) -> Ran {
         plan,
         "r",
         &through(entry),
-        Facts::default(),
+        StepContext::default(),
         &emitter,
         &cancel,
     );
@@ -148,7 +148,7 @@ async fn a_frozen_server_makes_every_arrival_of_the_freeze_slow_and_evenly_less_
         &plan,
         "r",
         &through(entry),
-        Facts::default(),
+        StepContext::default(),
         &emitter,
         &cancel,
     );
@@ -232,7 +232,7 @@ async fn cancelling_ends_requests_at_once_and_counts_what_was_due() {
         &plan,
         "r",
         &through(entry),
-        Facts::default(),
+        StepContext::default(),
         &emitter,
         &cancel,
     );
@@ -497,7 +497,7 @@ async fn several_entries_take_turns_pass_over_the_unready_and_lead_on_from_a_ref
         &plan,
         "r",
         &BTreeMap::from(addresses),
-        Facts::default(),
+        StepContext::default(),
         &emitter,
         &CancellationToken::new(),
     );

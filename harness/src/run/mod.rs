@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
 use crate::journal::{Entry, Journal, Undo};
-use crate::load::{Facts, Load};
+use crate::load::{Load, StepContext};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
 use crate::runtime::{NodeContext, RuntimeError, fleet, service};
@@ -211,7 +211,7 @@ async fn run_phases(
         }
     };
     emitter.event(EventKind::SystemReady);
-    let facts = Facts {
+    let step_context = StepContext {
         fixtures,
         links: addresses
             .iter()
@@ -222,7 +222,7 @@ async fn run_phases(
         plan,
         &options.run_id,
         &addresses,
-        facts,
+        step_context,
         emitter,
         stop.token(),
     );

@@ -15,7 +15,7 @@ use crate::plan::StatusSpec;
 
 /// What passes between the two directions of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Talk {
+pub(super) struct HttpExchanges {
     /// Oldest first.
     exchanges: Mutex<VecDeque<Exchange>>,
     /// Not HTTP/1, or no longer.
@@ -54,7 +54,7 @@ struct Turn {
     asked: Option<Instant>,
 }
 
-impl Talk {
+impl HttpExchanges {
     fn is_opaque(&self) -> bool {
         self.opaque.load(Ordering::Relaxed)
     }
@@ -144,7 +144,7 @@ enum Fate {
     /// The link answers it; the next one may pass.
     Drop,
     /// The link's answer ends the connection, and nothing further passes.
-    DropAll,
+    CloseAfterReply,
 }
 
 impl Requests {
@@ -159,22 +159,22 @@ impl Requests {
 
     /// What of `bytes`, and of what was kept back before, goes on to the node. With a `status` to answer, `chosen` draws
     /// for each request whether the link answers it.
-    pub(super) fn sift<'b>(
+    pub(super) fn filter<'b>(
         &mut self,
         bytes: &'b [u8],
-        talk: &Talk,
+        exchanges: &HttpExchanges,
         status: Option<&StatusSpec>,
         mut chosen: impl FnMut(&StatusSpec) -> bool,
     ) -> Cow<'b, [u8]> {
         let untouched = self.fate == Fate::Pass && self.withheld.is_empty();
-        if talk.is_opaque() && untouched {
+        if exchanges.is_opaque() && untouched {
             return Cow::Borrowed(bytes);
         }
         // Whoever is not hit by a fault pays for framing and for nothing else.
         let plain = untouched && status.is_none();
         let mut on = BytesMut::new();
         let mut rest = bytes;
-        while !(rest.is_empty() || talk.is_opaque() && self.fate == Fate::Pass) {
+        while !(rest.is_empty() || exchanges.is_opaque() && self.fate == Fate::Pass) {
             self.choosing = status.is_some() && (self.choosing || self.framer.between_messages());
             let (taken, seen) = self.framer.step(rest, http1::request);
             let (segment, tail) = rest.split_at(taken);
@@ -182,11 +182,11 @@ impl Requests {
             let passes = match seen {
                 Seen::Head { head, ends } => {
                     let status = status.filter(|status| self.choosing && chosen(status));
-                    self.decide(head, ends, talk, status)
+                    self.decide(head, ends, exchanges, status)
                 }
                 Seen::End => {
                     let passes = self.fate == Fate::Pass;
-                    talk.complete();
+                    exchanges.complete();
                     if self.fate == Fate::Drop {
                         self.fate = Fate::Pass;
                     }
@@ -197,7 +197,7 @@ impl Requests {
                     continue;
                 }
                 Seen::Nothing => self.fate == Fate::Pass,
-                Seen::Opaque => self.give_up(talk),
+                Seen::Opaque => self.give_up(exchanges),
             };
             if !passes {
                 self.withheld.clear();
@@ -209,7 +209,7 @@ impl Requests {
         if plain {
             return Cow::Borrowed(bytes);
         }
-        if talk.is_opaque() && self.fate == Fate::Pass {
+        if exchanges.is_opaque() && self.fate == Fate::Pass {
             on.unsplit(self.withheld.split());
             on.extend_from_slice(rest);
         }
@@ -221,14 +221,14 @@ impl Requests {
         &mut self,
         head: RequestHead,
         ends: bool,
-        talk: &Talk,
+        exchanges: &HttpExchanges,
         status: Option<&StatusSpec>,
     ) -> bool {
-        if self.fate == Fate::DropAll {
+        if self.fate == Fate::CloseAfterReply {
             return false;
         }
         let Some(status) = status else {
-            talk.push(Exchange::Node {
+            exchanges.push(Exchange::Node {
                 head_only: head.head_only,
                 asked: ends.then(Instant::now),
             });
@@ -238,11 +238,11 @@ impl Requests {
         // the connection leaves no doubt about what comes next.
         let close = head.close || (head.expects && !ends);
         self.fate = match (close, ends) {
-            (true, _) => Fate::DropAll,
+            (true, _) => Fate::CloseAfterReply,
             (false, true) => Fate::Pass,
             (false, false) => Fate::Drop,
         };
-        talk.push(Exchange::Link {
+        exchanges.push(Exchange::Link {
             answer: own_answer(status, close),
             complete: ends || head.expects,
         });
@@ -250,14 +250,14 @@ impl Requests {
     }
 
     /// The caller no longer speaks HTTP/1; whether what it sends goes on to the node.
-    fn give_up(&mut self, talk: &Talk) -> bool {
+    fn give_up(&mut self, exchanges: &HttpExchanges) -> bool {
         if self.fate == Fate::Pass {
-            talk.set_opaque();
+            exchanges.set_opaque();
             return true;
         }
         // In the body of a request that the link answers: there is no next one.
-        self.fate = Fate::DropAll;
-        talk.complete();
+        self.fate = Fate::CloseAfterReply;
+        exchanges.complete();
         false
     }
 
@@ -312,26 +312,26 @@ impl Answers {
     }
 
     /// The first stretch of `bytes`; at most all of them, and at least one.
-    pub(super) fn next(&mut self, bytes: &[u8], talk: &Talk) -> Stretch {
+    pub(super) fn next(&mut self, bytes: &[u8], exchanges: &HttpExchanges) -> Stretch {
         let passing = Stretch {
             length: bytes.len(),
             begins: None,
         };
-        if talk.is_opaque() {
+        if exchanges.is_opaque() {
             return passing;
         }
         let first = self.framer.between_messages();
-        let Some(turn) = talk.turn() else {
+        let Some(turn) = exchanges.turn() else {
             // Nobody asked.
-            talk.set_opaque();
+            exchanges.set_opaque();
             return passing;
         };
         let parse = |head: &[u8]| http1::answer(head, turn.head_only);
         let (length, seen) = self.framer.step(bytes, parse);
         match seen {
-            Seen::Head { head, ends } if ends && !head.interim => talk.answered(),
-            Seen::End => talk.answered(),
-            Seen::Opaque => talk.set_opaque(),
+            Seen::Head { head, ends } if ends && !head.interim => exchanges.answered(),
+            Seen::End => exchanges.answered(),
+            Seen::Opaque => exchanges.set_opaque(),
             Seen::Head { .. } | Seen::Nothing => {}
         }
         Stretch {

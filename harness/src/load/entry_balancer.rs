@@ -1,4 +1,4 @@
-//! What stands in front of several nodes that load enters through: requests take turns over those that say that they are
+//! What stands in entry of several nodes that load enters through: requests take turns over those that say that they are
 //! ready, as with the balancer that any deployment has there.
 //!
 //! It is deliberately plain, so that what is measured is the system behind it. Each node is asked for its readiness ten
@@ -23,7 +23,7 @@ const WITHIN: Duration = Duration::from_millis(300);
 
 /// One way in.
 #[derive(Debug)]
-struct Door {
+struct Backend {
     address: SocketAddr,
     ready: AtomicBool,
     condition: Option<ReadyPlan>,
@@ -31,46 +31,46 @@ struct Door {
 
 /// The ways in of a load.
 #[derive(Debug)]
-pub(super) struct Front {
-    doors: Vec<Arc<Door>>,
+pub(super) struct EntryBalancer {
+    backends: Vec<Arc<Backend>>,
     next: AtomicUsize,
 }
 
-impl Front {
-    /// The front of these links; one that is not there is left out.
+impl EntryBalancer {
+    /// The entry of these links; one that is not there is left out.
     pub(super) fn new(
         plan: &Plan,
         entries: &[String],
         address: impl Fn(&str) -> Option<SocketAddr>,
     ) -> Self {
-        let doors = entries.iter().filter_map(|entry| {
+        let backends = entries.iter().filter_map(|entry| {
             let link = plan.system.links.iter().find(|link| link.name == *entry);
             let node =
                 link.and_then(|link| plan.system.nodes.iter().find(|node| node.name == link.to));
-            Some(Arc::new(Door {
+            Some(Arc::new(Backend {
                 address: address(entry)?,
                 ready: AtomicBool::new(true),
                 condition: node.map(|node| node.ready.clone()),
             }))
         });
         Self {
-            doors: doors.collect(),
+            backends: backends.collect(),
             next: AtomicUsize::new(0),
         }
     }
 
     /// Asks every node again and again, where there is more than one; until the set is dropped.
     pub(super) fn watch(&self, checks: &mut JoinSet<()>) {
-        if self.doors.len() < 2 {
+        if self.backends.len() < 2 {
             return;
         }
         let client = ready::client();
-        for door in &self.doors {
-            let Some(condition) = door.condition.clone() else {
+        for backend in &self.backends {
+            let Some(condition) = backend.condition.clone() else {
                 continue;
             };
-            let (door, client) = (door.clone(), client.clone());
-            let url = format!("http://{}{}", door.address, condition.path);
+            let (backend, client) = (backend.clone(), client.clone());
+            let url = format!("http://{}{}", backend.address, condition.path);
             checks.spawn(async move {
                 let mut ticks = tokio::time::interval(PERIOD);
                 ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -78,7 +78,7 @@ impl Front {
                     ticks.tick().await;
                     let answer = client.get(&url).timeout(WITHIN).send().await;
                     let ready = answer.is_ok_and(|answer| answer.status() == condition.status);
-                    door.ready.store(ready, Ordering::Relaxed);
+                    backend.ready.store(ready, Ordering::Relaxed);
                 }
             });
         }
@@ -87,12 +87,12 @@ impl Front {
     /// Where to send the next request: the one whose turn it is, then the others for as long as connections are refused.
     /// Those that are ready come first.
     pub(super) fn order(&self) -> Vec<SocketAddr> {
-        if let [only] = self.doors.as_slice() {
+        if let [only] = self.backends.as_slice() {
             return vec![only.address];
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let is_ready = |door: &&Arc<Door>| door.ready.load(Ordering::Relaxed);
-        let (mut ready, mut others): (Vec<_>, Vec<_>) = self.doors.iter().partition(is_ready);
+        let is_ready = |backend: &&Arc<Backend>| backend.ready.load(Ordering::Relaxed);
+        let (mut ready, mut others): (Vec<_>, Vec<_>) = self.backends.iter().partition(is_ready);
         // Turns are taken among those that are ready, or a node that is not would double the share of its neighbour.
         for group in [&mut ready, &mut others] {
             if !group.is_empty() {
@@ -103,13 +103,13 @@ impl Front {
         ready
             .into_iter()
             .chain(others)
-            .map(|door| door.address)
+            .map(|backend| backend.address)
             .collect()
     }
 
     #[cfg(test)]
-    fn set_ready(&self, door: usize, ready: bool) {
-        self.doors[door].ready.store(ready, Ordering::Relaxed);
+    fn set_ready(&self, backend: usize, ready: bool) {
+        self.backends[backend].ready.store(ready, Ordering::Relaxed);
     }
 }
 
@@ -117,29 +117,29 @@ impl Front {
 mod tests {
     use super::*;
 
-    fn front(n: u16) -> Front {
-        let doors = (1..=n).map(|port| {
-            Arc::new(Door {
+    fn entry(n: u16) -> EntryBalancer {
+        let backends = (1..=n).map(|port| {
+            Arc::new(Backend {
                 address: SocketAddr::from(([127, 0, 0, 1], port)),
                 ready: AtomicBool::new(true),
                 condition: None,
             })
         });
-        Front {
-            doors: doors.collect(),
+        EntryBalancer {
+            backends: backends.collect(),
             next: AtomicUsize::new(0),
         }
     }
 
-    fn firsts(front: &Front, n: usize) -> Vec<u16> {
-        (0..n).map(|_| front.order()[0].port()).collect()
+    fn firsts(entry: &EntryBalancer, n: usize) -> Vec<u16> {
+        (0..n).map(|_| entry.order()[0].port()).collect()
     }
 
     #[test]
     fn nodes_take_turns_and_everyone_is_named_once() {
-        let front = front(3);
-        assert_eq!(firsts(&front, 6), [1, 2, 3, 1, 2, 3]);
-        let mut order = front.order();
+        let entry = entry(3);
+        assert_eq!(firsts(&entry, 6), [1, 2, 3, 1, 2, 3]);
+        let mut order = entry.order();
         order.sort();
         order.dedup();
         assert_eq!(order.len(), 3);
@@ -147,21 +147,21 @@ mod tests {
 
     #[test]
     fn who_is_not_ready_comes_last_and_the_rest_share_evenly() {
-        let front = front(3);
-        front.set_ready(1, false);
+        let entry = entry(3);
+        entry.set_ready(1, false);
         let mut counts = [0_u32; 4];
-        for port in firsts(&front, 100) {
+        for port in firsts(&entry, 100) {
             counts[usize::from(port)] += 1;
         }
         assert_eq!(counts, [0, 50, 0, 50]);
-        assert_eq!(front.order()[2].port(), 2);
+        assert_eq!(entry.order()[2].port(), 2);
     }
 
     #[test]
     fn nobody_ready_is_everybody_asked() {
-        let front = front(2);
-        front.set_ready(0, false);
-        front.set_ready(1, false);
-        assert_eq!(firsts(&front, 4), [1, 2, 1, 2]);
+        let entry = entry(2);
+        entry.set_ready(0, false);
+        entry.set_ready(1, false);
+        assert_eq!(firsts(&entry, 4), [1, 2, 1, 2]);
     }
 }
