@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use clip_harness::simulate::{Flaw, Options, Plan, Run, SHORTEST, Summary, Sweep, What, sweep};
+use clip_harness::simulate::{Flaw, Options, Run, SHORTEST, Schedule, Summary, Sweep, What, sweep};
 use clip_service::units::HumanDuration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ const PROGRESS_ON_TERMINAL: Duration = Duration::from_millis(200);
     name = "simulate",
     after_help = "Exit status: 0 all held, 1 something did not, 2 wrong usage, 130 interrupted (the summary covers what was run).\n\n\
                   Examples:\n  simulate --seeds 1000\n  simulate --seeds 100 --from 5000 --for 60s\n  \
-                  simulate --seed 42 --plan\n  simulate --seed 42 --log run.log"
+                  simulate --seed 42 --schedule\n  simulate --seed 42 --log run.log"
 )]
 struct Arguments {
     /// How many seeds to run
@@ -66,7 +66,7 @@ struct Arguments {
     twice: bool,
     /// Print what the seed breaks when, and run nothing
     #[arg(long, requires = "seed", conflicts_with_all = ["log", "twice"])]
-    plan: bool,
+    schedule: bool,
     /// Write the log of the run here, every transition, request and job
     #[arg(long, value_name = "FILE", requires = "seed")]
     log: Option<PathBuf>,
@@ -101,8 +101,8 @@ fn run(arguments: &Arguments) -> Result<u8, String> {
             SHORTEST.as_secs()
         ));
     }
-    if let (Some(seed), true) = (arguments.seed, arguments.plan) {
-        writeln!(io::stdout(), "{}", Plan::draw(seed, length)).ok();
+    if let (Some(seed), true) = (arguments.seed, arguments.schedule) {
+        writeln!(io::stdout(), "{}", Schedule::draw(seed, length)).ok();
         return Ok(0);
     }
     let (first, count) = match arguments.seed {

@@ -7,8 +7,8 @@ use clip_service::env::WallClock;
 use cucumber::{given, then, when};
 
 use super::draft::Draft;
+use super::params::{Rate, Target, Time, When};
 use super::story::{Step, Story};
-use super::words::{Rate, Target, Time, When};
 use crate::judge::{Finding, Row, Scope, Status, Verdict, judge};
 use crate::plan::{ExpectPlan, Plan};
 use crate::record::{Environment, Record, Recorder};
@@ -58,7 +58,7 @@ impl Ran {
                 "{} {}: {}\n{}",
                 row.scope,
                 row.text,
-                row.word,
+                row.outcome,
                 told(&record, &verdict)
             )),
         }
@@ -72,7 +72,7 @@ fn told(record: &Record, verdict: &Verdict) -> String {
     for row in &view.rows {
         text.push_str(&format!(
             "  {}: {} {}: {} {}\n",
-            row.word, row.scope, row.text, row.observed, row.detail
+            row.outcome, row.scope, row.text, row.observed, row.detail
         ));
     }
     for fault in &view.faults {

@@ -8,8 +8,8 @@ use cucumber::{given, then, when};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::params::Place;
 use super::story::{Step, Story};
-use super::words::Place;
 use crate::cli::{Terminal, run_with};
 use crate::judge::Exit;
 

@@ -9,9 +9,9 @@ use cucumber::gherkin::Step as Written;
 use cucumber::{given, then, when};
 use serde_json::{Value, json};
 
+use super::params::{Time, WrongFile};
 use super::service::{Answer, Service};
 use super::story::{Step, Story, eventually};
-use super::words::{Time, WrongFile};
 
 /// A finished job is there within this time, on a machine that is busy with other tests.
 const FINISHED_WITHIN: Duration = Duration::from_secs(60);

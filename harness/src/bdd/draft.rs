@@ -6,7 +6,7 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::words::{Rate, Target, Time, When};
+use super::params::{Rate, Target, Time, When};
 use crate::plan::{Plan, PlanOptions};
 
 /// Drawn numbers differ between two loads and not between two runs.

@@ -3,7 +3,7 @@
 //! reader, plan, run and judge as every file.
 //!
 //! The steps are in `checking` (is a scenario sound), `breaking` (what a system does when something breaks) and
-//! `clipping` (what someone with a video gets); the values in them in `words`. `features/README.md` lists them all
+//! `clipping` (what someone with a video gets); the values in them in `params`. `features/README.md` lists them all
 //! for writers of features, and a test holds that list to the code. The words of faults and expectations are those of
 //! the scenario format: `"kill"`, `"frames.success >= 99.9%"`.
 //!
@@ -21,11 +21,11 @@ mod breaking;
 mod checking;
 mod clipping;
 mod draft;
+mod params;
 mod service;
 mod story;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::fs::File;
 use std::path::Path;

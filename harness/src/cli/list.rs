@@ -9,9 +9,9 @@ use super::check::scenario_files;
 use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
 use crate::scenario::FIXTURES;
-use crate::scenario::expr::{METRICS, Metric, Sort};
+use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::kinds::KINDS;
-use crate::scenario::model::Words;
+use crate::scenario::model::Vocabulary;
 
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,7 +32,7 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
     let rows = match args.what {
         What::Faults => faults(),
         What::Checks => checks(),
-        What::Formats => words::<Format>(),
+        What::Formats => vocabulary::<Format>(),
         What::Fixtures => FIXTURES
             .iter()
             .map(|(name, help)| vec![("name", (*name).to_owned()), ("is", (*help).to_owned())])
@@ -81,7 +81,7 @@ fn faults() -> Vec<Row> {
             };
             vec![
                 ("fault", kind.name.to_owned()),
-                ("target", kind.aim.word().to_owned()),
+                ("target", kind.target.word().to_owned()),
                 ("settings", settings),
                 ("runtimes", runtimes.join(", ")),
                 ("does", kind.help.to_owned()),
@@ -102,10 +102,10 @@ fn checks() -> Vec<Row> {
     let measured = METRICS.iter().map(|(name, help, metric)| {
         let form = match metric {
             Metric::Within(_) => format!("LOAD.{name}(250ms) >= 99.9%"),
-            other => match other.sort() {
-                Sort::Share => format!("LOAD.{name} >= 99.9%"),
-                Sort::Rate => format!("LOAD.{name} >= 40/s"),
-                Sort::Time => format!("LOAD.{name} <= 250ms"),
+            other => match other.dimension() {
+                Dimension::Share => format!("LOAD.{name} >= 99.9%"),
+                Dimension::Rate => format!("LOAD.{name} >= 40/s"),
+                Dimension::Time => format!("LOAD.{name} <= 250ms"),
             },
         };
         row(form, "steady, always, during, abort", help)
@@ -161,7 +161,7 @@ fn checks() -> Vec<Row> {
         .collect()
 }
 
-fn words<T: Words>() -> Vec<Row> {
+fn vocabulary<T: Vocabulary>() -> Vec<Row> {
     T::ALL
         .iter()
         .map(|(word, help, _)| vec![("name", (*word).to_owned()), ("is", (*help).to_owned())])

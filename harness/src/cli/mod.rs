@@ -19,7 +19,7 @@ mod run;
 use crate::judge::exit::{EXITS, Exit};
 
 use crate::plan::{Plan, PlanOptions, RuntimeKind};
-use crate::scenario::model::Words as _;
+use crate::scenario::model::Vocabulary as _;
 
 /// Breaks a system on purpose, under load, and judges what its users would have noticed.
 #[derive(Debug, Parser)]

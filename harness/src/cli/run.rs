@@ -18,7 +18,7 @@ use crate::record::{Environment, Record, Recorder, run_dir, save};
 use crate::report::progress::{Progress, Tee};
 use crate::report::suite::{self, SuiteRun};
 use crate::report::terminal::{Look, summary};
-use crate::report::{View, file_name, words, write_all};
+use crate::report::{View, file_name, humanize, write_all};
 use crate::run::signals::{self, Signals};
 use crate::run::{Options, run};
 
@@ -250,7 +250,7 @@ fn table(done: &[Done]) -> String {
     let passed = rows.iter().filter(|done| done.exit == Exit::Pass).count();
     let mut text = format!("{passed} of {} scenarios passed\n\n", rows.len());
     for done in rows {
-        let took = words::time(done.view.took);
+        let took = humanize::time(done.view.took);
         // Writing into a string cannot fail.
         writeln!(
             text,

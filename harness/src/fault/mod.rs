@@ -131,7 +131,7 @@ fn target_link<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, 
 
 /// Starts a node that has ended and waits until it is ready; the evidence.
 async fn start_again(node: &str, testbed: &Testbed) -> Result<String, FaultError> {
-    match testbed.system.start_node(node, testbed.force).await {
+    match testbed.system.start_node(node, &testbed.force).await {
         Ok(took) => Ok(format!("restarted, ready after {}", seconds(took))),
         // The system is stopped next: a node that is not waited for is not left behind.
         Err(RuntimeError::Cancelled) => Ok("restart cut short: the run is stopping".to_owned()),

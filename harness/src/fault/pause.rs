@@ -32,7 +32,7 @@ impl Active for Paused {
         Box::pin(async move {
             let begun = Instant::now();
             let resumed = testbed.system.node(&self.node)?.resume().await?;
-            let answers = match testbed.system.wait_ready(&self.node, testbed.force).await {
+            let answers = match testbed.system.wait_ready(&self.node, &testbed.force).await {
                 Ok(()) => format!("ready after {}", seconds(begun.elapsed())),
                 Err(RuntimeError::Cancelled) => "not waited for: the run is stopping".to_owned(),
                 Err(error) => return Err(error.into()),

@@ -19,7 +19,7 @@ pub(super) fn inject(
     testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
     let mut links = 0;
-    for link in testbed.links.into(node) {
+    for link in testbed.links.leading_to(node) {
         link.set_slow(Some(spec.clone()));
         links += 1;
     }
@@ -45,7 +45,7 @@ impl Active for Slowed {
         testbed: &'a Testbed,
     ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let links = || testbed.links.into(&self.node);
+            let links = || testbed.links.leading_to(&self.node);
             let held = links()
                 .map(|link| link.slowed())
                 .fold(HeldTally::default(), HeldTally::and);

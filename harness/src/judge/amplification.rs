@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Amplification, Finding, Word};
+use super::{Amplification, Finding, RowOutcome};
 use crate::event::{EventKind, Offset};
 use crate::record::Record;
 use crate::scenario::expr::Cmp;
@@ -29,7 +29,7 @@ pub(super) fn amplification(
     cmp: Cmp,
     limit: f64,
     stretch: Window,
-) -> (Word, Finding) {
+) -> (RowOutcome, Finding) {
     let readings: Vec<Counted> = record
         .events
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn amplification(
         missing: None,
     };
     let (first, last) = (near(&readings, stretch.from), near(&readings, stretch.to));
-    let word = match (first, last) {
+    let outcome = match (first, last) {
         (Some(first), Some(last)) if first < last => {
             found.window = Window::new(readings[first].at, readings[last].at);
             for pair in readings[first..=last].windows(2) {
@@ -68,24 +68,24 @@ pub(super) fn amplification(
             match found.calls {
                 0 => {
                     found.missing = Some(format!("{gateway} made no calls"));
-                    Word::NotEnoughSamples
+                    RowOutcome::NotEnoughSamples
                 }
                 calls => {
                     let observed = found.tries as f64 / calls as f64;
                     found.observed = Some(observed);
                     match cmp.holds(observed, limit) {
-                        true => Word::Pass,
-                        false => Word::Fail,
+                        true => RowOutcome::Pass,
+                        false => RowOutcome::Fail,
                     }
                 }
             }
         }
         _ => {
             found.missing = Some(format!("{gateway} did not tell its counts at both ends"));
-            Word::Inconclusive
+            RowOutcome::Inconclusive
         }
     };
-    (word, Finding::Amplification(found))
+    (outcome, Finding::Amplification(found))
 }
 
 fn started_again(record: &Record, gateway: &str, from: Offset, to: Offset) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, LedgerFinding, Row, Scope, Word};
+use super::{Finding, LedgerFinding, Row, RowOutcome, Scope};
 use crate::event::{Accepted, Fate, LedgerEntry};
 use crate::plan::LedgerCheck;
 use crate::record::Record;
@@ -14,21 +14,21 @@ const EXAMPLES: usize = 10;
 pub(super) fn rows(record: &Record) -> Vec<Row> {
     let checks = &record.plan.expect.end.ledger;
     let row = |check: &LedgerCheck| {
-        let (word, finding) = match &record.ledger {
+        let (outcome, finding) = match &record.ledger {
             None => {
                 let reason = "the run did not get to reading accepted work back".to_owned();
-                (Word::Inconclusive, Finding::Nothing { reason })
+                (RowOutcome::Inconclusive, Finding::Nothing { reason })
             }
             Some(ledger) => {
                 let found = look(*check, &ledger.entries);
-                (word_of(&found), Finding::Ledger(found))
+                (outcome_of(&found), Finding::Ledger(found))
             }
         };
         Row {
             scope: Scope::End,
             text: text(*check).to_owned(),
             control: false,
-            word,
+            outcome,
             finding,
         }
     };
@@ -45,15 +45,15 @@ fn text(check: LedgerCheck) -> &'static str {
     }
 }
 
-fn word_of(found: &LedgerFinding) -> Word {
+fn outcome_of(found: &LedgerFinding) -> RowOutcome {
     if found.bad > 0 {
-        Word::Fail
+        RowOutcome::Fail
     } else if found.accepted == 0 || found.results == Some(0) {
-        Word::NotEnoughSamples
+        RowOutcome::NotEnoughSamples
     } else if found.unverified > 0 {
-        Word::Inconclusive
+        RowOutcome::Inconclusive
     } else {
-        Word::Pass
+        RowOutcome::Pass
     }
 }
 

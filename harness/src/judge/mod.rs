@@ -39,10 +39,10 @@ pub enum Status {
     Fail,
 }
 
-/// The word that is shown, finer than the status.
+/// What came of an expectation as it is shown, finer than the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Word {
+pub enum RowOutcome {
     /// It holds.
     Pass,
     /// Too few requests to say.
@@ -55,7 +55,7 @@ pub enum Word {
     Fail,
 }
 
-impl Word {
+impl RowOutcome {
     /// The status that goes with it.
     #[must_use]
     pub fn status(self) -> Status {
@@ -67,7 +67,7 @@ impl Word {
     }
 }
 
-impl std::fmt::Display for Word {
+impl std::fmt::Display for RowOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Pass => "pass",
@@ -116,10 +116,10 @@ pub struct Row {
     pub scope: Scope,
     /// What must hold, in the author's words.
     pub text: String,
-    /// Whether it is one of those that must not hold: `word` then says what came of that.
+    /// Whether it is one of those that must not hold: `outcome` then says what came of that.
     pub control: bool,
     /// What came of it.
-    pub word: Word,
+    pub outcome: RowOutcome,
     /// What was found.
     pub finding: Finding,
 }
@@ -137,7 +137,7 @@ impl Row {
     /// What came of it.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.word.status()
+        self.outcome.status()
     }
 }
 
@@ -411,19 +411,19 @@ fn conclude(
     if !validity.problems.is_empty() {
         return (Conclusion::Invalid, Some(validity.problems.join("; ")));
     }
-    let worst = rows.iter().map(|row| row.word).max();
+    let worst = rows.iter().map(|row| row.outcome).max();
     let untouched = faults.iter().find(|fault| !fault.exercised);
     match (worst, untouched) {
-        (Some(Word::Fail), _) => (Conclusion::Fail, None),
+        (Some(RowOutcome::Fail), _) => (Conclusion::Fail, None),
         (_, Some(fault)) => (
             Conclusion::NotExercised,
             Some(format!("{} touched nothing", fault.fault)),
         ),
-        (Some(Word::NotExercised), None) => (Conclusion::NotExercised, None),
-        (Some(Word::Inconclusive | Word::NotEnoughSamples), None) => {
+        (Some(RowOutcome::NotExercised), None) => (Conclusion::NotExercised, None),
+        (Some(RowOutcome::Inconclusive | RowOutcome::NotEnoughSamples), None) => {
             (Conclusion::Inconclusive, None)
         }
-        (Some(Word::Pass), None) => (Conclusion::Pass, control(rows)),
+        (Some(RowOutcome::Pass), None) => (Conclusion::Pass, control(rows)),
         (None, None) => (
             Conclusion::Inconclusive,
             Some("the scenario expects nothing".to_owned()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clip_service::observe::Subject;
 
 use super::amplification::amplification;
-use super::{Finding, Recovered, Row, Scope, Word, ledger};
+use super::{Finding, Recovered, Row, RowOutcome, Scope, ledger};
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
@@ -57,9 +57,9 @@ fn turn_round(row: &mut Row, control: &[Expectation]) {
     );
     row.control = in_scope && control.iter().any(|one| one.text == row.text);
     if row.control {
-        row.word = match row.word {
-            Word::Fail => Word::Pass,
-            Word::Pass => Word::Fail,
+        row.outcome = match row.outcome {
+            RowOutcome::Fail => RowOutcome::Pass,
+            RowOutcome::Pass => RowOutcome::Fail,
             other => other,
         };
     }
@@ -69,27 +69,27 @@ fn turn_round(row: &mut Row, control: &[Expectation]) {
 fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
     let plan = record.plan.steady.as_ref()?;
     let texts: Vec<_> = plan.hold.iter().map(|hold| hold.text.as_str()).collect();
-    let row = |word, reason: String| Row {
+    let row = |outcome, reason: String| Row {
         scope: Scope::Steady,
         text: format!("steady for {}: {}", plan.window, texts.join(", ")),
         control: false,
-        word,
+        outcome,
         finding: Finding::Nothing { reason },
     };
     let Some(window) = timeline.steady else {
         let completed = record.outcome == RunOutcome::Completed;
-        let word = if completed {
-            Word::Fail
+        let outcome = if completed {
+            RowOutcome::Fail
         } else {
-            Word::Inconclusive
+            RowOutcome::Inconclusive
         };
-        return Some(row(word, "the steady state was not reached".to_owned()));
+        return Some(row(outcome, "the steady state was not reached".to_owned()));
     };
     // Looked at again now that the answers to its last requests are in as well.
     let broken = record.series.holds(&plan.hold, window, None) != Some(true);
     broken.then(|| {
         row(
-            Word::Inconclusive,
+            RowOutcome::Inconclusive,
             "the steady window did not hold once all its requests were answered".to_owned(),
         )
     })
@@ -97,12 +97,12 @@ fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
 
 /// A fault that was not in place, touched nothing or is still there gets a row of its own.
 fn trouble(fault: &FaultSpan) -> Option<Row> {
-    let row = |word, reason: String| {
+    let row = |outcome, reason: String| {
         Some(Row {
             scope: Scope::During(fault.name.clone()),
             text: format!("{} takes effect and is undone", fault.name),
             control: false,
-            word,
+            outcome,
             finding: Finding::Nothing { reason },
         })
     };
@@ -112,7 +112,7 @@ fn trouble(fault: &FaultSpan) -> Option<Row> {
     });
     if fault.injected().is_none() {
         return row(
-            Word::NotExercised,
+            RowOutcome::NotExercised,
             error.unwrap_or_else(|| "it was never injected".to_owned()),
         );
     }
@@ -122,31 +122,31 @@ fn trouble(fault: &FaultSpan) -> Option<Row> {
             .iter()
             .find_map(|target| target.undo_error.clone());
         let reason = undo.unwrap_or_else(|| "its undo was not proved".to_owned());
-        return row(Word::Fail, reason);
+        return row(RowOutcome::Fail, reason);
     }
     if !fault.exercised() {
         return row(
-            Word::NotExercised,
+            RowOutcome::NotExercised,
             "it touched nothing while it was in place".to_owned(),
         );
     }
-    error.and_then(|error| row(Word::NotExercised, error))
+    error.and_then(|error| row(RowOutcome::NotExercised, error))
 }
 
-fn word_of(found: &Observation) -> Word {
+fn outcome_of(found: &Observation) -> RowOutcome {
     match (found.holds, &found.missing) {
-        (Some(true), _) => Word::Pass,
-        (Some(false), _) => Word::Fail,
-        (None, Some(Missing::Load(_) | Missing::Limit) | None) => Word::Inconclusive,
-        (None, Some(_)) => Word::NotEnoughSamples,
+        (Some(true), _) => RowOutcome::Pass,
+        (Some(false), _) => RowOutcome::Fail,
+        (None, Some(Missing::Load(_) | Missing::Limit) | None) => RowOutcome::Inconclusive,
+        (None, Some(_)) => RowOutcome::NotEnoughSamples,
     }
 }
 
 fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) -> Row {
-    let (word, finding) = match (&expectation.expr, timeline.load) {
+    let (outcome, finding) = match (&expectation.expr, timeline.load) {
         (Expr::Measure(measure), Some(load)) => {
             let found = record.series.evaluate(measure, load, timeline.marks());
-            (word_of(&found), Finding::Measure(found))
+            (outcome_of(&found), Finding::Measure(found))
         }
         (
             Expr::Amplification {
@@ -165,14 +165,14 @@ fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) ->
         scope: Scope::Always,
         text: expectation.text.clone(),
         control: false,
-        word,
+        outcome,
         finding,
     }
 }
 
-fn nothing(reason: &str) -> (Word, Finding) {
+fn nothing(reason: &str) -> (RowOutcome, Finding) {
     let reason = reason.to_owned();
-    (Word::Inconclusive, Finding::Nothing { reason })
+    (RowOutcome::Inconclusive, Finding::Nothing { reason })
 }
 
 fn during(
@@ -181,15 +181,15 @@ fn during(
     fault: &FaultSpan,
     expectation: &Expectation,
 ) -> Row {
-    let (word, finding) = match fault.window(timeline.end) {
+    let (outcome, finding) = match fault.window(timeline.end) {
         None => {
             let reason = "the fault was never injected".to_owned();
-            (Word::NotExercised, Finding::Nothing { reason })
+            (RowOutcome::NotExercised, Finding::Nothing { reason })
         }
         Some(window) => match &expectation.expr {
             Expr::Measure(measure) => {
                 let found = record.series.evaluate(measure, window, timeline.marks());
-                (word_of(&found), Finding::Measure(found))
+                (outcome_of(&found), Finding::Measure(found))
             }
             Expr::Amplification {
                 gateway,
@@ -204,16 +204,16 @@ fn during(
         },
     };
     // What held while nothing was broken shows nothing.
-    let word = match word {
-        Word::Fail => Word::Fail,
-        _ if !fault.exercised() => Word::NotExercised,
-        word => word,
+    let outcome = match outcome {
+        RowOutcome::Fail => RowOutcome::Fail,
+        _ if !fault.exercised() => RowOutcome::NotExercised,
+        outcome => outcome,
     };
     Row {
         scope: Scope::During(fault.name.clone()),
         text: expectation.text.clone(),
         control: false,
-        word,
+        outcome,
         finding,
     }
 }
@@ -227,12 +227,12 @@ fn stage(
     expectation: &Expectation,
 ) -> Row {
     let load_end = timeline.load.map_or(Offset(0), |load| load.to);
-    let (word, finding) = match &expectation.expr {
+    let (outcome, finding) = match &expectation.expr {
         // The end of load is an event of its own and may be stamped a moment before or after.
         _ if load_end.plus(STAMP) < window.to => nothing("load ended before the stage did"),
         Expr::Measure(measure) => {
             let found = record.series.evaluate(measure, window, timeline.marks());
-            (word_of(&found), Finding::Measure(found))
+            (outcome_of(&found), Finding::Measure(found))
         }
         Expr::Amplification {
             gateway,
@@ -245,7 +245,7 @@ fn stage(
         scope: Scope::Stage(name.to_owned()),
         text: expectation.text.clone(),
         control: false,
-        word,
+        outcome,
         finding,
     }
 }
@@ -274,7 +274,7 @@ fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
         Expr::Breaker { .. } | Expr::Amplification { .. } => None,
     });
     each.map(|(hold, measure)| {
-        let (word, finding) = match after {
+        let (outcome, finding) = match after {
             None => nothing("it was not steady again"),
             Some(after) => {
                 let every = Measure {
@@ -284,19 +284,19 @@ fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
                 // The window of the recovery itself is looked at in any case, though another fault may begin in it.
                 let stretch = Window::new(after, until.max(after.plus(steady.window.get())));
                 let found = record.series.evaluate(&every, stretch, timeline.marks());
-                (word_of(&found), Finding::Measure(found))
+                (outcome_of(&found), Finding::Measure(found))
             }
         };
-        let word = match word {
-            Word::Fail => Word::Fail,
-            _ if !fault.exercised() => Word::NotExercised,
-            word => word,
+        let outcome = match outcome {
+            RowOutcome::Fail => RowOutcome::Fail,
+            _ if !fault.exercised() => RowOutcome::NotExercised,
+            outcome => outcome,
         };
         Row {
             scope: Scope::Recover(fault.name.clone()),
             text: format!("stays: {} over {}", hold.text, steady.window),
             control: false,
-            word,
+            outcome,
             finding,
         }
     })
@@ -312,7 +312,7 @@ fn breaker(
     instance: &str,
     change: BreakerChange,
     within: Duration,
-) -> (Word, Finding) {
+) -> (RowOutcome, Finding) {
     let changes = record.events.iter().filter_map(|event| match &event.kind {
         EventKind::Transition(transition)
             if transition.subject == Subject::Breaker && transition.name == instance =>
@@ -338,11 +338,13 @@ fn breaker(
         }
     };
     let after = found.map(|(at, _)| at.since(from));
-    let word = match after {
-        Some(after) if after <= within => Word::Pass,
+    let outcome = match after {
+        Some(after) if after <= within => RowOutcome::Pass,
         // A fault that is still in place has no end to count from.
-        None if change == BreakerChange::Closed && fault.reverted().is_none() => Word::Inconclusive,
-        _ => Word::Fail,
+        None if change == BreakerChange::Closed && fault.reverted().is_none() => {
+            RowOutcome::Inconclusive
+        }
+        _ => RowOutcome::Fail,
     };
     let finding = Finding::Breaker {
         change,
@@ -351,17 +353,17 @@ fn breaker(
         source: found.map(|(_, transition)| transition.source.clone()),
         reason: found.map(|(_, transition)| transition.reason.clone()),
     };
-    (word, finding)
+    (outcome, finding)
 }
 
 fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within: Duration) -> Row {
     let recovered = recovered(record, timeline, fault);
-    let word = match &recovered {
-        Recovered::After(after) if *after > within => Word::Fail,
-        Recovered::Never => Word::Fail,
-        _ if !fault.exercised() => Word::NotExercised,
-        Recovered::After(_) => Word::Pass,
-        Recovered::Unknown(_) => Word::Inconclusive,
+    let outcome = match &recovered {
+        Recovered::After(after) if *after > within => RowOutcome::Fail,
+        Recovered::Never => RowOutcome::Fail,
+        _ if !fault.exercised() => RowOutcome::NotExercised,
+        Recovered::After(_) => RowOutcome::Pass,
+        Recovered::Unknown(_) => RowOutcome::Inconclusive,
     };
     Row {
         scope: Scope::Recover(fault.name.clone()),
@@ -370,7 +372,7 @@ fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within:
             clip_service::units::HumanDuration(within)
         ),
         control: false,
-        word,
+        outcome,
         finding: Finding::Recovery { within, recovered },
     }
 }

@@ -145,12 +145,12 @@ pub(crate) fn measure(
 }
 
 pub(crate) fn breaker(instance: &str, change: BreakerChange, within_s: u64) -> Expectation {
-    let word = match change {
+    let outcome = match change {
         BreakerChange::Opened => "opened",
         BreakerChange::Closed => "closed",
     };
     Expectation {
-        text: format!("breaker({instance}) {word} within {within_s}s"),
+        text: format!("breaker({instance}) {outcome} within {within_s}s"),
         expr: Expr::Breaker {
             instance: instance.to_owned(),
             change,

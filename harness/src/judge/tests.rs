@@ -8,10 +8,10 @@ use crate::event::{Accepted, EventKind, Fate, Outcome};
 
 mod promises;
 
-fn word(verdict: &Verdict, text: &str) -> Word {
+fn outcome(verdict: &Verdict, text: &str) -> RowOutcome {
     let row = verdict.rows.iter().find(|row| row.text == text);
     row.unwrap_or_else(|| panic!("no row `{text}` in {:#?}", verdict.rows))
-        .word
+        .outcome
 }
 
 fn failed(class: &str) -> Outcome {
@@ -27,7 +27,12 @@ fn a_run_that_survived_passes_in_every_row() {
         (Status::Pass, Exit::Pass)
     );
     assert_eq!(verdict.rows.len(), 2 + 2 + 2 + 4);
-    assert!(verdict.rows.iter().all(|row| row.word == Word::Pass));
+    assert!(
+        verdict
+            .rows
+            .iter()
+            .all(|row| row.outcome == RowOutcome::Pass)
+    );
     let crash = &verdict.faults[0];
     assert_eq!(crash.detected, Some(Duration::from_millis(112)));
     assert_eq!(crash.recovered, Recovered::After(Duration::ZERO));
@@ -48,21 +53,30 @@ fn the_unprotected_system_fails_and_the_verdict_says_where() {
         (verdict.conclusion, verdict.exit()),
         (Conclusion::Fail, Exit::Failed)
     );
-    assert_eq!(word(&verdict, "frames.success >= 99.9%"), Word::Fail);
-    assert_eq!(word(&verdict, "frames.success >= 99% over 5s"), Word::Fail);
     assert_eq!(
-        word(&verdict, "breaker(processor-2) opened within 2s"),
-        Word::Fail
+        outcome(&verdict, "frames.success >= 99.9%"),
+        RowOutcome::Fail
     );
     assert_eq!(
-        word(&verdict, "ledger: no accepted job is lost"),
-        Word::Fail
+        outcome(&verdict, "frames.success >= 99% over 5s"),
+        RowOutcome::Fail
     );
     assert_eq!(
-        word(&verdict, "ledger: every accepted job is finished"),
-        Word::Fail
+        outcome(&verdict, "breaker(processor-2) opened within 2s"),
+        RowOutcome::Fail
     );
-    assert_eq!(word(&verdict, "ledger: nothing is done twice"), Word::Pass);
+    assert_eq!(
+        outcome(&verdict, "ledger: no accepted job is lost"),
+        RowOutcome::Fail
+    );
+    assert_eq!(
+        outcome(&verdict, "ledger: every accepted job is finished"),
+        RowOutcome::Fail
+    );
+    assert_eq!(
+        outcome(&verdict, "ledger: nothing is done twice"),
+        RowOutcome::Pass
+    );
     let crash = &verdict.faults[0];
     assert!(crash.first_impact.unwrap() < Duration::from_millis(200));
     assert!(crash.hurt > 200, "{crash:?}");
@@ -100,7 +114,7 @@ fn an_empty_run_never_passes() {
     let passed: Vec<_> = verdict
         .rows
         .iter()
-        .filter(|row| row.word == Word::Pass)
+        .filter(|row| row.outcome == RowOutcome::Pass)
         .collect();
     // The breaker did open; everything that asks for requests or jobs is left open.
     assert_eq!(passed.len(), 1, "{passed:#?}");
@@ -130,8 +144,8 @@ fn too_few_samples_are_called_so() {
             .record(),
     );
     assert_eq!(
-        word(&verdict, "frames.p99 <= 2x steady"),
-        Word::NotEnoughSamples
+        outcome(&verdict, "frames.p99 <= 2x steady"),
+        RowOutcome::NotEnoughSamples
     );
     assert_eq!(
         (verdict.conclusion, verdict.exit()),
@@ -152,8 +166,8 @@ fn a_fault_that_touched_nothing_is_not_exercised() {
     });
     let verdict = judge(&untouched.record());
     assert_eq!(
-        word(&verdict, "frames.p99 <= 2x steady"),
-        Word::NotExercised
+        outcome(&verdict, "frames.p99 <= 2x steady"),
+        RowOutcome::NotExercised
     );
     assert_eq!(
         (verdict.conclusion, verdict.exit()),
@@ -256,7 +270,10 @@ fn recovery_that_never_comes_fails_and_one_that_cannot_be_seen_is_open() {
     let never = survived().spoil(0, 23_000, 46_000, &failed("status 503"));
     let verdict = judge(&never.record());
     assert_eq!(verdict.faults[0].recovered, Recovered::Never);
-    assert_eq!(word(&verdict, "steady again within 2s"), Word::Fail);
+    assert_eq!(
+        outcome(&verdict, "steady again within 2s"),
+        RowOutcome::Fail
+    );
 
     let late = survived().spoil(0, 23_000, 26_500, &failed("status 503"));
     let Recovered::After(after) = judge(&late.record()).faults[0].recovered.clone() else {
@@ -293,7 +310,7 @@ fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
         judge(&scene.record()).rows.swap_remove(2)
     };
     let opened = expecting(BreakerChange::Opened, 1);
-    assert_eq!(opened.word, Word::Pass);
+    assert_eq!(opened.outcome, RowOutcome::Pass);
     let Finding::Breaker { after, source, .. } = &opened.finding else {
         panic!()
     };
@@ -301,8 +318,14 @@ fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
         (*after, source.as_deref()),
         (Some(Duration::from_millis(112)), Some("gateway-1"))
     );
-    assert_eq!(expecting(BreakerChange::Opened, 0).word, Word::Fail);
-    assert_eq!(expecting(BreakerChange::Closed, 1).word, Word::Pass);
+    assert_eq!(
+        expecting(BreakerChange::Opened, 0).outcome,
+        RowOutcome::Fail
+    );
+    assert_eq!(
+        expecting(BreakerChange::Closed, 1).outcome,
+        RowOutcome::Pass
+    );
 
     // Closed again before the undo was proved, and still so.
     let early = survived()
@@ -313,7 +336,7 @@ fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
             scene.events.push(event(LOAD_AT + 22_900, closed));
         });
     let row = judge(&early.record()).rows.swap_remove(2);
-    assert_eq!(row.word, Word::Pass);
+    assert_eq!(row.outcome, RowOutcome::Pass);
 }
 
 #[test]
@@ -321,15 +344,18 @@ fn a_steady_state_that_was_not_reached_or_not_real_shows() {
     let never = survived().without(|kind| matches!(kind, EventKind::SteadyReached { .. }));
     let verdict = judge(&never.record());
     assert_eq!(
-        (verdict.rows[0].scope.clone(), verdict.rows[0].word),
-        (Scope::Steady, Word::Fail)
+        (verdict.rows[0].scope.clone(), verdict.rows[0].outcome),
+        (Scope::Steady, RowOutcome::Fail)
     );
     assert_eq!(
-        word(&verdict, "frames.p99 <= 2x steady"),
-        Word::NotEnoughSamples
+        outcome(&verdict, "frames.p99 <= 2x steady"),
+        RowOutcome::NotEnoughSamples
     );
     let unreal = survived().spoil(0, 13_000, 13_500, &failed("timeout"));
-    assert_eq!(judge(&unreal.record()).rows[0].word, Word::Inconclusive);
+    assert_eq!(
+        judge(&unreal.record()).rows[0].outcome,
+        RowOutcome::Inconclusive
+    );
 }
 
 #[test]
@@ -339,10 +365,10 @@ fn only_what_was_definitely_accepted_can_be_lost() {
         let verdict = judge(&scene.record());
         verdict.rows[6..]
             .iter()
-            .map(|row| row.word)
+            .map(|row| row.outcome)
             .collect::<Vec<_>>()
     };
-    use Word::{Fail, Inconclusive, Pass};
+    use RowOutcome::{Fail, Inconclusive, Pass};
     let lost: fn(&mut _) = |entry: &mut crate::event::LedgerEntry| entry.fate = Some(Fate::Lost);
     assert_eq!(fates(lost), [Fail, Pass, Fail, Pass]);
     let maybe = fates(|entry| {
@@ -390,7 +416,10 @@ fn unsent_work_counts_against_the_system() {
             .spoil(0, 20_000, 21_000, &Outcome::Unsent)
             .record(),
     );
-    assert_eq!(word(&verdict, "frames.success >= 99.9%"), Word::Fail);
+    assert_eq!(
+        outcome(&verdict, "frames.success >= 99.9%"),
+        RowOutcome::Fail
+    );
     assert!(verdict.headline.availability.counts.unsent > 50);
 }
 
@@ -428,7 +457,13 @@ fn exit_codes_are_the_documented_ones() {
 
 #[test]
 fn the_worst_word_is_the_maximum() {
-    assert!(Word::Fail > Word::NotExercised && Word::NotExercised > Word::Inconclusive);
-    assert!(Word::Inconclusive > Word::NotEnoughSamples && Word::NotEnoughSamples > Word::Pass);
+    assert!(
+        RowOutcome::Fail > RowOutcome::NotExercised
+            && RowOutcome::NotExercised > RowOutcome::Inconclusive
+    );
+    assert!(
+        RowOutcome::Inconclusive > RowOutcome::NotEnoughSamples
+            && RowOutcome::NotEnoughSamples > RowOutcome::Pass
+    );
     assert!(Status::Fail > Status::Inconclusive && Status::Inconclusive > Status::Pass);
 }

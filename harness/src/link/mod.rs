@@ -316,7 +316,7 @@ impl Links {
     }
 
     /// The links that lead to a node, in order of the plan.
-    pub fn into(&self, node: &str) -> impl Iterator<Item = &Arc<Link>> {
+    pub fn leading_to(&self, node: &str) -> impl Iterator<Item = &Arc<Link>> {
         self.into
             .get(node)
             .into_iter()

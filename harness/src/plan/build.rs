@@ -13,7 +13,7 @@ use super::{
 use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
-use crate::scenario::model::Words as _;
+use crate::scenario::model::Vocabulary as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
 use crate::scenario::read::Spanned;
 

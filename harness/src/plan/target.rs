@@ -9,7 +9,7 @@ use clip_service::env::SharedRng;
 
 use super::{SystemPlan, TargetPlan};
 use crate::scenario::diagnostic::nearest;
-use crate::scenario::kinds::{Aim, FaultKind, KINDS};
+use crate::scenario::kinds::{FaultKind, KINDS, TargetKind};
 
 /// Why a target cannot be hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub(super) fn resolve(
     let there = system.nodes.iter().filter(|node| !node.standby);
     let nodes: Vec<_> = there.map(|node| node.name.as_str()).collect();
     let links: Vec<_> = system.links.iter().map(|link| link.name.as_str()).collect();
-    let (wanted, others) = match kind.aim {
-        Aim::Node => (&nodes, &links),
-        Aim::Link => (&links, &nodes),
+    let (wanted, others) = match kind.target {
+        TargetKind::Node => (&nodes, &links),
+        TargetKind::Link => (&links, &nodes),
     };
     let hit: Vec<&str> = wanted
         .iter()
@@ -53,9 +53,9 @@ pub(super) fn resolve(
     };
     Ok(hit
         .into_iter()
-        .map(|name| match kind.aim {
-            Aim::Node => TargetPlan::Node(name.to_owned()),
-            Aim::Link => TargetPlan::Link(name.to_owned()),
+        .map(|name| match kind.target {
+            TargetKind::Node => TargetPlan::Node(name.to_owned()),
+            TargetKind::Link => TargetPlan::Link(name.to_owned()),
         })
         .collect())
 }
@@ -67,8 +67,8 @@ pub(super) fn resolve_either(
     rng: &SharedRng,
 ) -> Result<Vec<TargetPlan>, Unhittable> {
     let mut last = Ok(Vec::new());
-    for aim in [Aim::Link, Aim::Node] {
-        if let Some(kind) = KINDS.iter().find(|kind| kind.aim == aim) {
+    for noun in [TargetKind::Link, TargetKind::Node] {
+        if let Some(kind) = KINDS.iter().find(|kind| kind.target == noun) {
             last = resolve(text, kind, system, rng);
             if last.is_ok() {
                 break;
@@ -79,11 +79,11 @@ pub(super) fn resolve_either(
 }
 
 fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str]) -> Unhittable {
-    let aim = kind.aim.word();
+    let noun = kind.target.word();
     if let Some(other) = others.iter().find(|name| matches(pattern, name)) {
-        let (is, example) = match kind.aim {
-            Aim::Node => ("link", wanted.first()),
-            Aim::Link => (
+        let (is, example) = match kind.target {
+            TargetKind::Node => ("link", wanted.first()),
+            TargetKind::Link => (
                 "node",
                 wanted
                     .iter()
@@ -91,15 +91,15 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
             ),
         };
         return Unhittable {
-            message: format!("`{}` needs a {aim}, and `{pattern}` is a {is}", kind.name),
+            message: format!("`{}` needs a {noun}, and `{pattern}` is a {is}", kind.name),
             help: match example {
                 Some(example) => format!("for example {example}"),
-                None => format!("the system has no {aim} that fits"),
+                None => format!("the system has no {noun} that fits"),
             },
         };
     }
     Unhittable {
-        message: format!("the system has no {aim} `{pattern}`"),
+        message: format!("the system has no {noun} `{pattern}`"),
         help: match nearest(pattern, wanted.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("it has {}", some_of(wanted)),

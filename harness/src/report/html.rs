@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use super::View;
+use super::humanize::{count, time};
 use super::operations::Phase;
 use super::view::{FaultView, RequestView, RowView, Tile};
-use super::words::{count, time};
 use crate::judge::Status;
 use crate::series::Times;
 
@@ -202,24 +202,24 @@ fn expected(out: &mut String, rows: &[RowView]) {
          <th scope=\"col\" class=\"num\">Observed</th></tr></thead>\n<tbody>\n",
     );
     for row in rows {
-        let status = row.word.status();
-        let facts: String = row
-            .facts
+        let status = row.outcome.status();
+        let evidence: String = row
+            .evidence
             .iter()
             .map(|fact| format!("<li>{}</li>", esc(fact)))
             .collect();
-        let facts = match facts.is_empty() {
-            true => facts,
-            false => format!("<ul class=\"facts\">{facts}</ul>"),
+        let evidence = match evidence.is_empty() {
+            true => evidence,
+            false => format!("<ul class=\"facts\">{evidence}</ul>"),
         };
         put(
             out,
             format_args!(
-                "<tr class=\"{class}\"><td><span class=\"word {class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span></td>\
-             <th scope=\"row\">{text}<small>{scope}</small>{facts}</th><td class=\"num\">{observed}<small>{detail}</small></td></tr>\n",
+                "<tr class=\"{class}\"><td><span class=\"word {class}\"><span aria-hidden=\"true\">{sign}</span> {outcome}</span></td>\
+             <th scope=\"row\">{text}<small>{scope}</small>{evidence}</th><td class=\"num\">{observed}<small>{detail}</small></td></tr>\n",
                 class = class(status),
                 sign = sign(status),
-                word = row.word,
+                outcome = row.outcome,
                 text = esc(&row.text),
                 scope = esc(&row.scope),
                 observed = esc(&row.observed),

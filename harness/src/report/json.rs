@@ -154,7 +154,7 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         "text": row.text,
         "scope": scope,
         "fault": fault,
-        "word": row.word,
+        "word": row.outcome,
         "status": row.status(),
     });
     let more = match &row.finding {
@@ -209,7 +209,7 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         }
         if let Some(shown) = shown {
             value.insert("detail".to_owned(), shown.detail.clone().into());
-            value.insert("facts".to_owned(), shown.facts.clone().into());
+            value.insert("facts".to_owned(), shown.evidence.clone().into());
         }
     }
     value

@@ -18,7 +18,7 @@ pub(super) fn text(view: &View) -> io::Result<String> {
     let of = |status| {
         view.rows
             .iter()
-            .filter(|row| row.word.status() == status)
+            .filter(|row| row.outcome.status() == status)
             .count()
     };
     let tests = (view.rows.len() + usize::from(whole)).to_string();
@@ -101,7 +101,7 @@ fn case(writer: &mut Writer<Vec<u8>>, view: &View, row: &RowView) -> io::Result<
         false => format!("{} ({})", row.observed, row.detail),
     };
     let body = std::iter::once(format!("observed: {observed}"))
-        .chain(row.facts.iter().cloned())
+        .chain(row.evidence.iter().cloned())
         .collect::<Vec<_>>()
         .join("\n");
     writer
@@ -112,18 +112,18 @@ fn case(writer: &mut Writer<Vec<u8>>, view: &View, row: &RowView) -> io::Result<
             clean(&format!("{}, {}", row.text, row.scope)).as_str(),
         ))
         .write_inner_content(|writer| {
-            let element = match row.word.status() {
+            let element = match row.outcome.status() {
                 Status::Pass => "system-out",
                 Status::Inconclusive => "error",
                 Status::Fail => "failure",
             };
             let mut element = writer.create_element(element);
-            if row.word.status() != Status::Pass {
+            if row.outcome.status() != Status::Pass {
                 element = element
-                    .with_attribute(("type", row.word.to_string().as_str()))
+                    .with_attribute(("type", row.outcome.to_string().as_str()))
                     .with_attribute((
                         "message",
-                        clean(&format!("{}: {observed}", row.word)).as_str(),
+                        clean(&format!("{}: {observed}", row.outcome)).as_str(),
                     ));
             }
             element.write_text_content(BytesText::new(&clean(&body)))?;

@@ -1,7 +1,7 @@
 //! `summary.md`, for the page of a CI job or a comment: the answer, the tiles, the two tables.
 
 use super::View;
-use super::words::time;
+use super::humanize::time;
 use crate::judge::Status;
 
 pub(super) fn text(view: &View) -> String {
@@ -36,15 +36,15 @@ pub(super) fn text(view: &View) -> String {
 
     out.push_str("### Expected\n\n| | Expectation | Observed | |\n| --- | --- | ---: | --- |\n");
     for row in &view.rows {
-        let facts: String = row
-            .facts
+        let evidence: String = row
+            .evidence
             .iter()
             .map(|fact| format!("<br>{}", cell(fact)))
             .collect();
         out.push_str(&format!(
-            "| {} {} | `{}`, {} | {} | {}{facts} |\n",
-            sign(Some(row.word.status())),
-            row.word,
+            "| {} {} | `{}`, {} | {} | {}{evidence} |\n",
+            sign(Some(row.outcome.status())),
+            row.outcome,
             code(&row.text),
             cell(&row.scope),
             cell(&row.observed),
@@ -77,7 +77,7 @@ pub(super) fn text(view: &View) -> String {
                 "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
                 cell(&operation.name),
                 cell(&phase.name),
-                super::words::count(phase.counts.offered()),
+                super::humanize::count(phase.counts.offered()),
                 phase.ok(),
                 q(0.5),
                 q(0.95),

@@ -12,17 +12,17 @@ use crate::record::Record;
 use crate::record::format::write_whole;
 
 mod chart;
+mod headline;
 mod html;
+pub mod humanize;
 mod json;
 mod junit;
 mod markdown;
 mod operations;
 pub mod progress;
-mod sentence;
 pub mod suite;
 pub mod terminal;
 pub mod view;
-pub mod words;
 
 pub use chart::Chart;
 pub use json::SHAPE_VERSION;

@@ -5,7 +5,7 @@ use crate::judge::{FaultRow, Recovered, Verdict};
 use crate::record::{Record, Timeline};
 use crate::series::{Counts, Point, Times, Window};
 
-use super::words;
+use super::humanize;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,9 @@ impl Phase {
     /// Share that ended as expected.
     #[must_use]
     pub fn ok(&self) -> String {
-        self.counts.success().map_or("-".to_owned(), words::ratio)
+        self.counts
+            .success()
+            .map_or("-".to_owned(), humanize::ratio)
     }
 }
 

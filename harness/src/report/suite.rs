@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::View;
 use super::html::{STYLE, class, esc, put, sign};
-use super::words::{counted, time};
+use super::humanize::{counted, time};
 use crate::judge::Status;
 
 /// A run of a suite.

@@ -8,8 +8,8 @@ use clip_service::observe::Subject;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::View;
+use super::humanize::{count, seconds};
 use super::view::RowView;
-use super::words::{count, seconds};
 use crate::event::{EventKind, RunOutcome};
 use crate::judge::Status;
 
@@ -226,7 +226,7 @@ pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
         "{}   {}   {}   seed {}\n",
         look.paint(status_style(status).bold(), &word),
         look.paint(BOLD, &view.name),
-        super::words::time(view.took),
+        super::humanize::time(view.took),
         view.seed
     ));
     for line in wrap(&view.sentence, look.width.min(110)) {
@@ -282,7 +282,7 @@ fn expectations(out: &mut String, view: &View, look: Look) {
     let words = widest(
         view.rows
             .iter()
-            .map(|row| row.word.to_string().width())
+            .map(|row| row.outcome.to_string().width())
             .collect(),
     );
     // One space in front, two between columns.
@@ -304,9 +304,13 @@ fn expectations(out: &mut String, view: &View, look: Look) {
             " {}  {}  {}\n",
             fit(&what(row), first),
             fit(&found(row), second),
-            look.status(row.word.status(), &row.word.to_string())
+            look.status(row.outcome.status(), &row.outcome.to_string())
         ));
-        for fact in row.facts.iter().filter(|fact| told.insert(fact.as_str())) {
+        for fact in row
+            .evidence
+            .iter()
+            .filter(|fact| told.insert(fact.as_str()))
+        {
             let fact = fit(fact, look.width.saturating_sub(5));
             out.push_str(&format!("     {}\n", look.paint(DIM, fact.trim_end())));
         }

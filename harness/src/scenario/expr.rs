@@ -104,7 +104,7 @@ pub enum Metric {
 
 /// What a measured number is a number of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub enum Dimension {
     /// A share of requests.
     Share,
     /// Requests a second.
@@ -116,11 +116,11 @@ pub enum Sort {
 impl Metric {
     /// What its numbers are numbers of.
     #[must_use]
-    pub fn sort(self) -> Sort {
+    pub fn dimension(self) -> Dimension {
         match self {
-            Self::Success | Self::Within(_) => Sort::Share,
-            Self::Goodput => Sort::Rate,
-            Self::Quantile(_) | Self::Max | Self::OkQuantile(_) => Sort::Time,
+            Self::Success | Self::Within(_) => Dimension::Share,
+            Self::Goodput => Dimension::Rate,
+            Self::Quantile(_) | Self::Max | Self::OkQuantile(_) => Dimension::Time,
         }
     }
 }

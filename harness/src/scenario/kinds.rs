@@ -6,18 +6,18 @@ use super::diagnostic::Diagnostic;
 use super::model::{Inject, Latency, Restart, RollingRestart, RuntimeKind, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Read as _, Reader};
-use super::words::unknown_word;
+use super::vocabulary::unknown_word;
 
 /// What a kind of fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aim {
+pub enum TargetKind {
     /// A node.
     Node,
     /// A link.
     Link,
 }
 
-impl Aim {
+impl TargetKind {
     /// For messages.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -29,7 +29,7 @@ impl Aim {
 }
 
 /// How a kind is written.
-enum Form {
+enum Syntax {
     /// A bare word.
     Word(Inject),
     /// `word: { settings }`.
@@ -44,7 +44,7 @@ enum Form {
 
 /// What `for` means to a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
+pub enum DurationRule {
     /// It lasts so long.
     Needed,
     /// It ends by itself, and not before.
@@ -62,12 +62,12 @@ pub struct FaultKind {
     /// How it is undone.
     pub undo: &'static str,
     /// What it hits.
-    pub aim: Aim,
+    pub target: TargetKind,
     /// Runtimes that can do it.
     pub runtimes: &'static [RuntimeKind],
     /// What `for` means to it.
-    pub length: Length,
-    form: Form,
+    pub duration: DurationRule,
+    syntax: Syntax,
 }
 
 impl std::fmt::Debug for FaultKind {
@@ -84,28 +84,28 @@ pub const KINDS: &[FaultKind] = &[
         name: "kill",
         help: "SIGKILL to a node's process group; in the embedded runtime its tasks are aborted",
         undo: "started again, ready",
-        aim: Aim::Node,
+        target: TargetKind::Node,
         runtimes: EVERYWHERE,
-        length: Length::Needed,
-        form: Form::Word(Inject::Kill),
+        duration: DurationRule::Needed,
+        syntax: Syntax::Word(Inject::Kill),
     },
     FaultKind {
         name: "pause",
         help: "SIGSTOP to a node's process group: it keeps its connections and answers nothing",
         undo: "SIGCONT",
-        aim: Aim::Node,
+        target: TargetKind::Node,
         runtimes: &[RuntimeKind::Process],
-        length: Length::Needed,
-        form: Form::Word(Inject::Pause),
+        duration: DurationRule::Needed,
+        syntax: Syntax::Word(Inject::Pause),
     },
     FaultKind {
         name: "latency",
         help: "bytes on a link are held back",
         undo: "the link is as before",
-        aim: Aim::Link,
+        target: TargetKind::Link,
         runtimes: EVERYWHERE,
-        length: Length::Needed,
-        form: Form::Settings {
+        duration: DurationRule::Needed,
+        syntax: Syntax::Settings {
             keys: Latency::KEYS,
             read: |node, cx| Inject::Latency(Latency::read(node, cx)),
             schema: |generator| generator.subschema_for::<Latency>(),
@@ -116,19 +116,19 @@ pub const KINDS: &[FaultKind] = &[
         name: "down",
         help: "a link refuses connections and cuts those it has",
         undo: "the link accepts again",
-        aim: Aim::Link,
+        target: TargetKind::Link,
         runtimes: EVERYWHERE,
-        length: Length::Needed,
-        form: Form::Word(Inject::Down),
+        duration: DurationRule::Needed,
+        syntax: Syntax::Word(Inject::Down),
     },
     FaultKind {
         name: "status",
         help: "a link answers requests itself with an HTTP status; the node does not see them",
         undo: "the link passes every request",
-        aim: Aim::Link,
+        target: TargetKind::Link,
         runtimes: EVERYWHERE,
-        length: Length::Needed,
-        form: Form::Settings {
+        duration: DurationRule::Needed,
+        syntax: Syntax::Settings {
             keys: StatusAnswer::KEYS,
             read: |node, cx| Inject::Status(StatusAnswer::read(node, cx)),
             schema: |generator| generator.subschema_for::<StatusAnswer>(),
@@ -139,10 +139,10 @@ pub const KINDS: &[FaultKind] = &[
         name: "slow",
         help: "every answer of a node takes a multiple of its time, held back on all links into it",
         undo: "the links are as before",
-        aim: Aim::Node,
+        target: TargetKind::Node,
         runtimes: EVERYWHERE,
-        length: Length::Needed,
-        form: Form::Settings {
+        duration: DurationRule::Needed,
+        syntax: Syntax::Settings {
             keys: Slow::KEYS,
             read: |node, cx| Inject::Slow(Slow::read(node, cx)),
             schema: |generator| generator.subschema_for::<Slow>(),
@@ -153,10 +153,10 @@ pub const KINDS: &[FaultKind] = &[
         name: "restart",
         help: "SIGTERM to a node, which ends when it has drained",
         undo: "started again, ready",
-        aim: Aim::Node,
+        target: TargetKind::Node,
         runtimes: EVERYWHERE,
-        length: Length::Least,
-        form: Form::Settings {
+        duration: DurationRule::Least,
+        syntax: Syntax::Settings {
             keys: Restart::KEYS,
             read: |node, cx| Inject::Restart(Restart::read(node, cx)),
             schema: |generator| generator.subschema_for::<Restart>(),
@@ -167,10 +167,10 @@ pub const KINDS: &[FaultKind] = &[
         name: "rolling-restart",
         help: "restart of one node after the other, each when the one before is ready",
         undo: "each started again, ready",
-        aim: Aim::Node,
+        target: TargetKind::Node,
         runtimes: EVERYWHERE,
-        length: Length::None,
-        form: Form::Settings {
+        duration: DurationRule::None,
+        syntax: Syntax::Settings {
             keys: RollingRestart::KEYS,
             read: |node, cx| Inject::RollingRestart(RollingRestart::read(node, cx)),
             schema: |generator| generator.subschema_for::<RollingRestart>(),
@@ -183,9 +183,9 @@ impl FaultKind {
     /// Names of its settings; none for a bare word.
     #[must_use]
     pub fn settings(&self) -> &'static [&'static str] {
-        match self.form {
-            Form::Word(_) => &[],
-            Form::Settings { keys, .. } => keys,
+        match self.syntax {
+            Syntax::Word(_) => &[],
+            Syntax::Settings { keys, .. } => keys,
         }
     }
 }
@@ -222,12 +222,12 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
                 cx.report(unknown_word(&word, "a fault", &names, node.span));
                 return None;
             };
-            match &kind.form {
-                Form::Word(inject) => Some(inject.clone()),
-                Form::Settings {
+            match &kind.syntax {
+                Syntax::Word(inject) => Some(inject.clone()),
+                Syntax::Settings {
                     bare: Some(bare), ..
                 } => Some(bare()),
-                Form::Settings { keys, .. } => {
+                Syntax::Settings { keys, .. } => {
                     cx.report(
                         Diagnostic::error(node.span, format!("`{word}` needs settings"))
                             .help(format!("write {{ {word}: {{ {}: … }} }}", keys[0])),
@@ -248,15 +248,15 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
                 cx.report(unknown_word(&key.name, "a fault", &names, key.span));
                 return None;
             };
-            match &kind.form {
-                Form::Word(_) => {
+            match &kind.syntax {
+                Syntax::Word(_) => {
                     cx.report(
                         Diagnostic::error(key.span, format!("`{}` has no settings", kind.name))
                             .help(format!("write inject: {}", kind.name)),
                     );
                     None
                 }
-                Form::Settings { read, .. } => Some(read(value, cx)),
+                Syntax::Settings { read, .. } => Some(read(value, cx)),
             }
         }
         _ => {
@@ -273,9 +273,9 @@ pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
         .iter()
         .flat_map(|kind| {
             let word = || json_schema!({ "const": kind.name, "description": kind.help });
-            match &kind.form {
-                Form::Word(_) => vec![word()],
-                Form::Settings { schema, bare, .. } => {
+            match &kind.syntax {
+                Syntax::Word(_) => vec![word()],
+                Syntax::Settings { schema, bare, .. } => {
                     let settings = json_schema!({
                         "type": "object",
                         "description": kind.help,

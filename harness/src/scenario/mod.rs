@@ -20,7 +20,7 @@ pub mod template;
 mod unsupported;
 pub mod value;
 mod vars;
-mod words;
+mod vocabulary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::Document;

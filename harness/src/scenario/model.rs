@@ -14,7 +14,9 @@ pub use super::special::{
     After, Factor, Inject, Json, MOMENTS, Settings, Status, Statuses, Targets,
 };
 pub use super::value::Name;
-pub use super::words::{Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Way, Words};
+pub use super::vocabulary::{
+    Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary, Way,
+};
 
 mapping! {
     /// A scenario: the system, what is asked of it, what goes wrong, and what must hold.

@@ -8,7 +8,7 @@ use super::kinds;
 use super::model::{Latency, Restart, RollingRestart, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
-use super::words::{Moment, unknown_word};
+use super::vocabulary::{Moment, unknown_word};
 
 /// A JSON value; its texts may be templates.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Words of the format that this version does not know yet. They are refused by name, not taken for typing errors.
+//! Vocabulary of the format that this version does not know yet. They are refused by name, not taken for typing errors.
 
 use super::diagnostic::Diagnostic;
 use super::node::{Node, Value};

@@ -9,7 +9,7 @@ use clip_service::observe::Transition;
 use serde_json::Value;
 
 use super::client::{CLIPS, Outcome, Seen};
-use super::plan::{GATEWAYS, PROCESSORS, Plan};
+use super::schedule::{GATEWAYS, PROCESSORS, Schedule};
 use super::store::Ledger;
 
 /// The retry budget looks back over this long, and at least so much of it is always counted.
@@ -20,7 +20,7 @@ const TOLD: usize = 4;
 
 /// Everything a run left behind.
 pub(super) struct Evidence<'a> {
-    pub(super) plan: &'a Plan,
+    pub(super) schedule: &'a Schedule,
     /// The settings that the system was meant to have.
     pub(super) config: &'a Config,
     pub(super) seen: &'a Seen,
@@ -136,7 +136,7 @@ fn nothing_is_answered_wrongly(evidence: &Evidence<'_>) -> Vec<String> {
 }
 
 fn the_tail_is_quiet(evidence: &Evidence<'_>) -> Vec<String> {
-    let tail = evidence.plan.settled();
+    let tail = evidence.schedule.settled();
     let requests = evidence.seen.requests.iter();
     let mut asked = 0;
     let mut wrong: Vec<String> = requests
@@ -192,7 +192,7 @@ fn every_pool_is_healed(evidence: &Evidence<'_>) -> Vec<String> {
 }
 
 fn no_breaker_is_stuck(evidence: &Evidence<'_>) -> Vec<String> {
-    let bound = evidence.plan.settled();
+    let bound = evidence.schedule.settled();
     let mut open: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
     let mut wrong = Vec::new();
     let mut deaths = evidence.deaths.iter().peekable();

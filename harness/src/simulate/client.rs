@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::media::picture;
-use super::plan::{GATEWAYS, Plan, WARM};
+use super::schedule::{GATEWAYS, Schedule, WARM};
 use super::system::PORT;
 use super::world::Log;
 
@@ -96,13 +96,13 @@ fn video(index: usize) -> (String, String) {
 }
 
 impl Caller {
-    /// Puts the videos into the store, offers the load of `plan` with `rate` frames a second, and looks at the end.
-    pub(super) async fn run(self, plan: &Plan, rate: u32) -> Result<(), String> {
+    /// Puts the videos into the store, offers the load of `schedule` with `rate` frames a second, and looks at the end.
+    pub(super) async fn run(self, schedule: &Schedule, rate: u32) -> Result<(), String> {
         self.prepare().await.map_err(|e| e.to_string())?;
         let origin = Instant::now();
         let frames = Duration::from_secs(1) / rate.max(1);
         let (mut frame, mut job) = (origin + WARM, origin + WARM + frames / 2);
-        let end = origin + plan.length;
+        let end = origin + schedule.length;
         let mut tasks = Vec::new();
         let mut count = 0_usize;
         loop {

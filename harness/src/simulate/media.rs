@@ -12,14 +12,14 @@ use clip_service::media::{
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::broken::Flaw;
-use super::weather::Weather;
+use super::active_faults::ActiveFaults;
+use super::mutants::Flaw;
 
 /// A processor's engine: [`ModelMedia`] for the costs, and frames that name their video, time and width.
 pub(super) struct SimMedia {
     pub(super) inner: ModelMedia,
     pub(super) host: &'static str,
-    pub(super) weather: Weather,
+    pub(super) active_faults: ActiveFaults,
     pub(super) flaw: Option<Flaw>,
     /// For [`Flaw::WrongFrames`].
     pub(super) first: Arc<Mutex<Option<String>>>,
@@ -68,7 +68,7 @@ impl MediaEngine for SimMedia {
             if self.flaw == Some(Flaw::WrongFrames) {
                 content = self.first.lock().get_or_insert(content).clone();
             }
-            tokio::time::sleep(self.weather.slower(self.host)).await;
+            tokio::time::sleep(self.active_faults.slower(self.host)).await;
             self.inner.frame(source, at, width).await?;
             Ok(picture(&content, at, width).into())
         })

@@ -16,8 +16,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::broken::Flaw;
-use super::weather::Weather;
+use super::active_faults::ActiveFaults;
+use super::mutants::Flaw;
 use super::world::Log;
 
 /// How far [`Flaw::WriteBehind`] is behind.
@@ -85,7 +85,7 @@ impl Ledger {
 pub(super) struct SimStore {
     pub(super) inner: Arc<dyn JobStore>,
     pub(super) host: &'static str,
-    pub(super) weather: Weather,
+    pub(super) active_faults: ActiveFaults,
     pub(super) log: Log,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) flaw: Option<Flaw>,
@@ -97,7 +97,7 @@ impl SimStore {
         call: BoxFuture<'a, StoreResult<T>>,
     ) -> BoxFuture<'a, StoreResult<T>> {
         Box::pin(async move {
-            self.weather.until_stored(self.host).await;
+            self.active_faults.until_stored(self.host).await;
             call.await
         })
     }

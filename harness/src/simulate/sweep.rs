@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::plan::What;
+use super::schedule::What;
 use super::system::{Options, Run, simulate_until};
 
 /// What to run.
@@ -64,7 +64,7 @@ impl Summary {
         self.seeds += 1;
         self.runs += runs;
         self.simulated += run.simulated * u32::try_from(runs).unwrap_or(u32::MAX);
-        for fault in &run.plan.faults {
+        for fault in &run.schedule.faults {
             *self.faults.entry(fault.what.kind()).or_default() += 1;
         }
         self.asked += run.asked;

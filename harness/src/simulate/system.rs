@@ -17,13 +17,13 @@ use clip_service::units::HumanDuration;
 use clip_service::{gateway, processor, registry};
 use parking_lot::Mutex;
 
-use super::broken::Flaw;
+use super::active_faults::{ActiveFaults, LinkState, pairs};
 use super::check::{Evidence, breaches};
 use super::client::{Caller, JOBS_END, Outcome, Seen};
 use super::media::SimMedia;
-use super::plan::{CLIENT, GATEWAYS, HOSTS, PROCESSORS, Plan, REGISTRY, What};
+use super::mutants::Flaw;
+use super::schedule::{CLIENT, GATEWAYS, HOSTS, PROCESSORS, REGISTRY, Schedule, What};
 use super::store::{Ledger, SimStore};
-use super::weather::{LinkState, Weather, pairs};
 use super::world::{LATENCY_MS, Log, Moves, Node, env};
 
 /// Where every role listens.
@@ -60,7 +60,7 @@ pub struct Run {
     /// What everything random followed from.
     pub seed: u64,
     /// What was broken when.
-    pub plan: Plan,
+    pub schedule: Schedule,
     /// What must hold and did not, each in one sentence; empty when all is well.
     pub broken: Vec<String>,
     /// Everything that happened, in order.
@@ -126,20 +126,20 @@ fn with_flaw(flaw: Option<Flaw>) -> Config {
 /// Runs the schedule that follows from `seed`.
 #[must_use]
 pub fn simulate(seed: u64, options: &Options) -> Run {
-    simulate_plan(seed, &Plan::draw(seed, options.length), options)
+    simulate_schedule(seed, &Schedule::draw(seed, options.length), options)
 }
 
 /// Runs a schedule; all other randomness follows from `seed`.
 #[must_use]
-pub fn simulate_plan(seed: u64, plan: &Plan, options: &Options) -> Run {
+pub fn simulate_schedule(seed: u64, schedule: &Schedule, options: &Options) -> Run {
     let never = AtomicBool::new(false);
-    World::new(seed, plan, options).run(&never)
+    World::new(seed, schedule, options).run(&never)
 }
 
 /// Like [`simulate`], but gives up soon after `stop` and then returns nothing.
 pub(super) fn simulate_until(seed: u64, options: &Options, stop: &AtomicBool) -> Option<Run> {
-    let plan = Plan::draw(seed, options.length);
-    let run = World::new(seed, &plan, options).run(stop);
+    let schedule = Schedule::draw(seed, options.length);
+    let run = World::new(seed, &schedule, options).run(stop);
     (!stop.load(Ordering::Relaxed)).then_some(run)
 }
 
@@ -163,9 +163,9 @@ fn watch_panics() {
 /// Everything that outlives a crash.
 struct World<'a> {
     seed: u64,
-    plan: &'a Plan,
+    schedule: &'a Schedule,
     options: &'a Options,
-    weather: Weather,
+    active_faults: ActiveFaults,
     log: Log,
     moves: Moves,
     store: Arc<dyn JobStore>,
@@ -176,12 +176,12 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(seed: u64, plan: &'a Plan, options: &'a Options) -> Self {
+    fn new(seed: u64, schedule: &'a Schedule, options: &'a Options) -> Self {
         Self {
             seed,
-            plan,
+            schedule,
             options,
-            weather: Weather::default(),
+            active_faults: ActiveFaults::default(),
             log: Log::default(),
             moves: Moves::default(),
             store: Arc::new(MemoryStore::default()),
@@ -212,7 +212,7 @@ impl<'a> World<'a> {
         let (seen, ledger) = (self.seen.lock(), self.ledger.lock());
         if broken.is_empty() {
             let evidence = Evidence {
-                plan: self.plan,
+                schedule: self.schedule,
                 config: &config(),
                 seen: &seen,
                 ledger: &ledger,
@@ -226,7 +226,7 @@ impl<'a> World<'a> {
         let right = seen.requests.iter().filter(|r| r.outcome == Outcome::Right);
         Run {
             seed: self.seed,
-            plan: self.plan.clone(),
+            schedule: self.schedule.clone(),
             broken,
             fingerprint: fingerprint(&log),
             log,
@@ -243,7 +243,7 @@ impl<'a> World<'a> {
     fn build(&self) -> turmoil::Sim<'static> {
         let mut sim = turmoil::Builder::new()
             .rng_seed(self.seed)
-            .simulation_duration(self.plan.length + JOBS_END * 2)
+            .simulation_duration(self.schedule.length + JOBS_END * 2)
             .tick_duration(TICK)
             .min_message_latency(Duration::from_millis(LATENCY_MS.0))
             .max_message_latency(Duration::from_millis(LATENCY_MS.1))
@@ -255,7 +255,7 @@ impl<'a> World<'a> {
         let node = self.node(CLIENT, 1, Arc::new(NoMedia), Arc::clone(&self.store));
         let (log, seen) = (self.log.clone(), Arc::clone(&self.seen));
         let (store, blobs) = (Arc::clone(&self.store), Arc::clone(&self.blobs));
-        let (plan, rate) = (self.plan.clone(), self.options.rate);
+        let (schedule, rate) = (self.schedule.clone(), self.options.rate);
         sim.client(CLIENT, async move {
             let env = env(node);
             let client = Client::new(&env);
@@ -267,7 +267,7 @@ impl<'a> World<'a> {
                 store,
                 blobs,
             };
-            Ok(caller.run(&plan, rate).await?)
+            Ok(caller.run(&schedule, rate).await?)
         });
         sim
     }
@@ -283,7 +283,7 @@ impl<'a> World<'a> {
             name,
             incarnation,
             seed: self.seed,
-            weather: self.weather.clone(),
+            active_faults: self.active_faults.clone(),
             log: self.log.clone(),
             moves: Arc::clone(&self.moves),
             store,
@@ -300,7 +300,7 @@ impl<'a> World<'a> {
         let store: Arc<dyn JobStore> = Arc::new(SimStore {
             inner: Arc::clone(&self.store),
             host: name,
-            weather: self.weather.clone(),
+            active_faults: self.active_faults.clone(),
             log: self.log.clone(),
             ledger: Arc::clone(&self.ledger),
             flaw,
@@ -312,7 +312,7 @@ impl<'a> World<'a> {
             let media: Arc<dyn MediaEngine> = Arc::new(SimMedia {
                 inner: ModelMedia::new(costs(), rng.fork(&incarnation.to_string())),
                 host: name,
-                weather: template.weather.clone(),
+                active_faults: template.active_faults.clone(),
                 flaw,
                 first: Arc::default(),
             });
@@ -347,7 +347,7 @@ impl<'a> World<'a> {
             .into_iter()
             .map(|pair| (pair, LinkState::Open, None))
             .collect();
-        let mut steps = self.plan.steps().into_iter().peekable();
+        let mut steps = self.schedule.steps().into_iter().peekable();
         loop {
             let mut changed = false;
             while let Some((_, index, begins)) = steps.next_if(|(at, ..)| sim.elapsed() >= *at) {
@@ -366,37 +366,37 @@ impl<'a> World<'a> {
     }
 
     fn apply(&mut self, sim: &mut turmoil::Sim<'_>, index: usize, begins: bool) {
-        let what = self.plan.faults[index].what;
+        let what = self.schedule.faults[index].what;
         let at = sim.elapsed();
         let verb = if begins { "begins" } else { "ends" };
         self.log.line_at(at, format!("fault {verb}: {what}"));
         match what {
             What::Bounce(host) => {
-                if begins && !self.weather.down(host) {
+                if begins && !self.active_faults.down(host) {
                     sim.crash(host);
                     self.deaths.push((at, host));
                     sim.bounce(host);
                 }
             }
             What::Crash(host) if begins => {
-                if !self.weather.down(host) {
+                if !self.active_faults.down(host) {
                     sim.crash(host);
                     self.deaths.push((at, host));
                 }
-                self.weather.begin(index, what);
+                self.active_faults.begin(index, what);
             }
             What::Crash(host) => {
-                self.weather.end(index);
-                if !self.weather.down(host) {
+                self.active_faults.end(index);
+                if !self.active_faults.down(host) {
                     sim.bounce(host);
                 }
             }
-            _ if begins => self.weather.begin(index, what),
-            _ => self.weather.end(index),
+            _ if begins => self.active_faults.begin(index, what),
+            _ => self.active_faults.end(index),
         }
     }
 
-    /// Brings a link of the simulation to what the weather says.
+    /// Brings a link of the simulation to what the active_faults says.
     fn adjust(
         &self,
         sim: &turmoil::Sim<'_>,
@@ -405,7 +405,7 @@ impl<'a> World<'a> {
         latency: &mut Option<Duration>,
     ) {
         let (a, b) = pair;
-        let wanted = self.weather.link(pair);
+        let wanted = self.active_faults.link(pair);
         if wanted != *state {
             match wanted {
                 LinkState::Open => sim.release(a, b),
@@ -414,7 +414,7 @@ impl<'a> World<'a> {
             }
             *state = wanted;
         }
-        let wanted = self.weather.latency(pair);
+        let wanted = self.active_faults.latency(pair);
         if wanted != *latency {
             // The first call sets least and most.
             let least = wanted.unwrap_or(Duration::from_millis(LATENCY_MS.0));

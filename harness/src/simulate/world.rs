@@ -16,8 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::HOSTS;
-use super::weather::Weather;
+use super::active_faults::ActiveFaults;
+use super::schedule::HOSTS;
 
 /// One way over the network, milliseconds: least and most.
 pub(super) const LATENCY_MS: (u64, u64) = (1, 3);
@@ -25,7 +25,7 @@ pub(super) const LATENCY_MS: (u64, u64) = (1, 3);
 /// The simulated network of one host.
 struct SimNet {
     host: &'static str,
-    weather: Weather,
+    active_faults: ActiveFaults,
 }
 
 struct SimAcceptor(turmoil::net::TcpListener);
@@ -55,20 +55,20 @@ impl Net for SimNet {
     /// Connects as a kernel would. The simulation alone parks a connect to a host that is down until it is back, where a
     /// kernel would be refused; and refuses one over a cut link at once, where a kernel would send the SYN again.
     fn connect(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<BoxIo>> {
-        let (here, weather) = (self.host, self.weather.clone());
+        let (here, active_faults) = (self.host, self.active_faults.clone());
         Box::pin(async move {
             let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "host is down");
             if let Some(there) = HOSTS.into_iter().find(|known| *known == host) {
-                weather.until_not_cut(here, there).await;
+                active_faults.until_not_cut(here, there).await;
             }
-            if weather.down(&host) {
+            if active_faults.down(&host) {
                 tokio::time::sleep(Duration::from_millis(2 * LATENCY_MS.0)).await;
                 return Err(refused());
             }
             let stream = tokio::select! {
                 biased;
                 stream = turmoil::net::TcpStream::connect((host.as_str(), port)) => stream?,
-                () = weather.until_down(&host) => return Err(refused()),
+                () = active_faults.until_down(&host) => return Err(refused()),
             };
             Ok(Box::new(stream) as BoxIo)
         })
@@ -116,7 +116,7 @@ pub(super) struct Node {
     pub(super) name: &'static str,
     pub(super) incarnation: u64,
     pub(super) seed: u64,
-    pub(super) weather: Weather,
+    pub(super) active_faults: ActiveFaults,
     pub(super) log: Log,
     /// Takes what breakers do.
     pub(super) moves: Moves,
@@ -132,7 +132,7 @@ pub(super) fn env(node: Node) -> Env {
         node: node.name.into(),
         net: Arc::new(SimNet {
             host: node.name,
-            weather: node.weather,
+            active_faults: node.active_faults,
         }),
         exec: Exec::Local,
         clock: WallClock::new(|| {

@@ -58,20 +58,26 @@ fn what_is_expected_during_a_stage_is_about_what_was_due_in_it() {
     let before = judged(false);
     let success = row(&before, "frames.success >= 99%");
     assert_eq!(
-        (success.scope.clone(), success.word),
-        (Scope::Stage("late".to_owned()), Word::Pass)
+        (success.scope.clone(), success.outcome),
+        (Scope::Stage("late".to_owned()), RowOutcome::Pass)
     );
     let goodput = row(&before, "frames.goodput >= 0.9x full");
-    assert_eq!(goodput.word, Word::Pass);
+    assert_eq!(goodput.outcome, RowOutcome::Pass);
     let Finding::Measure(found) = &goodput.finding else {
         panic!("{goodput:#?}");
     };
     assert_eq!(found.window.length(), Duration::from_secs(10));
     assert_eq!(found.base.as_ref().unwrap().name, "full");
     let inside = judged(true);
-    assert_eq!(row(&inside, "frames.success >= 99%").word, Word::Fail);
+    assert_eq!(
+        row(&inside, "frames.success >= 99%").outcome,
+        RowOutcome::Fail
+    );
     // A fifth of what was due in the stage did not end ok.
-    assert_eq!(row(&inside, "frames.goodput >= 0.9x full").word, Word::Fail);
+    assert_eq!(
+        row(&inside, "frames.goodput >= 0.9x full").outcome,
+        RowOutcome::Fail
+    );
 }
 
 #[test]
@@ -91,8 +97,8 @@ fn a_stage_that_load_did_not_reach_the_end_of_says_nothing() {
     });
     let verdict = judge(&scene.record());
     assert_eq!(
-        row(&verdict, "frames.success >= 99%").word,
-        Word::Inconclusive
+        row(&verdict, "frames.success >= 99%").outcome,
+        RowOutcome::Inconclusive
     );
 }
 
@@ -113,11 +119,11 @@ fn counted(scene: Scene, counts: &[(u64, u64, u64)]) -> Scene {
 
 const TRIES: &str = "amplification(gateway-1) <= 1.2";
 
-fn amplified(scene: Scene) -> (Word, Amplification) {
+fn amplified(scene: Scene) -> (RowOutcome, Amplification) {
     let verdict = judge(&scene.record());
     let row = row(&verdict, TRIES);
     match &row.finding {
-        Finding::Amplification(found) => (row.word, found.clone()),
+        Finding::Amplification(found) => (row.outcome, found.clone()),
         other => panic!("{other:#?}"),
     }
 }
@@ -126,21 +132,24 @@ fn amplified(scene: Scene) -> (Word, Amplification) {
 fn tries_per_call_are_the_difference_over_the_stretch() {
     let of = |counts: &[(u64, u64, u64)]| amplified(counted(always(&[TRIES]), counts));
     // What came before load does not count.
-    let (word, found) = of(&[(0, 100, 300), (20_000, 600, 820), (45_000, 1_100, 1_350)]);
-    assert_eq!((word, found.calls, found.tries), (Word::Pass, 1_000, 1_050));
+    let (outcome, found) = of(&[(0, 100, 300), (20_000, 600, 820), (45_000, 1_100, 1_350)]);
+    assert_eq!(
+        (outcome, found.calls, found.tries),
+        (RowOutcome::Pass, 1_000, 1_050)
+    );
     assert_eq!(found.observed, Some(1.05));
-    let (word, found) = of(&[(0, 100, 300), (45_000, 1_100, 1_501)]);
-    assert_eq!((word, found.observed), (Word::Fail, Some(1.201)));
+    let (outcome, found) = of(&[(0, 100, 300), (45_000, 1_100, 1_501)]);
+    assert_eq!((outcome, found.observed), (RowOutcome::Fail, Some(1.201)));
     for (counts, why) in [
         (&[][..], "did not tell its counts"),
         (&[(0, 1, 1)], "did not tell its counts"),
         (&[(0, 1, 1), (40_000, 9, 9)], "did not tell its counts"),
         (&[(0, 5, 5), (45_000, 5, 5)], "made no calls"),
     ] {
-        let (word, found) = of(counts);
-        assert_ne!(word.status(), Status::Pass, "{counts:?}");
+        let (outcome, found) = of(counts);
+        assert_ne!(outcome.status(), Status::Pass, "{counts:?}");
         assert_eq!(
-            (word.status(), found.observed),
+            (outcome.status(), found.observed),
             (Status::Inconclusive, None)
         );
         assert!(found.missing.unwrap().contains(why), "{counts:?}");
@@ -162,8 +171,11 @@ fn tries_during_a_fault_are_those_between_its_borders() {
         (23_001, 2_000, 2_300),
         (45_000, 4_000, 4_300),
     ];
-    let (word, found) = amplified(counted(scene, &counts));
-    assert_eq!((word, found.calls, found.tries), (Word::Fail, 1_000, 1_300));
+    let (outcome, found) = amplified(counted(scene, &counts));
+    assert_eq!(
+        (outcome, found.calls, found.tries),
+        (RowOutcome::Fail, 1_000, 1_300)
+    );
 }
 
 #[test]
@@ -209,25 +221,25 @@ fn recovered_for_good_means_no_second_dip() {
         row.unwrap().clone()
     };
     let calm = with_dip(None);
-    assert_eq!(of(&calm, "crash").word, Word::Pass);
+    assert_eq!(of(&calm, "crash").outcome, RowOutcome::Pass);
     assert_eq!(calm.conclusion, Conclusion::Pass);
     // The slow link ends at 36 s. A dip at 44 s is after it, and long after the crash.
     let dip = with_dip(Some((44_400, 44_600)));
     let late = of(&dip, "slow-link");
-    assert_eq!(late.word, Word::Fail);
+    assert_eq!(late.outcome, RowOutcome::Fail);
     let Finding::Measure(found) = &late.finding else {
         panic!("{late:#?}");
     };
     assert!(found.window.contains(Offset((LOAD_AT + 44_500) * 1000)));
     assert!(found.ok < found.n);
     assert_eq!(
-        of(&dip, "crash").word,
-        Word::Pass,
+        of(&dip, "crash").outcome,
+        RowOutcome::Pass,
         "the next fault is its end"
     );
     assert_eq!(dip.conclusion, Conclusion::Fail);
     let recovered = "steady again within 1s";
-    assert_eq!(row(&dip, recovered).word, Word::Pass);
+    assert_eq!(row(&dip, recovered).outcome, RowOutcome::Pass);
 }
 
 #[test]
@@ -245,8 +257,8 @@ fn a_control_passes_by_failing_in_what_it_names_and_in_nothing_else() {
     assert_eq!(failed_well.exit(), Exit::Pass);
     let named = row(&failed_well, NAMED);
     assert_eq!(
-        (named.word, named.shown().as_str()),
-        (Word::Pass, "must fail: frames.success >= 99.9%")
+        (named.outcome, named.shown().as_str()),
+        (RowOutcome::Pass, "must fail: frames.success >= 99.9%")
     );
     assert!(failed_well.reason.unwrap().contains("a control"));
 

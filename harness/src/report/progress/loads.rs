@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::event::{Offset, Outcome, Sample};
 use crate::plan::LoadPlan;
-use crate::report::words::{ratio, time};
+use crate::report::humanize::{ratio, time};
 
 /// Requests are remembered so long.
 const REMEMBERED: Duration = Duration::from_secs(60);

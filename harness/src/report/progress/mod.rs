@@ -12,9 +12,9 @@ use crossterm::cursor::MoveToPreviousLine;
 use crossterm::terminal::{Clear, ClearType};
 
 use self::loads::{LoadLine, LoadState, earlier};
+use super::humanize::count;
 use super::terminal::{BOLD, DIM, Look, event_text, fit, status_style};
 use super::view::system;
-use super::words::count;
 use crate::event::{Event, EventKind, LedgerEntry, Offset, Sample, Sink};
 use crate::judge::Status;
 use crate::plan::{LedgerCheck, Moment, Plan, StartPlan};
@@ -180,7 +180,7 @@ impl<W: Write + Send> Progress<W> {
         let stamp = match self.mode {
             Mode::Plain => self.time_of_day(event.at),
             Mode::Live => match self.load_started {
-                Some(origin) => format!("{:>7}", super::words::moment(event.at, origin)),
+                Some(origin) => format!("{:>7}", super::humanize::moment(event.at, origin)),
                 None => format!("{:>7.3}", event.at.seconds()),
             },
         };
@@ -507,5 +507,5 @@ impl<W: Write + Send> Sink for Progress<W> {
 
 /// `01:05`.
 fn minutes(at: Offset) -> String {
-    super::words::clock(at, Offset(0))
+    super::humanize::clock(at, Offset(0))
 }

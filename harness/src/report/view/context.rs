@@ -2,11 +2,11 @@
 
 use super::{FaultView, LedgerView, RequestView, RowView, system};
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset, Outcome};
-use crate::judge::{FaultRow, Finding, LedgerFinding, Recovered, Row, Word};
+use crate::judge::{FaultRow, Finding, LedgerFinding, Recovered, Row, RowOutcome};
 use crate::plan::{FaultSpec, LedgerCheck};
 use crate::record::{Exemplar, Record, Timeline};
+use crate::report::humanize::{self, capital, clock, count, counted, moment, seconds, time};
 use crate::report::terminal::event_text;
-use crate::report::words::{self, capital, clock, count, counted, moment, seconds, time};
 use crate::scenario::expr::BreakerChange;
 use crate::series::{Base, Observation, Reading, Window};
 
@@ -71,7 +71,7 @@ impl Context<'_> {
         if let Some(commit) = &environment.commit {
             meta.push(format!("commit {}", commit.get(..7).unwrap_or(commit)));
         }
-        let memory = words::bytes(environment.memory);
+        let memory = humanize::bytes(environment.memory);
         meta.push(format!(
             "{}, {memory}",
             counted(environment.cores as u64, "core")
@@ -129,14 +129,14 @@ impl Context<'_> {
             Finding::Nothing { reason } => (reason.clone(), String::new()),
         };
         RowView {
-            word: row.word,
+            outcome: row.outcome,
             text: row.shown(),
             scope: row.scope.to_string(),
             observed,
             detail,
-            facts: match row.word {
-                Word::Pass => Vec::new(),
-                _ => self.facts(row),
+            evidence: match row.outcome {
+                RowOutcome::Pass => Vec::new(),
+                _ => self.evidence(row),
             },
         }
     }
@@ -151,14 +151,14 @@ impl Context<'_> {
             (Some(limit), Some(base)) => {
                 detail.push(format!(
                     "limit {} ({} {})",
-                    words::reading(limit),
+                    humanize::reading(limit),
                     base.name,
-                    words::reading(base.reading)
+                    humanize::reading(base.reading)
                 ));
                 detail.extend(saving(observed, base));
             }
             (Some(limit @ (Reading::Time(_) | Reading::Rate(_))), None) => {
-                detail.push(format!("limit {}", words::reading(limit)))
+                detail.push(format!("limit {}", humanize::reading(limit)))
             }
             _ => {}
         }
@@ -186,7 +186,7 @@ impl Context<'_> {
         if found.holds.is_none() {
             detail.extend(found.missing.as_ref().map(ToString::to_string));
         }
-        (words::reading(observed), detail.join(", "))
+        (humanize::reading(observed), detail.join(", "))
     }
 
     /// How many requests a share is of.
@@ -386,7 +386,7 @@ impl Context<'_> {
                     counted(here.cores as u64, "core")
                 ),
             ),
-            ("memory", words::bytes(here.memory)),
+            ("memory", humanize::bytes(here.memory)),
             (
                 "program",
                 format!("clip-harness {} ({} build)", here.version, here.profile),

@@ -3,16 +3,16 @@
 use self::context::Context;
 use super::chart::{Chart, chart};
 use super::file_name;
+use super::headline::sentence;
+use super::humanize::counted;
 use super::operations::{Operation, operations};
-use super::sentence::sentence;
-use super::words::counted;
-use crate::judge::{Conclusion, Status, Verdict, Word};
+use crate::judge::{Conclusion, RowOutcome, Status, Verdict};
 use crate::plan::{Format, NodeStart, Plan, RuntimeKind, ServiceRole};
 use crate::record::format::{EVENTS_FILE, RECORD_FILE};
 use crate::record::{Record, Timeline};
 
 mod context;
-mod facts;
+mod evidence;
 mod tiles;
 
 /// Events listed in a report, the last of them cut away.
@@ -88,7 +88,7 @@ pub struct Tile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowView {
     /// What came of it.
-    pub word: Word,
+    pub outcome: RowOutcome,
     /// What must hold.
     pub text: String,
     /// When.
@@ -98,7 +98,7 @@ pub struct RowView {
     /// Limit, number of samples, window.
     pub detail: String,
     /// Where it did not hold: the most telling facts.
-    pub facts: Vec<String>,
+    pub evidence: Vec<String>,
 }
 
 /// A fault.
@@ -166,7 +166,7 @@ impl View {
             origin,
         };
         let mut rows: Vec<_> = verdict.rows.iter().map(|row| context.row(row)).collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.word.status()));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.outcome.status()));
         let listed = context.events();
         let exit = verdict.exit();
         let plan = &record.plan;

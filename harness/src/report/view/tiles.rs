@@ -3,7 +3,7 @@
 use super::Tile;
 use super::context::{Context, recovered_text};
 use crate::judge::{Headline, Recovered, Row, Scope, Verdict};
-use crate::report::words::{count, counted, ratio, seconds, time};
+use crate::report::humanize::{count, counted, ratio, seconds, time};
 use crate::scenario::expr::{Expr, Metric};
 
 pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {

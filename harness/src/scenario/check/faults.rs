@@ -4,7 +4,7 @@ use clip_service::units::HumanDuration;
 
 use super::positive;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::kinds::Length;
+use crate::scenario::kinds::DurationRule;
 use crate::scenario::model::{Document, Fault, Inject, Moment};
 use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
@@ -65,7 +65,7 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
 fn length(fault: &Fault, cx: &mut Reader) {
     let kind = fault.inject.value.kind();
     match &fault.r#for {
-        Some(given) if fault.inject.sound && kind.length == Length::None => cx.report(
+        Some(given) if fault.inject.sound && kind.duration == DurationRule::None => cx.report(
             Diagnostic::error(
                 given.span,
                 format!("`{}` is over when the last node is ready again", kind.name),
@@ -79,7 +79,7 @@ fn length(fault: &Fault, cx: &mut Reader) {
             cx,
         ),
         None if fault.inject.sound
-            && kind.length == Length::Needed
+            && kind.duration == DurationRule::Needed
             && fault.span != Span::default() =>
         {
             cx.report(

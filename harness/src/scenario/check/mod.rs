@@ -176,7 +176,7 @@ fn unknown_variable(name: &str, captured: &[&str], span: Span, cx: &mut Reader) 
     cx.report(Diagnostic::error(span, format!("unknown variable `{name}`")).help(help));
 }
 
-/// Words that are understood and do nothing yet.
+/// Vocabulary that are understood and do nothing yet.
 fn without_effect(document: &Document, cx: &mut Reader) {
     for (_, load) in document.load.iter() {
         if let Some(down) = load

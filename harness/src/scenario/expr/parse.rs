@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric, Sort};
+use super::{BreakerChange, Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
 use crate::scenario::diagnostic::nearest;
 use crate::scenario::value::per_second;
 
@@ -269,18 +269,18 @@ impl Scan {
             self.space();
             text.push_str(&self.name());
         }
-        let (limit, what, help) = match metric.sort() {
-            Sort::Share => (
+        let (limit, what, help) = match metric.dimension() {
+            Dimension::Share => (
                 percent(&text).map(Limit::Ratio),
                 "a percentage from 0% to 100%",
                 "write a percentage: 99.9%",
             ),
-            Sort::Rate => (
+            Dimension::Rate => (
                 per_second(&text).map(Limit::Rate),
                 "a rate",
                 "write a rate or a factor: 40/s, 0.9x STAGE",
             ),
-            Sort::Time => (
+            Dimension::Time => (
                 text.parse::<HumanDuration>()
                     .ok()
                     .map(|limit| Limit::Time(limit.get())),
@@ -307,7 +307,7 @@ impl Scan {
             let help = "write 250ms, 99.9%, 40/s, 2x steady or steady + 50ms";
             return Err(self.error(place, &message, help));
         }
-        if metric.sort() != Sort::Time {
+        if metric.dimension() != Dimension::Time {
             return Err(self.error(
                 place,
                 "only a time is compared with steady and a time more",
@@ -345,7 +345,7 @@ impl Scan {
         if self.peek() == Some('.') {
             self.at += 1;
             let other = self.metric()?;
-            if other.sort() != metric.sort() {
+            if other.dimension() != metric.dimension() {
                 return Err(self.error(
                     word_at..self.at,
                     &format!("`{metric}` and `{other}` cannot be compared"),
@@ -364,7 +364,7 @@ impl Scan {
                 stage: word,
             });
         }
-        if metric.sort() == Sort::Share {
+        if metric.dimension() == Dimension::Share {
             return Err(self.error(
                 place,
                 &format!("{metric} is compared with a percentage"),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clip_harness::simulate::{
-    Fault, Flaw, Options, Plan, Run, Summary, Sweep, What, simulate_plan, sweep,
+    Fault, Flaw, Options, Run, Schedule, Summary, Sweep, What, simulate_schedule, sweep,
 };
 
 /// Seeds that every test run tries.
@@ -116,14 +116,14 @@ fn mistakes_that_are_built_in_are_found() {
     ];
     for (flaw, words, faults) in &expected {
         let length = Duration::from_secs(18);
-        let plan = Plan::of(length, faults.clone()).expect("a sound plan");
+        let schedule = Schedule::of(length, faults.clone()).expect("a sound schedule");
         let broken = |flaw| {
             let options = Options {
                 length,
                 flaw,
                 ..Options::default()
             };
-            simulate_plan(1, &plan, &options).broken
+            simulate_schedule(1, &schedule, &options).broken
         };
         let found = broken(Some(*flaw));
         assert!(
@@ -141,12 +141,12 @@ fn mistakes_that_are_built_in_are_found() {
     assert_eq!(expected.map(|(flaw, ..)| flaw), Flaw::ALL);
 }
 
-fn one_crash() -> (Plan, Options) {
+fn one_crash() -> (Schedule, Options) {
     let crash = fault(4000, 7000, What::Crash("processor-2"));
     let length = Duration::from_secs(20);
-    let plan = Plan::of(length, vec![crash]).expect("a sound plan");
+    let schedule = Schedule::of(length, vec![crash]).expect("a sound schedule");
     (
-        plan,
+        schedule,
         Options {
             length,
             ..Options::default()
@@ -156,8 +156,8 @@ fn one_crash() -> (Plan, Options) {
 
 #[test]
 fn the_crash_of_one_processor_hurts_nobody() {
-    let (plan, options) = one_crash();
-    let run: Run = simulate_plan(42, &plan, &options);
+    let (schedule, options) = one_crash();
+    let run: Run = simulate_schedule(42, &schedule, &options);
     let log = || run.log.join("\n");
     assert!(run.broken.is_empty(), "{:#?}\n{}", run.broken, log());
     assert_eq!(run.right, run.asked, "requests failed:\n{}", log());
@@ -188,8 +188,8 @@ fn the_crash_of_one_processor_hurts_nobody() {
 
 #[test]
 fn another_seed_is_another_run() {
-    let (plan, options) = one_crash();
-    let prints = [1, 1, 2].map(|seed| simulate_plan(seed, &plan, &options).fingerprint);
+    let (schedule, options) = one_crash();
+    let prints = [1, 1, 2].map(|seed| simulate_schedule(seed, &schedule, &options).fingerprint);
     assert_eq!(prints[0], prints[1]);
     assert_ne!(prints[0], prints[2]);
 }

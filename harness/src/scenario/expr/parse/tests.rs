@@ -192,16 +192,16 @@ fn any_expr() -> impl Strategy<Value = Expr> {
     ];
     let over = proptest::option::of(duration.clone());
     let factor = || (1_u32..10_000).prop_map(|tenths| f64::from(tenths) / 10.0);
-    let metrics = |sort: Sort| {
+    let metrics = |sort: Dimension| {
         let all = METRICS.iter().map(|(.., metric)| *metric);
-        prop::sample::select(all.filter(|m| m.sort() == sort).collect::<Vec<_>>())
+        prop::sample::select(all.filter(|m| m.dimension() == sort).collect::<Vec<_>>())
     };
     // `within` stands for all its times in the table.
     let timed = move |metric: Metric, time: HumanDuration| match metric {
         Metric::Within(_) => Metric::Within(time.get()),
         other => other,
     };
-    let of_a_load = move |sort: Sort| {
+    let of_a_load = move |sort: Dimension| {
         (factor(), name, metrics(sort), (1_u64..100_000)).prop_map(
             move |(factor, load, metric, ms)| Limit::TimesLoad {
                 factor,
@@ -216,29 +216,29 @@ fn any_expr() -> impl Strategy<Value = Expr> {
             .prop_map(|(factor, stage)| Limit::TimesStage { factor, stage })
     };
     let share = (
-        metrics(Sort::Share),
+        metrics(Dimension::Share),
         prop_oneof![
             (0_u32..=100_000).prop_map(|n| Limit::Ratio(f64::from(n) / 100_000.0)),
-            of_a_load(Sort::Share),
+            of_a_load(Dimension::Share),
             of_a_stage(),
         ],
     );
     let rate = (
-        metrics(Sort::Rate),
+        metrics(Dimension::Rate),
         prop_oneof![
             (0_u32..1_000_000).prop_map(|n| Limit::Rate(f64::from(n) / 60.0)),
             factor().prop_map(Limit::TimesSteady),
-            of_a_load(Sort::Rate),
+            of_a_load(Dimension::Rate),
             of_a_stage(),
         ],
     );
     let time = (
-        metrics(Sort::Time),
+        metrics(Dimension::Time),
         prop_oneof![
             duration.clone().prop_map(|d| Limit::Time(d.get())),
             duration.clone().prop_map(|d| Limit::SteadyPlus(d.get())),
             factor().prop_map(Limit::TimesSteady),
-            of_a_load(Sort::Time),
+            of_a_load(Dimension::Time),
             of_a_stage(),
         ],
     );

@@ -90,7 +90,7 @@ pub enum LedgerWord {
 }
 
 /// A closed set of words, each with what it means.
-pub trait Words: Copy + 'static {
+pub trait Vocabulary: Copy + 'static {
     /// What one is called in messages.
     const WHAT: &'static str;
     /// All of them.
@@ -98,7 +98,7 @@ pub trait Words: Copy + 'static {
 }
 
 /// Reads one of a closed set of words.
-fn word<T: Words>(node: &Node, cx: &mut Reader) -> Option<T> {
+fn read_word<T: Vocabulary>(node: &Node, cx: &mut Reader) -> Option<T> {
     let text = cx.plain(node, T::WHAT)?;
     if let Some((.., value)) = T::ALL.iter().find(|(word, ..)| *word == text) {
         return Some(*value);
@@ -119,9 +119,9 @@ pub(crate) fn unknown_word(text: &str, what: &str, words: &[&str], span: Span) -
     )
 }
 
-macro_rules! words {
+macro_rules! vocabulary {
     ($type:ty, $name:literal, $what:literal, [ $(($word:literal, $help:literal, $value:expr)),* $(,)? ]) => {
-        impl Words for $type {
+        impl Vocabulary for $type {
             const WHAT: &'static str = $what;
             const ALL: &'static [(&'static str, &'static str, Self)] = &[$(($word, $help, $value)),*];
         }
@@ -130,7 +130,7 @@ macro_rules! words {
             const NAME: &'static str = $name;
 
             fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
-                word(node, cx)
+                read_word(node, cx)
             }
 
             fn stand_in() -> Self {
@@ -148,7 +148,7 @@ macro_rules! words {
     };
 }
 
-words!(
+vocabulary!(
     Shape,
     "Shape",
     "a shape",
@@ -161,7 +161,7 @@ words!(
         ),
     ]
 );
-words!(
+vocabulary!(
     Way,
     "Way",
     "a way",
@@ -179,7 +179,7 @@ words!(
         ("both", "Both.", Way::Both),
     ]
 );
-words!(
+vocabulary!(
     Format,
     "Format",
     "a report format",
@@ -202,7 +202,7 @@ words!(
         ),
     ]
 );
-words!(
+vocabulary!(
     LedgerCheck,
     "LedgerCheck",
     "a ledger check",
@@ -230,7 +230,7 @@ words!(
     ]
 );
 
-words!(
+vocabulary!(
     LedgerWord,
     "LedgerWord",
     "a ledger word",
@@ -241,7 +241,7 @@ words!(
     ),]
 );
 
-impl Words for RuntimeKind {
+impl Vocabulary for RuntimeKind {
     const WHAT: &'static str = "a runtime";
     const ALL: &'static [(&'static str, &'static str, Self)] = &[
         (
@@ -266,7 +266,7 @@ impl Scalar for RuntimeKind {
             );
             return None;
         }
-        word(node, cx)
+        read_word(node, cx)
     }
 
     fn stand_in() -> Self {

@@ -3,7 +3,7 @@
 use crate::judge::{Conclusion, FaultRow, Recovered, Row, Status, Verdict};
 use crate::plan::{FaultSpec, Plan};
 
-use super::words::{capital, count, counted, list, ratio, seconds};
+use super::humanize::{capital, count, counted, list, ratio, seconds};
 
 /// What is to be said of a run.
 pub(super) fn sentence(plan: &Plan, verdict: &Verdict) -> String {
@@ -196,7 +196,7 @@ fn open(verdict: &Verdict) -> String {
         .filter(|row| row.status() != Status::Pass)
         .collect();
     match open.as_slice() {
-        [one] => format!("`{}` could not be decided ({})", one.text, one.word),
+        [one] => format!("`{}` could not be decided ({})", one.text, one.outcome),
         many => format!(
             "{} of {} could not be decided",
             many.len(),

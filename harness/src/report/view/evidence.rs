@@ -3,13 +3,13 @@
 use super::context::Context;
 use crate::event::EventKind;
 use crate::judge::{Finding, Row, Scope, SecondState, seconds};
-use crate::report::words::{counted, moment, time};
+use crate::report::humanize::{counted, moment, time};
 use crate::scenario::expr::Expr;
 use crate::series::Window;
 
 impl Context<'_> {
     /// Up to three facts that tell most about why something does not hold.
-    pub(super) fn facts(&self, row: &Row) -> Vec<String> {
+    pub(super) fn evidence(&self, row: &Row) -> Vec<String> {
         let mut facts = Vec::new();
         let window = match (&row.finding, &row.scope) {
             (Finding::Measure(found), _) => Some(found.window),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::plan::{CLIENT, HOSTS, What};
+use super::schedule::{CLIENT, HOSTS, What};
 
 /// Two hosts, the smaller name first.
 pub(super) type Pair = (&'static str, &'static str);
@@ -25,11 +25,11 @@ pub(super) enum LinkState {
 
 /// Shared by the loop that steps the simulation, which changes it, and the hosts, which feel it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Weather(Arc<Inner>);
+pub(super) struct ActiveFaults(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Faults under way, by their place in the plan.
+    /// Faults under way, by their place in the schedule.
     active: Mutex<BTreeMap<usize, What>>,
     changed: Notify,
 }
@@ -50,7 +50,7 @@ pub(super) fn pairs() -> Vec<Pair> {
     pairs.into_iter().collect()
 }
 
-impl Weather {
+impl ActiveFaults {
     pub(super) fn begin(&self, index: usize, what: What) {
         self.0.active.lock().insert(index, what);
         self.0.changed.notify_waiters();
@@ -144,19 +144,25 @@ mod tests {
 
     #[test]
     fn faults_on_one_link_end_each_for_itself() {
-        let weather = Weather::default();
+        let active_faults = ActiveFaults::default();
         let link = pair("processor-1", "gateway-1");
-        weather.begin(0, What::Hold("gateway-1", "processor-1"));
-        weather.begin(1, What::Isolate("processor-1"));
-        weather.begin(2, What::Hang("gateway-1"));
-        assert_eq!(weather.link(link), LinkState::Cut);
-        assert_eq!(weather.link(pair(CLIENT, "processor-1")), LinkState::Open);
-        assert_eq!(weather.link(pair(CLIENT, "gateway-1")), LinkState::Held);
-        weather.end(1);
-        weather.end(0);
-        assert_eq!(weather.link(link), LinkState::Held);
-        weather.end(2);
-        assert_eq!(weather.link(link), LinkState::Open);
+        active_faults.begin(0, What::Hold("gateway-1", "processor-1"));
+        active_faults.begin(1, What::Isolate("processor-1"));
+        active_faults.begin(2, What::Hang("gateway-1"));
+        assert_eq!(active_faults.link(link), LinkState::Cut);
+        assert_eq!(
+            active_faults.link(pair(CLIENT, "processor-1")),
+            LinkState::Open
+        );
+        assert_eq!(
+            active_faults.link(pair(CLIENT, "gateway-1")),
+            LinkState::Held
+        );
+        active_faults.end(1);
+        active_faults.end(0);
+        assert_eq!(active_faults.link(link), LinkState::Held);
+        active_faults.end(2);
+        assert_eq!(active_faults.link(link), LinkState::Open);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl fmt::Display for Fault {
 
 /// The schedule of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct Schedule {
     /// How long load is offered.
     pub length: Duration,
     /// No fault reaches beyond this; the rest is for recovery and the quiet tail.
@@ -140,14 +140,14 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-impl Plan {
+impl Schedule {
     /// Draws the schedule of `seed` for a run of `length`, which is at least [`SHORTEST`]. About one fault a second, none
     /// before everything has started, each over before the time to recover begins.
     #[must_use]
     pub fn draw(seed: u64, length: Duration) -> Self {
         let length = length.max(SHORTEST);
         let calm = length - SETTLE - TAIL;
-        let rng = SharedRng::seeded(seed).fork("plan");
+        let rng = SharedRng::seeded(seed).fork("schedule");
         let window = calm - WARM;
         let most = usize::try_from(window.as_secs())
             .unwrap_or(usize::MAX)
@@ -201,7 +201,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.faults {
             writeln!(f, "{fault}")?;
@@ -286,43 +286,43 @@ mod tests {
     #[test]
     fn a_seed_always_draws_the_same_and_others_draw_others() {
         let length = Duration::from_secs(20);
-        assert_eq!(Plan::draw(7, length), Plan::draw(7, length));
-        assert_ne!(Plan::draw(7, length), Plan::draw(8, length));
+        assert_eq!(Schedule::draw(7, length), Schedule::draw(7, length));
+        assert_ne!(Schedule::draw(7, length), Schedule::draw(8, length));
     }
 
     #[test]
     fn every_plan_leaves_time_to_start_and_to_recover() {
         for seed in 0..2000 {
             for length in [SHORTEST, Duration::from_secs(20), Duration::from_secs(60)] {
-                let plan = Plan::draw(seed, length);
-                assert!(!plan.faults.is_empty());
-                for fault in &plan.faults {
+                let schedule = Schedule::draw(seed, length);
+                assert!(!schedule.faults.is_empty());
+                for fault in &schedule.faults {
                     assert!(fault.from >= WARM && fault.from <= fault.until);
-                    assert!(fault.until <= plan.calm, "seed {seed}: {fault}");
+                    assert!(fault.until <= schedule.calm, "seed {seed}: {fault}");
                 }
-                let again = Plan::of(plan.length, plan.faults.clone()).expect("sound");
-                assert_eq!(again, plan);
+                let again = Schedule::of(schedule.length, schedule.faults.clone()).expect("sound");
+                assert_eq!(again, schedule);
             }
         }
     }
 
     #[test]
     fn every_kind_is_drawn_and_faults_overlap() {
-        let plans: Vec<Plan> = (0..50)
-            .map(|seed| Plan::draw(seed, Duration::from_secs(20)))
+        let schedules: Vec<Schedule> = (0..50)
+            .map(|seed| Schedule::draw(seed, Duration::from_secs(20)))
             .collect();
         for kind in What::KINDS {
-            let drawn = plans.iter().flat_map(|p| &p.faults);
+            let drawn = schedules.iter().flat_map(|p| &p.faults);
             assert!(
                 drawn.filter(|f| f.what.kind() == kind).count() >= 5,
                 "{kind}"
             );
         }
-        let overlap = |plan: &&Plan| {
-            let pairs = plan.faults.windows(2);
+        let overlap = |schedule: &&Schedule| {
+            let pairs = schedule.faults.windows(2);
             pairs.into_iter().any(|two| two[1].from < two[0].until)
         };
-        assert!(plans.iter().filter(overlap).count() > 25);
+        assert!(schedules.iter().filter(overlap).count() > 25);
     }
 
     #[test]
@@ -332,8 +332,8 @@ mod tests {
             until: Duration::from_secs(19),
             what: What::Crash(REGISTRY),
         };
-        let error = Plan::of(Duration::from_secs(20), vec![fault]).unwrap_err();
+        let error = Schedule::of(Duration::from_secs(20), vec![fault]).unwrap_err();
         assert!(error.contains("must end before 9.000 s"), "{error}");
-        assert!(Plan::of(Duration::from_secs(5), Vec::new()).is_err());
+        assert!(Schedule::of(Duration::from_secs(5), Vec::new()).is_err());
     }
 }
