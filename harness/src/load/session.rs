@@ -17,7 +17,6 @@ use super::entry_balancer::EntryBalancer;
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
-use crate::runtime::jsonpath;
 use crate::scenario::template::{self, Resolver};
 
 /// Host of requests that are not aimed yet.
@@ -338,7 +337,7 @@ fn judge(
             return failed("no JSON to capture from".to_owned());
         };
         for (name, path) in &step.capture {
-            match jsonpath::find(&value, path).and_then(jsonpath::text) {
+            match path.find_text(&value) {
                 Some(text) => captured.insert(name.clone(), text),
                 None => return failed(format!("no {path} to capture")),
             };
@@ -404,7 +403,7 @@ mod tests {
             },
             capture: capture
                 .iter()
-                .map(|(name, path)| ((*name).to_owned(), (*path).to_owned()))
+                .map(|(name, path)| ((*name).to_owned(), path.parse().expect("a path")))
                 .collect(),
             ledger: false,
         }

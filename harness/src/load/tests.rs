@@ -308,7 +308,7 @@ async fn steps_hand_on_what_they_capture_and_the_ledger_knows_what_was_said() {
     submit.expect.status = vec![202];
     submit
         .capture
-        .insert("job".to_owned(), "$.job_id".to_owned());
+        .insert("job".to_owned(), "$.job_id".parse().expect("a path"));
     submit.ledger = true;
     let mut clips = open(20.0, 500, 10, 2000, "/fast");
     clips.steps = vec![submit.clone(), step("GET", "/jobs/$(job)")];

@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::expr::Expectation;
-use crate::scenario::{self, Diagnostics, Scenario};
+use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
 
 pub use stages::NamedStage;
 
@@ -307,8 +307,8 @@ pub struct StepPlan {
     pub json: Option<serde_json::Value>,
     /// What counts as ok.
     pub expect: StepExpect,
-    /// Name to JSON path (`$.job_id`) in the answer.
-    pub capture: IndexMap<String, String>,
+    /// Name to path in the answer (`$.job_id`).
+    pub capture: IndexMap<String, JsonPath>,
     /// The first capture is entered in the ledger as accepted when the step is ok.
     pub ledger: bool,
 }
@@ -507,7 +507,7 @@ pub struct LedgerRead {
     /// Path with `{id}`; answers 404 for what is unknown.
     pub get: String,
     /// JSON path of the state.
-    pub state: String,
+    pub state: JsonPath,
     /// States of success.
     pub done: Vec<String>,
     /// States of failure.
@@ -522,11 +522,11 @@ pub struct ResultsRead {
     /// Path with `{id}`.
     pub get: String,
     /// JSON path of the array.
-    pub items: String,
+    pub items: JsonPath,
     /// JSON path, within an item, of the path to download it from.
-    pub url: String,
+    pub url: JsonPath,
     /// JSON path, within an item, of what tells it from its siblings.
-    pub rank: String,
+    pub rank: JsonPath,
 }
 
 impl LoadPlan {

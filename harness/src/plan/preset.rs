@@ -5,6 +5,7 @@ use clip_service::units::HumanDuration;
 use super::{
     LedgerRead, LinkPlan, NodePlan, NodeStart, ReadyPlan, ResultsRead, ServiceRole, link_name,
 };
+use crate::scenario::JsonPath;
 
 /// Name the load generator has on links.
 pub(super) const CLIENT: &str = "client";
@@ -70,14 +71,14 @@ pub(super) fn ledger_read() -> LedgerRead {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     LedgerRead {
         get: "/api/v1/jobs/{id}".to_owned(),
-        state: "$.status".to_owned(),
+        state: JsonPath::field("status"),
         done: words(&["completed", "completed_with_warnings"]),
         failed: words(&["failed", "cancelled"]),
         results: Some(ResultsRead {
             get: "/api/v1/jobs/{id}/clips".to_owned(),
-            items: "$.clips".to_owned(),
-            url: "$.download_url".to_owned(),
-            rank: "$.rank".to_owned(),
+            items: JsonPath::field("clips"),
+            url: JsonPath::field("download_url"),
+            rank: JsonPath::field("rank"),
         }),
     }
 }

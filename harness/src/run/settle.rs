@@ -17,8 +17,9 @@ use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
 
 use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
 use crate::runtime::emit::Emitter;
+use crate::runtime::ready;
 use crate::runtime::service::Decoder;
-use crate::runtime::{jsonpath, ready};
+use crate::scenario::json_path::scalar_text;
 
 const PERIOD: Duration = Duration::from_millis(250);
 const REQUEST_BOUND: Duration = Duration::from_secs(10);
@@ -161,13 +162,13 @@ impl Reader<'_> {
             Err((404, _)) => return Known::Terminal(Fate::Lost),
             Err((_, reason)) => return Known::Not(Fate::Unreadable { reason }),
         };
-        let Some(state) = jsonpath::find(&value, &self.read.state).and_then(jsonpath::text) else {
+        let Some(state) = self.read.state.find_text(&value) else {
             return Known::Not(Fate::Unreadable {
                 reason: format!("no {} in the answer", self.read.state),
             });
         };
         if self.read.failed.contains(&state) {
-            let reason = jsonpath::find(&value, "$.error.detail").and_then(jsonpath::text);
+            let reason = value.pointer("/error/detail").and_then(scalar_text);
             return Known::Terminal(Fate::Failed {
                 reason: reason.unwrap_or(state),
             });
@@ -194,13 +195,15 @@ impl Reader<'_> {
             .json(&results.get.replace("{id}", id))
             .await
             .map_err(|(_, why)| why)?;
-        let items = jsonpath::find(&listed, &results.items)
+        let items = results
+            .items
+            .find(&listed)
             .and_then(Value::as_array)
             .ok_or_else(|| format!("no {} in the list of results", results.items))?;
         let mut ranks: BTreeMap<String, u32> = BTreeMap::new();
         let (mut decoded, mut trouble) = (0, None);
         for item in items {
-            if let Some(rank) = jsonpath::find(item, &results.rank).and_then(jsonpath::text) {
+            if let Some(rank) = results.rank.find_text(item) {
                 *ranks.entry(rank).or_default() += 1;
             }
             if let Some(decoder) = &self.decoder {
@@ -226,8 +229,9 @@ impl Reader<'_> {
         results: &ResultsRead,
         item: &Value,
     ) -> Result<(), String> {
-        let url = jsonpath::find(item, &results.url)
-            .and_then(jsonpath::text)
+        let url = results
+            .url
+            .find_text(item)
             .ok_or_else(|| format!("a result without {}", results.url))?;
         let check = async {
             let (status, body) = self.get(&url).await?;
@@ -253,6 +257,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::scenario::JsonPath;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -315,14 +320,14 @@ mod tests {
             ledger: vec![LedgerCheck::NoLost],
             read: Some(LedgerRead {
                 get: "/jobs/{id}".to_owned(),
-                state: "$.status".to_owned(),
+                state: JsonPath::field("status"),
                 done: vec!["completed".to_owned()],
                 failed: vec!["failed".to_owned()],
                 results: Some(ResultsRead {
                     get: "/jobs/{id}/clips".to_owned(),
-                    items: "$.clips".to_owned(),
-                    url: "$.download_url".to_owned(),
-                    rank: "$.rank".to_owned(),
+                    items: JsonPath::field("clips"),
+                    url: JsonPath::field("download_url"),
+                    rank: JsonPath::field("rank"),
                 }),
             }),
         };

@@ -6,7 +6,6 @@
 pub mod embedded;
 pub mod emit;
 pub mod fleet;
-pub mod jsonpath;
 pub mod logs;
 pub mod process;
 pub mod ready;

@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::embedded::Body;
 use super::process::{Listens, Program};
-use super::{NodeContext, RuntimeError, jsonpath, ready};
+use super::{NodeContext, RuntimeError, ready};
 
 use crate::plan::ServiceRole;
+use crate::scenario::json_path::scalar_text;
 
 /// Port in host names; links ignore it, because a route replaces the whole address.
 const NOMINAL_PORT: u16 = 80;
@@ -183,8 +184,8 @@ pub(crate) async fn upstream_counts(
         .await
         .ok()?;
     let answer: Value = serde_json::from_slice(&asked.bytes().await.ok()?).ok()?;
-    let count = |path| jsonpath::find(&answer, path)?.as_u64();
-    Some((count("$.totals.calls")?, count("$.totals.tries")?))
+    let count = |what| answer["totals"][what].as_u64();
+    Some((count("calls")?, count("tries")?))
 }
 
 /// Makes the media fixtures of these names and uploads them; their ids by name.
@@ -235,9 +236,9 @@ async fn upload(file: &Path, entry: SocketAddr) -> Result<String, String> {
             Ok(answer) => {
                 let status = answer.status();
                 let body = answer.bytes().await.unwrap_or_default();
-                let id = serde_json::from_slice(&body).ok().and_then(|value| {
-                    jsonpath::find(&value, "$.video_id").and_then(jsonpath::text)
-                });
+                let id = serde_json::from_slice::<Value>(&body)
+                    .ok()
+                    .and_then(|value| scalar_text(&value["video_id"]));
                 match id {
                     Some(id) if status.is_success() => return Ok(id),
                     Some(_) | None => {

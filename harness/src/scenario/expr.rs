@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 mod parse;
 
-pub use parse::{ExprError, METRICS};
+pub use parse::METRICS;
 pub(crate) use parse::{is_decimal, percent, stand_in};
 
 /// An expectation with the text it was written as.

@@ -9,6 +9,7 @@ mod check;
 mod config;
 pub mod diagnostic;
 pub mod expr;
+pub mod json_path;
 pub mod kinds;
 pub mod model;
 pub(crate) mod node;
@@ -16,6 +17,7 @@ pub(crate) mod read;
 pub mod source;
 mod special;
 pub(crate) mod stages;
+mod syntax;
 pub mod template;
 mod unsupported;
 pub mod value;
@@ -23,9 +25,11 @@ mod vars;
 mod vocabulary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use json_path::JsonPath;
 pub use model::Document;
 pub use read::{Entries, Spanned};
 pub use source::{Source, Span};
+pub use syntax::SyntaxError;
 
 use read::{Read as _, Reader};
 

@@ -6,6 +6,7 @@
 use clip_service::units::HumanDuration;
 
 use super::expr::Expectation;
+use super::json_path::JsonPath;
 use super::read::{Entries, Spanned, mapping};
 use super::source::Span;
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
@@ -209,7 +210,7 @@ mapping! {
         /// What counts as ok. Default: any 2xx.
         expect: Option<StepExpectation>,
         /// Names for values of the answer, by JSON path: { job: $.job_id }. Later steps use them as $(job).
-        capture: Entries<Spanned<String>>,
+        capture: Entries<Spanned<JsonPath>>,
         /// Enters the first capture in the ledger of accepted work when the step is ok.
         ledger: Option<Spanned<LedgerWord>>,
     }
@@ -350,7 +351,7 @@ mapping! {
         /// GET this path; {id} is the captured id. It answers 404 for what is unknown.
         get: Spanned<String>,
         /// JSON path of the state.
-        state: Spanned<String>,
+        state: Spanned<JsonPath>,
         /// States of success.
         done: Vec<Spanned<String>>,
         /// States of failure.
@@ -366,11 +367,11 @@ mapping! {
         /// GET this path; {id} is the captured id.
         get: Spanned<String>,
         /// JSON path of the array.
-        items: Spanned<String>,
+        items: Spanned<JsonPath>,
         /// JSON path, within an item, of where to download it.
-        url: Spanned<String>,
+        url: Spanned<JsonPath>,
         /// JSON path, within an item, of what tells it from its siblings.
-        rank: Spanned<String>,
+        rank: Spanned<JsonPath>,
     }
 }
 

@@ -1,13 +1,17 @@
 //! Values that are written as one scalar: names, durations, rates, percentages, ranges, closed sets of words.
 
+use std::str::FromStr;
+
 use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Diagnostic;
 use super::expr::{self, Expectation};
+use super::json_path::JsonPath;
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::source::Span;
+use super::syntax::SyntaxError;
 
 const DURATION: &str = r"(\d+(\.\d+)?(ns|us|ms|s|m|h)\s*)+";
 const RATE: &str = r"\d+(\.\d+)?\s*/\s*(s|m|h)";
@@ -408,15 +412,7 @@ impl Scalar for Expectation {
 
     fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
         let text = cx.plain(node, "an expectation")?;
-        match Expectation::parse(&text) {
-            Ok(expectation) => Some(expectation),
-            Err(error) => {
-                let span = inside(node, &text, error.column, error.length, cx);
-                let problem = Diagnostic::error(span, error.message);
-                cx.report(problem.help(error.help));
-                None
-            }
-        }
+        parsed(node, &text, cx)
     }
 
     fn stand_in() -> Self {
@@ -438,6 +434,38 @@ impl Scalar for Expectation {
             ],
         })
     }
+}
+
+impl Scalar for JsonPath {
+    const NAME: &'static str = "JsonPath";
+
+    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
+        let text = cx.plain(node, "a JSON path")?;
+        parsed(node, &text, cx)
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        const NAME: &str = r"[\p{L}_-][\p{L}\p{N}_-]*";
+        const QUOTED: &str = r#"'([^'\\]|\\.)*'|"([^"\\]|\\.)*""#;
+        text_schema(
+            "The way to one value of a JSON answer: $.job_id, $.clips[0].id, $['first name'].",
+            &format!(r"\$(\.{NAME}|\[\s*(0|-?[1-9][0-9]*|{QUOTED})\s*\])*"),
+        )
+    }
+}
+
+/// Reads a small language; a problem is pointed at inside the text.
+fn parsed<T: FromStr<Err = SyntaxError>>(node: &Node, text: &str, cx: &mut Reader) -> Option<T> {
+    text.parse()
+        .map_err(|error: SyntaxError| {
+            let span = inside(node, text, error.column, error.length, cx);
+            cx.report(Diagnostic::error(span, error.message).help(error.help));
+        })
+        .ok()
 }
 
 /// The place of a stretch of a scalar's text, where the text stands in the file as it is; the whole scalar otherwise.

@@ -269,6 +269,21 @@ fn one_mistake_one_problem() {
             "`job` is not a JSON path",
         ),
         (
+            step("{ get: /, capture: { id: \"$.jobs[x].id\" } }"),
+            "`x` is not an index",
+        ),
+        (
+            step("{ get: /, capture: { id: \"$.jobs[0].\" } }"),
+            "a name is expected after `.`",
+        ),
+        (
+            expect(
+                "{ end: { ledger: [ no_lost ], read: { get: \"/x/{id}\", state: \"$.state[\", done: [ d ], failed: [ f ] } } }\nload: { a: { arrivals: { rate: 1/s, for: 9s }, steps: [ { post: /, capture: { id: $.id }, ledger: accepted } ] } }",
+            )
+            .replace(LOAD, ""),
+            "`[` is not closed",
+        ),
+        (
             fault("[ { name: f, for: 1s, target: processor-1, inject: kill } ]"),
             "when does the fault begin?",
         ),
@@ -489,6 +504,14 @@ fn an_expectation_is_pointed_at_inside() {
 
     2 problems in scenarios/broken.yaml; nothing was started
     "#);
+}
+
+#[test]
+fn a_json_path_is_pointed_at_inside() {
+    let found = problems(&format!(
+        "{HEAD}{EXPECT}load:\n  a:\n    arrivals: {{ rate: 1/s, for: 9s }}\n    steps:\n      - get: /\n        capture: {{ job: \"$.jobs[x].id\", sid: token, all: $..id }}\n"
+    ));
+    insta::assert_snapshot!(found.render(false));
 }
 
 #[test]

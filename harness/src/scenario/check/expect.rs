@@ -1,7 +1,6 @@
 //! What must hold: the steady state, expectations, and the ledger of accepted work.
 
 use super::faults::unknown_fault;
-use super::load::json_path;
 use super::{positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{ALL, Expectation, Expr, Limit};
@@ -281,13 +280,6 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
         );
     }
     if let Some(read) = &end.read {
-        let results = read
-            .results
-            .iter()
-            .flat_map(|results| [&results.items, &results.url, &results.rank]);
-        for path in std::iter::once(&read.state).chain(results) {
-            json_path(path, cx);
-        }
         let gets =
             std::iter::once(&read.get).chain(read.results.iter().map(|results| &results.get));
         for get in gets.filter(|get| get.sound && !get.value.contains("{id}")) {

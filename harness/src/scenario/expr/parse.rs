@@ -6,6 +6,7 @@ use clip_service::units::HumanDuration;
 
 use super::{BreakerChange, Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
 use crate::scenario::diagnostic::nearest;
+use crate::scenario::syntax::{Scan, SyntaxError};
 use crate::scenario::value::per_second;
 
 /// What can be measured on a load, with its meaning. `within` stands for all its times.
@@ -48,37 +49,20 @@ pub const METRICS: &[(&str, &str, Metric)] = &[
     ("ok.p99", "99 % of those", Metric::OkQuantile(0.99)),
 ];
 
-/// Why a text is not an expectation.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ExprError {
-    /// First character concerned, from 0.
-    pub column: usize,
-    /// How many are.
-    pub length: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to write.
-    pub help: String,
-}
-
 impl Expectation {
     /// Reads one.
     ///
     /// # Errors
     /// Where the text leaves the grammar, and what is expected there.
-    pub fn parse(text: &str) -> Result<Self, ExprError> {
-        let mut scan = Scan {
-            chars: text.chars().collect(),
-            at: 0,
-        };
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        let mut scan = Scan::new(text);
         let expr = scan.expectation()?;
         scan.space();
-        if scan.at < scan.chars.len() {
+        if !scan.is_at_end() {
             let rest = scan.rest_word();
             return Err(scan.error(
-                rest,
-                "does not belong here",
+                rest.clone(),
+                format!("`{}` does not belong here", scan.slice(rest)),
                 "an expectation ends after its limit or `over 5s`",
             ));
         }
@@ -90,7 +74,7 @@ impl Expectation {
 }
 
 impl std::str::FromStr for Expectation {
-    type Err = ExprError;
+    type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
@@ -126,15 +110,10 @@ pub(crate) fn is_decimal(text: &str) -> bool {
         && text.matches('.').count() <= 1
 }
 
-struct Scan {
-    chars: Vec<char>,
-    at: usize,
-}
-
 impl Scan {
-    fn expectation(&mut self) -> Result<Expr, ExprError> {
+    fn expectation(&mut self) -> Result<Expr, SyntaxError> {
         self.space();
-        let start = self.at;
+        let start = self.at();
         let name = self.name();
         if name.is_empty() {
             return Err(self.error(
@@ -152,20 +131,20 @@ impl Scan {
         if self.peek() != Some('.') {
             return Err(self.error(
                 start..start + name.chars().count(),
-                &format!("`{name}` is not followed by a measure"),
-                &format!("write {name}.success, {name}.p99, …"),
+                format!("`{name}` is not followed by a measure"),
+                format!("write {name}.success, {name}.p99, …"),
             ));
         }
-        self.at += 1;
+        self.advance();
         self.measure(name).map(Expr::Measure)
     }
 
-    fn measure(&mut self, load: String) -> Result<Measure, ExprError> {
+    fn measure(&mut self, load: String) -> Result<Measure, SyntaxError> {
         let metric = self.metric()?;
         let cmp = self.cmp()?;
         let limit = self.limit(metric)?;
         self.space();
-        let start = self.at;
+        let start = self.at();
         let over = match self.rest_word().is_empty() {
             true => None,
             false if self.name() == "over" => Some(self.duration(|window| {
@@ -174,7 +153,7 @@ impl Scan {
                     .ok_or("a window has a length: over 5s")
             })?),
             false => {
-                self.at = start;
+                self.back_to(start);
                 None
             }
         };
@@ -188,8 +167,8 @@ impl Scan {
     }
 
     /// The word of a metric, with its time where it has one.
-    fn metric(&mut self) -> Result<Metric, ExprError> {
-        let start = self.at;
+    fn metric(&mut self) -> Result<Metric, SyntaxError> {
+        let start = self.at();
         let word = self.take(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
         let Some((.., metric)) = METRICS.iter().find(|(name, ..)| *name == word) else {
             let known = METRICS.iter().map(|(name, ..)| *name);
@@ -198,8 +177,8 @@ impl Scan {
                 None => format!("one of {}", known.collect::<Vec<_>>().join(", ")),
             };
             return Err(self.error(
-                start..self.at.max(start + 1),
-                &format!("unknown measure `{word}`"),
+                start..self.at().max(start + 1),
+                format!("unknown measure `{word}`"),
                 &help,
             ));
         };
@@ -213,19 +192,19 @@ impl Scan {
         Ok(Metric::Within(time.get()))
     }
 
-    fn bracket(&mut self, bracket: char, help: &str) -> Result<(), ExprError> {
+    fn bracket(&mut self, bracket: char, help: &str) -> Result<(), SyntaxError> {
         self.space();
         if self.peek() != Some(bracket) {
             let message = format!("`{bracket}` is expected here");
-            return Err(self.error(self.at..self.at + 1, &message, help));
+            return Err(self.error(self.at()..self.at() + 1, &message, help));
         }
-        self.at += 1;
+        self.advance();
         Ok(())
     }
 
-    fn cmp(&mut self) -> Result<Cmp, ExprError> {
+    fn cmp(&mut self) -> Result<Cmp, SyntaxError> {
         self.space();
-        let start = self.at;
+        let start = self.at();
         let sign = self.take(|c| matches!(c, '<' | '>' | '=' | '!' | '≤' | '≥'));
         Ok(match sign.as_str() {
             ">=" | "≥" => Cmp::AtLeast,
@@ -234,7 +213,7 @@ impl Scan {
             "<" => Cmp::Below,
             _ => {
                 return Err(self.error(
-                    start..self.at.max(start + 1),
+                    start..self.at().max(start + 1),
                     "a comparison is expected here",
                     "one of >=, <=, >, <",
                 ));
@@ -242,9 +221,9 @@ impl Scan {
         })
     }
 
-    fn limit(&mut self, metric: Metric) -> Result<Limit, ExprError> {
+    fn limit(&mut self, metric: Metric) -> Result<Limit, SyntaxError> {
         self.space();
-        let start = self.at;
+        let start = self.at();
         if self.peek().is_some_and(char::is_alphabetic) {
             return self.steady_plus(metric);
         }
@@ -253,17 +232,17 @@ impl Scan {
         if unit == "x" || (unit.is_empty() && self.upcoming() == "x") {
             if unit.is_empty() {
                 self.space();
-                self.at += 1;
+                self.advance();
             }
             return self.times(metric, &number, start);
         }
         let mut text = format!("{number}{unit}");
-        let place = start..self.at.max(start + 1);
+        let place = start..self.at().max(start + 1);
         // `99.9 %` is as good as `99.9%`, `100 / s` as `100/s`.
         if unit.is_empty() && self.upcoming().starts_with(['%', '/']) {
             self.space();
             text.extend(self.peek());
-            self.at += 1;
+            self.advance();
         }
         if text.ends_with('/') {
             self.space();
@@ -298,10 +277,10 @@ impl Scan {
     }
 
     /// `steady + 50ms`, from its first letter on.
-    fn steady_plus(&mut self, metric: Metric) -> Result<Limit, ExprError> {
-        let start = self.at;
+    fn steady_plus(&mut self, metric: Metric) -> Result<Limit, SyntaxError> {
+        let start = self.at();
         let word = self.name();
-        let place = start..self.at;
+        let place = start..self.at();
         if word != "steady" {
             let message = format!("`{word}` is not a limit");
             let help = "write 250ms, 99.9%, 40/s, 2x steady or steady + 50ms";
@@ -320,11 +299,11 @@ impl Scan {
     }
 
     /// What stands after `2x`: the steady window, a stage, or a measure of another load.
-    fn times(&mut self, metric: Metric, number: &str, start: usize) -> Result<Limit, ExprError> {
+    fn times(&mut self, metric: Metric, number: &str, start: usize) -> Result<Limit, SyntaxError> {
         self.space();
-        let word_at = self.at;
+        let word_at = self.at();
         let word = self.name();
-        let place = start..self.at;
+        let place = start..self.at();
         if word.is_empty() {
             return Err(self.error(
                 place,
@@ -337,18 +316,18 @@ impl Scan {
             _ => {
                 return Err(self.error(
                     place,
-                    &format!("`{number}` is not a factor"),
+                    format!("`{number}` is not a factor"),
                     "write 2x steady",
                 ));
             }
         };
         if self.peek() == Some('.') {
-            self.at += 1;
+            self.advance();
             let other = self.metric()?;
             if other.dimension() != metric.dimension() {
                 return Err(self.error(
-                    word_at..self.at,
-                    &format!("`{metric}` and `{other}` cannot be compared"),
+                    word_at..self.at(),
+                    format!("`{metric}` and `{other}` cannot be compared"),
                     "a share goes with a share, a time with a time, a rate with a rate",
                 ));
             }
@@ -367,19 +346,19 @@ impl Scan {
         if metric.dimension() == Dimension::Share {
             return Err(self.error(
                 place,
-                &format!("{metric} is compared with a percentage"),
+                format!("{metric} is compared with a percentage"),
                 "write a percentage: 99.9%",
             ));
         }
         Ok(Limit::TimesSteady(factor))
     }
 
-    fn amplification(&mut self) -> Result<Expr, ExprError> {
+    fn amplification(&mut self) -> Result<Expr, SyntaxError> {
         const HELP: &str = "write amplification(gateway-1) <= 1.2";
         let gateway = self.bracketed("a gateway is expected here", HELP)?;
         let cmp = self.cmp()?;
         self.space();
-        let start = self.at;
+        let start = self.at();
         let text = self.take(|c| c.is_alphanumeric() || matches!(c, '.' | '%'));
         match text.parse::<f64>() {
             Ok(limit) if is_decimal(&text) && limit.is_finite() => Ok(Expr::Amplification {
@@ -392,16 +371,16 @@ impl Scan {
                     true => "tries per call are expected here".to_owned(),
                     false => format!("`{text}` is not a number of tries per call"),
                 };
-                Err(self.error(start..self.at.max(start + 1), &message, HELP))
+                Err(self.error(start..self.at().max(start + 1), &message, HELP))
             }
         }
     }
 
     /// A name in brackets, of which the first comes next.
-    fn bracketed(&mut self, missing: &str, help: &str) -> Result<String, ExprError> {
-        self.at += 1;
+    fn bracketed(&mut self, missing: &str, help: &str) -> Result<String, SyntaxError> {
+        self.advance();
         self.space();
-        let start = self.at;
+        let start = self.at();
         let name = self.name();
         if name.is_empty() {
             return Err(self.error(start..start + 1, missing, help));
@@ -410,11 +389,11 @@ impl Scan {
         Ok(name)
     }
 
-    fn breaker(&mut self) -> Result<Expr, ExprError> {
+    fn breaker(&mut self) -> Result<Expr, SyntaxError> {
         let help = "write breaker(processor-2) opened within 2s";
         let instance = self.bracketed("an instance is expected here", help)?;
         self.space();
-        let start = self.at;
+        let start = self.at();
         let change = match self.name().as_str() {
             "opened" => BreakerChange::Opened,
             "closed" => BreakerChange::Closed,
@@ -424,17 +403,17 @@ impl Scan {
                     false => format!("a breaker does not become `{word}`"),
                 };
                 return Err(self.error(
-                    start..self.at.max(start + 1),
+                    start..self.at().max(start + 1),
                     &message,
                     "write breaker(processor-2) opened within 2s",
                 ));
             }
         };
         self.space();
-        let start = self.at;
+        let start = self.at();
         if self.name() != "within" {
             return Err(self.error(
-                start..self.at.max(start + 1),
+                start..self.at().max(start + 1),
                 "`within` and a duration are expected here",
                 "write breaker(processor-2) opened within 2s",
             ));
@@ -450,78 +429,21 @@ impl Scan {
     fn duration(
         &mut self,
         check: impl Fn(HumanDuration) -> Result<(), &'static str>,
-    ) -> Result<HumanDuration, ExprError> {
+    ) -> Result<HumanDuration, SyntaxError> {
         self.space();
-        let start = self.at;
+        let start = self.at();
         let text = self.take(|c| c.is_alphanumeric() || c == '.');
-        let place = start..self.at.max(start + 1);
+        let place = start..self.at().max(start + 1);
         let help = "write a number and a unit: 300ms, 15s, 2m";
         match text.parse::<HumanDuration>() {
             Ok(duration) => match check(duration) {
                 Ok(()) => Ok(duration),
-                Err(help) => Err(self.error(place, &format!("`{text}` is too short"), help)),
+                Err(help) => Err(self.error(place, format!("`{text}` is too short"), help)),
             },
             Err(_) if text.is_empty() => {
                 Err(self.error(place, "a duration is expected here", help))
             }
-            Err(_) => Err(self.error(place, &format!("`{text}` is not a duration"), help)),
-        }
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.chars.get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        self.take(char::is_whitespace);
-    }
-
-    fn name(&mut self) -> String {
-        self.take(|c| c.is_alphanumeric() || c == '-' || c == '_')
-    }
-
-    fn take(&mut self, wanted: impl Fn(char) -> bool) -> String {
-        let start = self.at;
-        while self.peek().is_some_and(&wanted) {
-            self.at += 1;
-        }
-        self.chars[start..self.at].iter().collect()
-    }
-
-    /// The next word without taking it.
-    fn upcoming(&self) -> String {
-        self.chars[self.at..]
-            .iter()
-            .skip_while(|c| c.is_whitespace())
-            .take_while(|c| !c.is_whitespace())
-            .collect()
-    }
-
-    /// Columns of the word that stands here.
-    fn rest_word(&self) -> std::ops::Range<usize> {
-        let length = self.chars[self.at..]
-            .iter()
-            .take_while(|c| !c.is_whitespace())
-            .count();
-        self.at..self.at + length
-    }
-
-    fn error(&self, place: std::ops::Range<usize>, message: &str, help: &str) -> ExprError {
-        let shown: String = self
-            .chars
-            .get(place.clone())
-            .unwrap_or_default()
-            .iter()
-            .collect();
-        let message = match message {
-            "does not belong here" => format!("`{shown}` does not belong here"),
-            message => message.to_owned(),
-        };
-        ExprError {
-            column: place.start,
-            length: place.len().max(1),
-            message,
-            help: help.to_owned(),
+            Err(_) => Err(self.error(place, format!("`{text}` is not a duration"), help)),
         }
     }
 }
