@@ -117,11 +117,8 @@ fn own_objective(record: &Record, load: usize) -> Option<f64> {
             _ => None,
         }
     };
-    let always = &record.plan.expect.always;
-    let exprs = always
-        .iter()
-        .chain(steady)
-        .map(|expectation| &expectation.expr);
+    let always = record.plan.expect.always.iter().map(|one| &one.expr);
+    let exprs = always.chain(steady.map(|hold| &hold.expr));
     let found = exprs.clone().find_map(written(false));
     found.or_else(|| exprs.clone().find_map(written(true)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Finding, LedgerFinding, Row, RowOutcome, Scope};
 use crate::event::{Accepted, Fate, LedgerEntry};
-use crate::plan::LedgerCheck;
+use crate::plan::{ExpectationId, LedgerCheck};
 use crate::record::Record;
 
 /// Ids named in a finding.
@@ -14,7 +14,7 @@ const EXAMPLES: usize = 10;
 pub(super) fn rows(record: &Record) -> Vec<Row> {
     let checks = &record.plan.expect.end.ledger;
     let row = |check: &LedgerCheck| {
-        let (outcome, finding) = match &record.ledger {
+        let found = match &record.ledger {
             None => {
                 let reason = "the run did not get to reading accepted work back".to_owned();
                 (RowOutcome::Inconclusive, Finding::Nothing { reason })
@@ -24,13 +24,12 @@ pub(super) fn rows(record: &Record) -> Vec<Row> {
                 (outcome_of(&found), Finding::Ledger(found))
             }
         };
-        Row {
-            scope: Scope::End,
-            text: text(*check).to_owned(),
-            control: false,
-            outcome,
-            finding,
-        }
+        Row::new(
+            ExpectationId::ledger(*check),
+            Scope::End,
+            text(*check).to_owned(),
+            found,
+        )
     };
     checks.iter().map(row).collect()
 }

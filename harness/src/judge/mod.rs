@@ -9,12 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Offset, RunOutcome};
-use crate::plan::LedgerCheck;
+use crate::plan::{ExpectationId, Expected, LedgerCheck};
 use crate::record::{Record, Timeline};
-use crate::scenario::expr::BreakerChange;
+use crate::scenario::expr::{BreakerChange, Expr};
 use crate::series::{Counts, Observation, Window};
 
 mod amplification;
+mod evidence;
 pub mod exit;
 mod faults;
 mod headline;
@@ -24,6 +25,7 @@ mod rows;
 pub(crate) mod testing;
 mod validity;
 
+pub use evidence::Evidence;
 pub use exit::Exit;
 pub use headline::{Availability, Headline, SecondState, seconds};
 
@@ -112,25 +114,64 @@ impl std::fmt::Display for Scope {
 /// One expectation in one scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
+    /// What it is called; unique within a verdict.
+    pub id: ExpectationId,
     /// When it must hold.
     pub scope: Scope,
     /// What must hold, in the author's words.
     pub text: String,
+    /// The same, parsed; `None` where the plan does not say it as an expression.
+    pub expr: Option<Expr>,
     /// Whether it is one of those that must not hold: `outcome` then says what came of that.
-    pub control: bool,
+    pub must_fail: bool,
     /// What came of it.
     pub outcome: RowOutcome,
     /// What was found.
     pub finding: Finding,
+    /// Where it does not hold: what tells most about why.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Row {
-    /// What must hold, or must not, as reports show it.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        match self.control {
-            true => format!("must fail: {}", self.text),
-            false => self.text.clone(),
+    pub(crate) fn new(
+        id: ExpectationId,
+        scope: Scope,
+        text: String,
+        (outcome, finding): (RowOutcome, Finding),
+    ) -> Self {
+        Self {
+            id,
+            scope,
+            text,
+            expr: None,
+            must_fail: false,
+            outcome,
+            finding,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// About an expectation of the plan. One that must not hold passes by failing; only a plain no counts: what could not
+    /// be answered, or was not exercised, shows as little in a control as anywhere.
+    pub(crate) fn about(
+        expected: &Expected,
+        scope: Scope,
+        (outcome, finding): (RowOutcome, Finding),
+    ) -> Self {
+        let outcome = match (expected.must_fail, outcome) {
+            (true, RowOutcome::Fail) => RowOutcome::Pass,
+            (true, RowOutcome::Pass) => RowOutcome::Fail,
+            (_, outcome) => outcome,
+        };
+        Self {
+            expr: Some(expected.expr.clone()),
+            must_fail: expected.must_fail,
+            ..Self::new(
+                expected.id.clone(),
+                scope,
+                expected.text.clone(),
+                (outcome, finding),
+            )
         }
     }
 
@@ -363,7 +404,8 @@ impl Verdict {
 #[must_use]
 pub fn judge(record: &Record) -> Verdict {
     let timeline = Timeline::of(record);
-    let rows = rows::rows(record, &timeline);
+    let mut rows = rows::rows(record, &timeline);
+    evidence::add(record, &timeline, &mut rows);
     let faults = faults::faults(record, &timeline);
     let headline = headline::headline(record, &timeline, &faults);
     let validity = validity::validity(record);
@@ -435,7 +477,7 @@ fn conclude(
 fn control(rows: &[Row]) -> Option<String> {
     let failed: Vec<_> = rows
         .iter()
-        .filter(|row| row.control)
+        .filter(|row| row.must_fail)
         .map(|row| format!("`{}`", row.text))
         .collect();
     (!failed.is_empty()).then(|| format!("a control, in which {} had to fail", failed.join(", ")))

@@ -7,6 +7,7 @@ use clip_service::observe::Subject;
 use super::amplification::amplification;
 use super::{Finding, Recovered, Row, RowOutcome, Scope, ledger};
 use crate::event::{EventKind, Offset, RunOutcome};
+use crate::plan::{ExpectationId, Expected};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
 use crate::scenario::expr::{BreakerChange, Expectation, Expr, Measure};
@@ -42,39 +43,17 @@ pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
         }
     }
     rows.extend(ledger::rows(record));
-    for row in &mut rows {
-        turn_round(row, &expect.control);
-    }
     rows
-}
-
-/// An expectation that a control names passes by failing. Only a plain no counts: what could not be answered, or was
-/// not exercised, shows as little in a control as anywhere.
-fn turn_round(row: &mut Row, control: &[Expectation]) {
-    let in_scope = matches!(
-        row.scope,
-        Scope::Always | Scope::During(_) | Scope::Stage(_)
-    );
-    row.control = in_scope && control.iter().any(|one| one.text == row.text);
-    if row.control {
-        row.outcome = match row.outcome {
-            RowOutcome::Fail => RowOutcome::Pass,
-            RowOutcome::Pass => RowOutcome::Fail,
-            other => other,
-        };
-    }
 }
 
 /// The steady state is the ground that the rest stands on: a row appears when it gave way.
 fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
     let plan = record.plan.steady.as_ref()?;
     let texts: Vec<_> = plan.hold.iter().map(|hold| hold.text.as_str()).collect();
-    let row = |outcome, reason: String| Row {
-        scope: Scope::Steady,
-        text: format!("steady for {}: {}", plan.window, texts.join(", ")),
-        control: false,
-        outcome,
-        finding: Finding::Nothing { reason },
+    let row = |outcome, reason: String| {
+        let text = format!("steady for {}: {}", plan.window, texts.join(", "));
+        let found = (outcome, Finding::Nothing { reason });
+        Row::new(ExpectationId::steady(), Scope::Steady, text, found)
     };
     let Some(window) = timeline.steady else {
         let completed = record.outcome == RunOutcome::Completed;
@@ -98,13 +77,17 @@ fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
 /// A fault that was not in place, touched nothing or is still there gets a row of its own.
 fn trouble(fault: &FaultSpan) -> Option<Row> {
     let row = |outcome, reason: String| {
-        Some(Row {
-            scope: Scope::During(fault.name.clone()),
-            text: format!("{} takes effect and is undone", fault.name),
-            control: false,
-            outcome,
-            finding: Finding::Nothing { reason },
-        })
+        let (id, scope) = (
+            ExpectationId::fault(&fault.name),
+            Scope::During(fault.name.clone()),
+        );
+        let text = format!("{} takes effect and is undone", fault.name);
+        Some(Row::new(
+            id,
+            scope,
+            text,
+            (outcome, Finding::Nothing { reason }),
+        ))
     };
     let error = fault.targets.iter().find_map(|target| {
         let error = target.inject_error.as_ref()?;
@@ -142,8 +125,8 @@ fn outcome_of(found: &Observation) -> RowOutcome {
     }
 }
 
-fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) -> Row {
-    let (outcome, finding) = match (&expectation.expr, timeline.load) {
+fn over_load(record: &Record, timeline: &Timeline, expectation: &Expected) -> Row {
+    let found = match (&expectation.expr, timeline.load) {
         (Expr::Measure(measure), Some(load)) => {
             let found = record.series.evaluate(measure, load, timeline.marks());
             (outcome_of(&found), Finding::Measure(found))
@@ -161,13 +144,7 @@ fn over_load(record: &Record, timeline: &Timeline, expectation: &Expectation) ->
             nothing("a breaker is expected to change under a fault, not always")
         }
     };
-    Row {
-        scope: Scope::Always,
-        text: expectation.text.clone(),
-        control: false,
-        outcome,
-        finding,
-    }
+    Row::about(expectation, Scope::Always, found)
 }
 
 fn nothing(reason: &str) -> (RowOutcome, Finding) {
@@ -175,12 +152,7 @@ fn nothing(reason: &str) -> (RowOutcome, Finding) {
     (RowOutcome::Inconclusive, Finding::Nothing { reason })
 }
 
-fn during(
-    record: &Record,
-    timeline: &Timeline,
-    fault: &FaultSpan,
-    expectation: &Expectation,
-) -> Row {
+fn during(record: &Record, timeline: &Timeline, fault: &FaultSpan, expectation: &Expected) -> Row {
     let (outcome, finding) = match fault.window(timeline.end) {
         None => {
             let reason = "the fault was never injected".to_owned();
@@ -209,13 +181,8 @@ fn during(
         _ if !fault.exercised() => RowOutcome::NotExercised,
         outcome => outcome,
     };
-    Row {
-        scope: Scope::During(fault.name.clone()),
-        text: expectation.text.clone(),
-        control: false,
-        outcome,
-        finding,
-    }
+    let scope = Scope::During(fault.name.clone());
+    Row::about(expectation, scope, (outcome, finding))
 }
 
 /// Over a named stage, if load went on until its end.
@@ -224,10 +191,10 @@ fn stage(
     timeline: &Timeline,
     name: &str,
     window: Window,
-    expectation: &Expectation,
+    expectation: &Expected,
 ) -> Row {
     let load_end = timeline.load.map_or(Offset(0), |load| load.to);
-    let (outcome, finding) = match &expectation.expr {
+    let found = match &expectation.expr {
         // The end of load is an event of its own and may be stamped a moment before or after.
         _ if load_end.plus(STAMP) < window.to => nothing("load ended before the stage did"),
         Expr::Measure(measure) => {
@@ -241,13 +208,7 @@ fn stage(
         } => amplification(record, gateway, *cmp, *limit, window),
         Expr::Breaker { .. } => nothing("a breaker is expected to change under a fault"),
     };
-    Row {
-        scope: Scope::Stage(name.to_owned()),
-        text: expectation.text.clone(),
-        control: false,
-        outcome,
-        finding,
-    }
+    Row::about(expectation, Scope::Stage(name.to_owned()), found)
 }
 
 /// From recovery on, the steady state holds in every window until the next fault or the end of load: one row for each
@@ -273,34 +234,37 @@ fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
         Expr::Measure(measure) => Some((hold, measure)),
         Expr::Breaker { .. } | Expr::Amplification { .. } => None,
     });
-    each.map(|(hold, measure)| {
-        let (outcome, finding) = match after {
-            None => nothing("it was not steady again"),
-            Some(after) => {
-                let every = Measure {
-                    over: Some(steady.window),
-                    ..measure.clone()
-                };
-                // The window of the recovery itself is looked at in any case, though another fault may begin in it.
-                let stretch = Window::new(after, until.max(after.plus(steady.window.get())));
-                let found = record.series.evaluate(&every, stretch, timeline.marks());
-                (outcome_of(&found), Finding::Measure(found))
+    each.enumerate()
+        .map(|(index, (hold, measure))| {
+            let (outcome, finding) = match after {
+                None => nothing("it was not steady again"),
+                Some(after) => {
+                    let every = Measure {
+                        over: Some(steady.window),
+                        ..measure.clone()
+                    };
+                    // The window of the recovery itself is looked at in any case, though another fault may begin in it.
+                    let stretch = Window::new(after, until.max(after.plus(steady.window.get())));
+                    let found = record.series.evaluate(&every, stretch, timeline.marks());
+                    (outcome_of(&found), Finding::Measure(found))
+                }
+            };
+            let outcome = match outcome {
+                RowOutcome::Fail => RowOutcome::Fail,
+                _ if !fault.exercised() => RowOutcome::NotExercised,
+                outcome => outcome,
+            };
+            let (id, scope) = (
+                ExpectationId::stays(&fault.name, index),
+                Scope::Recover(fault.name.clone()),
+            );
+            let text = format!("stays: {} over {}", hold.text, steady.window);
+            Row {
+                expr: Some(hold.expr.clone()),
+                ..Row::new(id, scope, text, (outcome, finding))
             }
-        };
-        let outcome = match outcome {
-            RowOutcome::Fail => RowOutcome::Fail,
-            _ if !fault.exercised() => RowOutcome::NotExercised,
-            outcome => outcome,
-        };
-        Row {
-            scope: Scope::Recover(fault.name.clone()),
-            text: format!("stays: {} over {}", hold.text, steady.window),
-            control: false,
-            outcome,
-            finding,
-        }
-    })
-    .collect()
+        })
+        .collect()
 }
 
 /// Opened: a change to open so soon after the injection. Closed: a change to closed so soon after the fault's end, or
@@ -365,16 +329,20 @@ fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within:
         Recovered::After(_) => RowOutcome::Pass,
         Recovered::Unknown(_) => RowOutcome::Inconclusive,
     };
-    Row {
-        scope: Scope::Recover(fault.name.clone()),
-        text: format!(
-            "steady again within {}",
-            clip_service::units::HumanDuration(within)
-        ),
-        control: false,
-        outcome,
-        finding: Finding::Recovery { within, recovered },
-    }
+    let (id, scope) = (
+        ExpectationId::recover(&fault.name),
+        Scope::Recover(fault.name.clone()),
+    );
+    let text = format!(
+        "steady again within {}",
+        clip_service::units::HumanDuration(within)
+    );
+    Row::new(
+        id,
+        scope,
+        text,
+        (outcome, Finding::Recovery { within, recovered }),
+    )
 }
 
 /// Time from the end of a fault to the start of the first full steady window after it, found in the requests.

@@ -198,6 +198,40 @@ fn load(name: &str, rate: f64, timeout_s: u64, method: &str, path: &str, ledger:
     }
 }
 
+fn p99(text: &str, limit: Limit) -> Expectation {
+    let metric = Metric::Quantile(0.99);
+    measure(text, "frames", metric, Cmp::AtMost, limit, None)
+}
+
+fn expect() -> ExpectPlan {
+    let mut expect = ExpectPlan {
+        recover: Some(HumanDuration::secs(2)),
+        end: EndPlan {
+            settle: HumanDuration::secs(60),
+            ledger: vec![
+                LedgerCheck::NoLost,
+                LedgerCheck::NoDuplicate,
+                LedgerCheck::AllTerminal,
+                LedgerCheck::AllPlayable,
+            ],
+            read: None,
+        },
+        ..ExpectPlan::default()
+    };
+    expect.set_always([
+        success("frames.success >= 99.9%", 0.999, None),
+        success("frames.success >= 99% over 5s", 0.99, Some(5)),
+    ]);
+    expect.set_during(
+        "crash",
+        [
+            p99("frames.p99 <= 2x steady", Limit::TimesSteady(2.0)),
+            breaker("processor-2", BreakerChange::Opened, 2),
+        ],
+    );
+    expect
+}
+
 pub(crate) fn plan() -> Plan {
     let node = |name: &str, role| NodePlan {
         name: name.to_owned(),
@@ -217,16 +251,6 @@ pub(crate) fn plan() -> Plan {
         name: format!("{from}->{to}"),
         from: from.to_owned(),
         to: to.to_owned(),
-    };
-    let p99 = |text: &str, limit| {
-        measure(
-            text,
-            "frames",
-            Metric::Quantile(0.99),
-            Cmp::AtMost,
-            limit,
-            None,
-        )
     };
     Plan {
         name: "processor-killed".to_owned(),
@@ -286,32 +310,7 @@ pub(crate) fn plan() -> Plan {
                 }),
             },
         ],
-        expect: ExpectPlan {
-            always: vec![
-                success("frames.success >= 99.9%", 0.999, None),
-                success("frames.success >= 99% over 5s", 0.99, Some(5)),
-            ],
-            during: IndexMap::from([(
-                "crash".to_owned(),
-                vec![
-                    p99("frames.p99 <= 2x steady", Limit::TimesSteady(2.0)),
-                    breaker("processor-2", BreakerChange::Opened, 2),
-                ],
-            )]),
-            recover: Some(HumanDuration::secs(2)),
-            stays: false,
-            control: Vec::new(),
-            end: EndPlan {
-                settle: HumanDuration::secs(60),
-                ledger: vec![
-                    LedgerCheck::NoLost,
-                    LedgerCheck::NoDuplicate,
-                    LedgerCheck::AllTerminal,
-                    LedgerCheck::AllPlayable,
-                ],
-                read: None,
-            },
-        },
+        expect: expect(),
         abort: vec![],
         formats: vec![Format::Html, Format::Json, Format::Junit, Format::Markdown],
         estimate: HumanDuration::secs(45),

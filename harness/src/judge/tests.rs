@@ -305,7 +305,8 @@ fn recovery_that_never_comes_fails_and_one_that_cannot_be_seen_is_open() {
 fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
     let expecting = |change, within| {
         let scene = survived().change(|scene| {
-            scene.plan.expect.during["crash"] = vec![breaker("processor-2", change, within)];
+            let opened = breaker("processor-2", change, within);
+            scene.plan.expect.set_during("crash", [opened]);
         });
         judge(&scene.record()).rows.swap_remove(2)
     };
@@ -331,7 +332,8 @@ fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
     let early = survived()
         .without(|kind| matches!(kind, EventKind::Transition(t) if t.to == "half-open" || t.to == "closed"))
         .change(|scene| {
-            scene.plan.expect.during["crash"] = vec![breaker("processor-2", BreakerChange::Closed, 1)];
+            let opens = breaker("processor-2", BreakerChange::Closed, 1);
+            scene.plan.expect.set_during("crash", [opens]);
             let closed = transition("gateway-1", Subject::Breaker, "processor-2", "half-open", "closed", "");
             scene.events.push(event(LOAD_AT + 22_900, closed));
         });

@@ -52,14 +52,10 @@ pub(super) fn validity(record: &Record) -> Validity {
 /// The larger of a fixed time and a share of the strictest time that the plan sets as a limit.
 fn lag_limit(plan: &Plan) -> Duration {
     let steady = plan.steady.iter().flat_map(|steady| &steady.hold);
-    let during = plan.expect.during.values().flatten();
-    let strictest = plan
-        .expect
-        .always
-        .iter()
-        .chain(during)
-        .chain(steady)
-        .filter_map(|expectation| match &expectation.expr {
+    let expected = plan.expect.expressions().map(|one| &one.expr);
+    let strictest = expected
+        .chain(steady.map(|hold| &hold.expr))
+        .filter_map(|expr| match expr {
             Expr::Measure(measure) => match (measure.metric, &measure.limit) {
                 (Metric::Quantile(_) | Metric::OkQuantile(_), Limit::Time(time)) => Some(*time),
                 (Metric::Within(time), _) => Some(time),

@@ -90,28 +90,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             hold: expectations(&steady.hold),
         }),
         faults,
-        expect: ExpectPlan {
-            end,
-            ..document
-                .expect
-                .as_ref()
-                .map_or_else(ExpectPlan::default, |expect| ExpectPlan {
-                    always: expectations(&expect.always),
-                    during: expect
-                        .during
-                        .iter()
-                        .map(|(fault, each)| (fault.value.clone(), expectations(each)))
-                        .collect(),
-                    recover: expect.recover.as_ref().map(|recover| recover.within.value),
-                    stays: expect
-                        .recover
-                        .as_ref()
-                        .and_then(|recover| recover.stays.as_ref())
-                        .is_some_and(|stays| stays.value),
-                    control: expectations(&document.control),
-                    end: EndPlan::default(),
-                })
-        },
+        expect: plan_expect(document, end),
         abort: expectations(&document.abort),
         formats: formats(document),
         estimate: HumanDuration::default(),
@@ -129,6 +108,28 @@ fn draw_seed() -> u64 {
 
 fn expectations(each: &[Spanned<Expectation>]) -> Vec<Expectation> {
     each.iter().map(|placed| placed.value.clone()).collect()
+}
+
+fn plan_expect(document: &Document, end: EndPlan) -> ExpectPlan {
+    let mut plan = ExpectPlan {
+        end,
+        ..ExpectPlan::default()
+    };
+    let Some(expect) = &document.expect else {
+        return plan;
+    };
+    plan.set_always(expectations(&expect.always));
+    for (name, each) in expect.during.iter() {
+        plan.set_during(&name.value, expectations(each));
+    }
+    plan.set_control(&expectations(&document.control));
+    plan.recover = expect.recover.as_ref().map(|recover| recover.within.value);
+    let stays = expect
+        .recover
+        .as_ref()
+        .and_then(|recover| recover.stays.as_ref());
+    plan.stays = stays.is_some_and(|stays| stays.value);
+    plan
 }
 
 fn formats(document: &Document) -> Vec<Format> {

@@ -3,6 +3,7 @@
 //! Pure data and pure functions. A plan is stored with every record, so that a run can be judged and repeated later.
 
 mod build;
+mod expected;
 mod load;
 mod preset;
 mod stages;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::expr::Expectation;
 use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
 
+pub use expected::{ExpectPlan, ExpectationId, Expected};
 pub use stages::NamedStage;
 
 pub use crate::scenario::model::{Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
@@ -469,25 +471,6 @@ pub struct LatencySpec {
     pub share: f64,
     /// Which way the held bytes flow.
     pub way: Way,
-}
-
-/// What must hold.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ExpectPlan {
-    /// Over the whole of the load.
-    pub always: Vec<Expectation>,
-    /// While a fault lasts, or during a named stage, by that name.
-    pub during: IndexMap<String, Vec<Expectation>>,
-    /// Every fault must be recovered from within this time of its end.
-    pub recover: Option<HumanDuration>,
-    /// Whether the steady state must hold from then on.
-    #[serde(default)]
-    pub stays: bool,
-    /// Those of `always` and `during` that must not hold, which makes the scenario a control.
-    #[serde(default)]
-    pub control: Vec<Expectation>,
-    /// When load has ended.
-    pub end: EndPlan,
 }
 
 /// What must hold when load has ended.

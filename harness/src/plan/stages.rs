@@ -60,9 +60,8 @@ impl Plan {
     /// Gateways whose tries per call an expectation is about.
     #[must_use]
     pub fn counted_gateways(&self) -> Vec<&str> {
-        let during = self.expect.during.values().flatten();
         let mut names: Vec<&str> = Vec::new();
-        for expectation in self.expect.always.iter().chain(during) {
+        for expectation in self.expect.expressions() {
             if let Expr::Amplification { gateway, .. } = &expectation.expr
                 && !names.contains(&gateway.as_str())
             {

@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use super::Record;
 
-/// Version of `record.json` that this program writes. 2 added what gateways count, named stages and entries of loads.
-pub const FORMAT: u32 = 2;
-/// Oldest version that it reads: what came later has defaults.
-pub const OLDEST_FORMAT: u32 = 1;
+/// Version of `record.json` that this program writes. 2 added what gateways count, named stages and entries of loads; 3
+/// gave expectations their ids.
+pub const FORMAT: u32 = 3;
+/// Oldest version that it reads. A plan of an older one has expectations without ids and faults of another shape.
+pub const OLDEST_FORMAT: u32 = 3;
 /// The record.
 pub const RECORD_FILE: &str = "record.json";
 /// The events, one per line.
@@ -38,7 +39,8 @@ pub enum RecordError {
     },
     /// Written by a version with another format.
     #[error(
-        "{path} has format {found}; this program reads formats {OLDEST_FORMAT} to {FORMAT}. Use the version of clip-harness that wrote it, or repeat the run"
+        "{path} has format {found}; this program reads {}. Use the version of clip-harness that wrote it, or repeat the run",
+        readable()
     )]
     Format {
         /// Which file.
@@ -46,6 +48,13 @@ pub enum RecordError {
         /// Its format.
         found: u32,
     },
+}
+
+fn readable() -> String {
+    match OLDEST_FORMAT == FORMAT {
+        true => format!("format {FORMAT}"),
+        false => format!("formats {OLDEST_FORMAT} to {FORMAT}"),
+    }
 }
 
 /// Directory for a run that began at this wall-clock time; not made yet, and free: a number is added when it is taken.

@@ -7,7 +7,7 @@
 //!   availability: { ok, failed, unsent, ratio, good_seconds, seconds, longest_outage_ms },
 //!   validity: { valid, problems, lag_p99_ms, lag_limit_ms },
 //!   jobs: { accepted, lost, unknown } | null,
-//!   expectations: [ { text, scope, fault, word, status, observed, unit, limit, n, ok, window: [from, to], detail, facts } ],
+//!   expectations: [ { id, text, scope, fault, word, status, observed, unit, limit, n, ok, window: [from, to], detail, facts } ],
 //!   faults: [ { name, kind, targets, injected, reverted, exercised, proof, undo, first_impact_ms, detected_ms,
 //!               recovered_ms, recovered, hurt, carried_in } ],
 //!   operations: [ { name, request, phases: [ { name, n, ok, failed, unsent, response: T, service: T } ] } ],
@@ -151,6 +151,7 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         Reading::Time(length) => ms(length),
     };
     let mut value = json!({
+        "id": row.id,
         "text": row.text,
         "scope": scope,
         "fault": fault,
@@ -188,16 +189,13 @@ fn expectation(row: &Row, view: &View, at: &dyn Fn(Offset) -> f64) -> Value {
         }),
         Finding::Nothing { .. } => json!({ "observed": null }),
     };
-    let shown = view
-        .rows
-        .iter()
-        .find(|shown| shown.text == row.shown() && shown.scope == row.scope.to_string());
+    let shown = view.rows.iter().find(|shown| shown.id == row.id);
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
         if let Scope::Stage(stage) = &row.scope {
             value.insert("stage".to_owned(), stage.clone().into());
         }
-        if row.control {
+        if row.must_fail {
             value.insert("must_fail".to_owned(), true.into());
         }
         if let Finding::Measure(Observation {

@@ -2,7 +2,7 @@
 
 use super::{FaultView, LedgerView, RequestView, RowView, system};
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset, Outcome};
-use crate::judge::{FaultRow, Finding, LedgerFinding, Recovered, Row, RowOutcome};
+use crate::judge::{FaultRow, Finding, LedgerFinding, Recovered, Row};
 use crate::plan::{FaultSpec, LedgerCheck};
 use crate::record::{Exemplar, Record, Timeline};
 use crate::report::humanize::{self, capital, clock, count, counted, moment, seconds, time};
@@ -129,15 +129,16 @@ impl Context<'_> {
             Finding::Nothing { reason } => (reason.clone(), String::new()),
         };
         RowView {
+            id: row.id.clone(),
             outcome: row.outcome,
-            text: row.shown(),
+            text: match row.must_fail {
+                true => format!("must fail: {}", row.text),
+                false => row.text.clone(),
+            },
             scope: row.scope.to_string(),
             observed,
             detail,
-            evidence: match row.outcome {
-                RowOutcome::Pass => Vec::new(),
-                _ => self.evidence(row),
-            },
+            evidence: row.evidence.iter().map(|fact| self.fact(fact)).collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::headline::sentence;
 use super::humanize::counted;
 use super::operations::{Operation, operations};
 use crate::judge::{Conclusion, RowOutcome, Status, Verdict};
-use crate::plan::{Format, NodeStart, Plan, RuntimeKind, ServiceRole};
+use crate::plan::{ExpectationId, Format, NodeStart, Plan, RuntimeKind, ServiceRole};
 use crate::record::format::{EVENTS_FILE, RECORD_FILE};
 use crate::record::{Record, Timeline};
 
@@ -87,6 +87,8 @@ pub struct Tile {
 /// An expectation in a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowView {
+    /// What it is called.
+    pub id: ExpectationId,
     /// What came of it.
     pub outcome: RowOutcome,
     /// What must hold.

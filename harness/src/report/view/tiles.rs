@@ -27,17 +27,13 @@ pub(super) fn tiles(verdict: &Verdict, context: &Context<'_>) -> Vec<Tile> {
             .max()
     };
     let measures = |wanted: fn(Metric) -> bool| {
-        let plan = &context.record.plan;
-        let expectations = plan
-            .expect
-            .always
-            .iter()
-            .chain(plan.expect.during.values().flatten());
-        let texts: Vec<_> = expectations
-            .filter(|e| matches!(&e.expr, Expr::Measure(measure) if wanted(measure.metric)))
-            .map(|e| e.text.as_str())
-            .collect();
-        status(&move |row| texts.contains(&row.text.as_str()))
+        status(&move |row| {
+            let stated = matches!(
+                row.scope,
+                Scope::Always | Scope::During(_) | Scope::Stage(_)
+            );
+            stated && matches!(&row.expr, Some(Expr::Measure(measure)) if wanted(measure.metric))
+        })
     };
     let about_success = measures(|metric| matches!(metric, Metric::Success | Metric::Within(_)));
     let counts = availability.counts;
