@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clip_cmd::{ClipArgs, clip};
 use crate::config::Config;
+use crate::config_error::{ConfigError, ConfigErrors};
 use crate::error::{RoleError, RoleResult};
 use crate::media::MediaConfig;
 use crate::media::worker::WorkerPool;
@@ -239,7 +240,7 @@ where
 {
     let config = args.config()?;
     log_to_stderr(args.log_format, &args.log)
-        .map_err(|e| RoleError::Config(crate::config::ConfigErrors(vec![e])))?;
+        .map_err(|e| RoleError::Config(ConfigErrors(vec![ConfigError::general(e)])))?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();

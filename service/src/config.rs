@@ -4,7 +4,6 @@
 //! Later sources win: defaults, then the file (`--config`, TOML or JSON), then `CLIP_…` variables, then flags.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::admission::{AdmissionConfig, BulkheadsConfig, RateLimitConfig, ShedConfig};
+use crate::config_error::ConfigError;
 use crate::media::MediaConfig;
 use crate::registry::{CheckConfig, RegistryConfig, USUAL_WEIGHT, labels};
 use crate::scale::ScaleConfig;
@@ -23,6 +23,8 @@ use crate::upstream::{
 };
 
 mod values;
+
+pub use crate::config_error::ConfigErrors;
 
 use values::{Values, read};
 
@@ -365,29 +367,19 @@ impl Config {
     }
 
     /// What is wrong although every value has the right type.
-    fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.gateway().upstream.problems();
-        problems.extend(
-            self.registry
-                .problems()
-                .into_iter()
-                .map(|p| format!("registry.{p}")),
-        );
-        problems.extend(
-            self.scale
-                .problems()
-                .into_iter()
-                .map(|p| format!("scale.{p}")),
-        );
+    fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = self.gateway().upstream.problems();
+        let below = |section: &'static str| move |problem: ConfigError| problem.below(section);
+        problems.extend(self.registry.problems().into_iter().map(below("registry")));
+        problems.extend(self.scale.problems().into_iter().map(below("scale")));
         problems.extend(self.admission().problems());
         let labels = labels(&self.tags, &self.meta, self.zone.as_deref(), self.weight);
         problems.extend(labels.into_iter().map(|problem| {
-            let key = problem.pointer.trim_start_matches('/');
-            format!("{key}: {}", problem.detail)
+            ConfigError::at(problem.pointer.trim_start_matches('/'), problem.detail)
         }));
-        let mut check = |bad: bool, text: &str| {
+        let mut check = |bad: bool, key: &str, message: &str| {
             if bad {
-                problems.push(text.to_owned());
+                problems.push(ConfigError::at(key, message));
             }
         };
         let address = self.registry_address();
@@ -398,67 +390,97 @@ impl Config {
         });
         check(
             port.is_none(),
+            "registry_url",
             &format!(
-                "registry_url: `{}` is not host:port, like 127.0.0.1:7400",
+                "`{}` is not host:port, like 127.0.0.1:7400",
                 self.registry_url
             ),
         );
-        check(self.node.as_deref() == Some(""), "node: must not be empty");
-        check(self.data.as_os_str().is_empty(), "data: must not be empty");
-        check(self.media.workers == 0, "media.workers: must be at least 1");
+        check(
+            self.node.as_deref() == Some(""),
+            "node",
+            "must not be empty",
+        );
+        check(
+            self.data.as_os_str().is_empty(),
+            "data",
+            "must not be empty",
+        );
+        check(
+            self.media.workers == 0,
+            "media.workers",
+            "must be at least 1",
+        );
         check(
             self.media.frame_workers == 0,
-            "media.frame_workers: must be at least 1",
+            "media.frame_workers",
+            "must be at least 1",
         );
         check(
             self.media.frame_wait.get().is_zero(),
-            "media.frame_wait: must be above 0s",
+            "media.frame_wait",
+            "must be above 0s",
         );
-        check(self.processors == 0, "processors: `serve` needs at least 1");
+        check(
+            self.processors == 0,
+            "processors",
+            "`serve` needs at least 1",
+        );
         check(
             self.jobs.lease.get().as_millis() < 500,
-            "jobs.lease: must be at least 500ms",
+            "jobs.lease",
+            "must be at least 500ms",
         );
         check(
             self.jobs.poll.get().as_millis() < 10,
-            "jobs.poll: must be at least 10ms",
+            "jobs.poll",
+            "must be at least 10ms",
         );
         check(
             self.jobs.per_processor == 0,
-            "jobs.per_processor: must be at least 1",
+            "jobs.per_processor",
+            "must be at least 1",
         );
-        check(self.jobs.at_once == 0, "jobs.at_once: must be at least 1");
+        check(self.jobs.at_once == 0, "jobs.at_once", "must be at least 1");
         check(
             self.jobs.max_attempts == 0,
-            "jobs.max_attempts: must be at least 1",
+            "jobs.max_attempts",
+            "must be at least 1",
         );
         check(
             self.jobs.task_limit.get().is_zero(),
-            "jobs.task_limit: must be above 0s",
+            "jobs.task_limit",
+            "must be above 0s",
         );
         check(
             self.limits.upload_bytes == 0,
-            "limits.upload_bytes: must be above 0",
+            "limits.upload_bytes",
+            "must be above 0",
         );
         check(
             self.limits.upload_time.get().is_zero(),
-            "limits.upload_time: must be above 0s",
+            "limits.upload_time",
+            "must be above 0s",
         );
         check(
             self.limits.body_bytes < 1024,
-            "limits.body_bytes: must be at least 1024",
+            "limits.body_bytes",
+            "must be at least 1024",
         );
         check(
             self.limits.jobs_open == 0,
-            "limits.jobs_open: must be at least 1",
+            "limits.jobs_open",
+            "must be at least 1",
         );
         check(
             self.limits.request.get().is_zero(),
-            "limits.request: must be above 0s",
+            "limits.request",
+            "must be above 0s",
         );
         check(
             self.limits.probe.get().is_zero(),
-            "limits.probe: must be above 0s",
+            "limits.probe",
+            "must be above 0s",
         );
         problems
     }
@@ -501,25 +523,9 @@ impl Config {
                     return Ok(config);
                 }
             }
-            Err(error) => errors.push(error.to_string()),
+            Err(error) => errors.push(ConfigError::general(error.to_string())),
         }
         Err(ConfigErrors(errors))
-    }
-}
-
-/// Everything that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigErrors(pub Vec<String>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [one] => write!(f, "configuration: {one}"),
-            many => {
-                write!(f, "configuration: {} problems", many.len())?;
-                many.iter().try_for_each(|error| write!(f, "\n  {error}"))
-            }
-        }
     }
 }
 
@@ -536,8 +542,13 @@ mod tests {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         Config::load(Some(&path), variables, Vec::new()).map_err(|errors| {
-            let short = |e: String| e.replace(&path.display().to_string(), "c.toml");
-            ConfigErrors(errors.0.into_iter().map(short).collect())
+            let short = |text: String| text.replace(&path.display().to_string(), "c.toml");
+            let shorter = |error: ConfigError| ConfigError {
+                source: error.source.map(short),
+                message: short(error.message),
+                ..error
+            };
+            ConfigErrors(errors.0.into_iter().map(shorter).collect())
         })
     }
 
@@ -645,7 +656,7 @@ mod tests {
         let keys: Vec<_> = errors
             .0
             .iter()
-            .map(|e| e.split(':').next().unwrap())
+            .filter_map(|error| error.key.as_deref())
             .collect();
         let expected = [
             "registry.check.timeout",

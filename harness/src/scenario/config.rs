@@ -2,6 +2,7 @@
 //! the place in the file that its judgement is about.
 
 use clip_service::config::{Config, ConfigErrors};
+use clip_service::config_error::ConfigError;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
@@ -74,17 +75,29 @@ pub(crate) fn check(node: &Node, cx: &mut Reader) {
         return;
     };
     for error in errors {
-        // `the command line: breaker.open: must be above 0s`; the longest key that fits is the one it is about.
-        let about = leaves
-            .iter()
-            .filter(|leaf| error.contains(&format!("{}: ", leaf.key)))
-            .max_by_key(|leaf| leaf.key.len());
-        let (span, message) = match about {
-            Some(leaf) => {
-                let said = error.split_once(&format!("{}: ", leaf.key));
-                (leaf.span, said.map_or(error.as_str(), |(_, said)| said))
+        let key = error.key.as_deref().unwrap_or_default();
+        // A value the author wrote is pointed at. What is wrong with a default, because of another value, is said of its section.
+        let written = leaves.iter().find(|leaf| {
+            key == leaf.key
+                || key
+                    .strip_prefix(&leaf.key)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        });
+        let section = key.split('.').next().unwrap_or_default();
+        let (span, message) = match written {
+            Some(leaf) => (leaf.span, error.message),
+            None => {
+                let section = entries.iter().find(|(name, _)| name.name == section);
+                let span = section.map_or(node.span, |(name, _)| name.span);
+                (
+                    span,
+                    ConfigError {
+                        source: None,
+                        ..error
+                    }
+                    .to_string(),
+                )
             }
-            None => (node.span, error.as_str()),
         };
         cx.report(
             Diagnostic::error(span, message)

@@ -528,3 +528,57 @@ fn colours_are_a_second_signal() {
     plain.push_str(rest);
     assert_eq!(plain, found.render(false));
 }
+
+/// Where a problem with the service's configuration is shown: the text of its line from its column on.
+#[test]
+fn a_problem_of_the_services_configuration_is_shown_at_its_value() {
+    let cases = [
+        // A value of the wrong kind, one out of bounds, one that contradicts its neighbour.
+        ("breaker: { open: 5 }", "5", "invalid type"),
+        ("breaker: { open: 0s }", "0s", "0s is shorter than 1ms"),
+        ("balance: fastest", "fastest", "unknown variant `fastest`"),
+        (
+            "timeouts: { read_try_min: 90s, read_try: 1s }",
+            "90s",
+            "90s is longer than read_try (1s)",
+        ),
+        // `open` is a part of the longer key's name, and of its message.
+        (
+            "breaker: { open: 2s, max_open: 1s }",
+            "1s",
+            "1s is shorter than open (2s)",
+        ),
+        ("registry: { check: { fall: 0 } }", "0", "0 is not within"),
+        // The value that is wrong is a default, because of another: the section is shown, with the key.
+        (
+            "breaker: { window_calls: 3 }",
+            "breaker:",
+            "breaker.min_calls: 20 calls never fit",
+        ),
+    ];
+    for (config, place, message) in cases {
+        let text = format!(
+            "version: 1\nname: t\nsystem:\n  service:\n    config:\n      {config}\n{LOAD}{EXPECT}"
+        );
+        let found = problems(&text).to_json();
+        let items: Vec<_> = found["problems"].as_array().into_iter().flatten().collect();
+        let [one] = items.as_slice() else {
+            panic!("{config}: {found:#}");
+        };
+        assert!(
+            one["message"]
+                .as_str()
+                .is_some_and(|said| said.starts_with(message)),
+            "{config}: {one:#}"
+        );
+        let column = one["column"]
+            .as_u64()
+            .and_then(|column| usize::try_from(column).ok());
+        let line = text.lines().nth(5).expect("the sixth line");
+        let shown = &line[column.expect("a column") - 1..];
+        assert!(
+            one["line"] == 6 && shown.starts_with(place),
+            "{config}: shown at `{shown}`"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gradient::Bounds;
+use crate::config_error::ConfigError;
 use crate::units::HumanDuration;
 
 /// How many requests one tenant may send.
@@ -115,47 +116,48 @@ pub struct AdmissionConfig {
 impl AdmissionConfig {
     /// Everything that is wrong with it, each with its key.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
-        let mut check = |bad: bool, text: String| {
+        let mut check = |bad: bool, key: &str, message: String| {
             if bad {
-                problems.push(text);
+                problems.push(ConfigError::at(key, message));
             }
         };
         let RateLimitConfig { per_second, burst } = self.rate_limit;
         check(
             per_second != 0.0 && !(0.001..=1e6).contains(&per_second),
-            format!(
-                "rate_limit.per_second: {per_second} is not within 0.001 to 1000000 (0: no limit)"
-            ),
+            "rate_limit.per_second",
+            format!("{per_second} is not within 0.001 to 1000000 (0: no limit)"),
         );
         check(
             burst == 0,
-            "rate_limit.burst: must be at least 1".to_owned(),
+            "rate_limit.burst",
+            "must be at least 1".to_owned(),
         );
         let shed = &self.shed;
-        check(shed.min == 0, "shed.min: must be at least 1".to_owned());
+        check(shed.min == 0, "shed.min", "must be at least 1".to_owned());
         check(
             shed.max < shed.min,
-            format!(
-                "shed.max: {} is less than shed.min ({})",
-                shed.max, shed.min
-            ),
+            "shed.max",
+            format!("{} is less than shed.min ({})", shed.max, shed.min),
         );
         check(
             shed.initial != 0 && !(shed.min..=shed.max.max(shed.min)).contains(&shed.initial),
+            "shed.initial",
             format!(
-                "shed.initial: {} is not within shed.min to shed.max ({} to {}; 0: by role)",
+                "{} is not within shed.min to shed.max ({} to {}; 0: by role)",
                 shed.initial, shed.min, shed.max
             ),
         );
         check(
             !(0.0..=10.0).contains(&shed.buffer),
-            format!("shed.buffer: {} is not within 0 to 10", shed.buffer),
+            "shed.buffer",
+            format!("{} is not within 0 to 10", shed.buffer),
         );
         check(
             shed.target.get().is_zero(),
-            "shed.target: must be above 0s".to_owned(),
+            "shed.target",
+            "must be above 0s".to_owned(),
         );
         let bulkheads = &self.bulkheads;
         for (key, size) in [
@@ -165,7 +167,8 @@ impl AdmissionConfig {
         ] {
             check(
                 !(1..=1_000_000).contains(&size),
-                format!("bulkheads.{key}: {size} is not within 1 to 1000000"),
+                &format!("bulkheads.{key}"),
+                format!("{size} is not within 1 to 1000000"),
             );
         }
         problems
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn names_every_problem_with_its_key() {
-        assert_eq!(AdmissionConfig::default().problems(), Vec::<String>::new());
+        assert_eq!(AdmissionConfig::default().problems(), Vec::new());
         let config = AdmissionConfig {
             rate_limit: RateLimitConfig {
                 per_second: f64::NAN,
@@ -198,10 +201,7 @@ mod tests {
             },
         };
         let problems = config.problems();
-        let keys: Vec<_> = problems
-            .iter()
-            .filter_map(|p| p.split(':').next())
-            .collect();
+        let keys: Vec<_> = problems.iter().filter_map(|p| p.key.as_deref()).collect();
         assert_eq!(
             keys,
             [

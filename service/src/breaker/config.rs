@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config_error::ConfigError;
 use crate::units::HumanDuration;
 
 /// Trials that fit into the packed state.
@@ -77,11 +78,14 @@ impl Default for BreakerConfig {
 impl BreakerConfig {
     /// Everything that is wrong with it, each with its key.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let mut count = |key: &str, value: u32, most: u32| {
             if !(1..=most).contains(&value) {
-                problems.push(format!("{key}: {value} is not within 1 to {most}"));
+                problems.push(ConfigError::at(
+                    key,
+                    format!("{value} is not within 1 to {most}"),
+                ));
             }
         };
         count(
@@ -94,10 +98,9 @@ impl BreakerConfig {
         if let Some(calls) = self.window_calls {
             count("window_calls", calls, MOST_CALLS);
             if calls < self.min_calls {
-                problems.push(format!(
-                    "min_calls: {} calls never fit into window_calls ({calls}), so no share would ever open it",
+                problems.push(ConfigError::at("min_calls", format!("{} calls never fit into window_calls ({calls}), so no share would ever open it",
                     self.min_calls
-                ));
+                )));
             }
         }
         for (key, share) in [
@@ -105,13 +108,19 @@ impl BreakerConfig {
             ("slow_rate", self.slow_rate),
         ] {
             if !(share > 0.0 && share <= 1.0) {
-                problems.push(format!("{key}: {share} is not above 0 and at most 1"));
+                problems.push(ConfigError::at(
+                    key,
+                    format!("{share} is not above 0 and at most 1"),
+                ));
             }
         }
         let mut shortest = |key: &str, value: HumanDuration, least: Duration| {
             if value.get() < least {
                 let least = HumanDuration(least);
-                problems.push(format!("{key}: {value} is shorter than {least}"));
+                problems.push(ConfigError::at(
+                    key,
+                    format!("{value} is shorter than {least}"),
+                ));
             }
         };
         if let Some(slow_after) = self.slow_after {
@@ -120,9 +129,9 @@ impl BreakerConfig {
         shortest("window", self.window, Duration::from_millis(100));
         shortest("open", self.open, Duration::from_millis(1));
         if self.max_open < self.open {
-            problems.push(format!(
-                "max_open: {} is shorter than open ({})",
-                self.max_open, self.open
+            problems.push(ConfigError::at(
+                "max_open",
+                format!("{} is shorter than open ({})", self.max_open, self.open),
             ));
         }
         problems
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_sound_and_need_not_be_written() {
-        assert_eq!(BreakerConfig::default().problems(), Vec::<String>::new());
+        assert_eq!(BreakerConfig::default().problems(), Vec::new());
         let short = r#"{"enabled":true,"consecutive_failures":5,"open":"1s"}"#;
         let read: BreakerConfig = serde_json::from_str(short).expect("known keys");
         assert_eq!(read, BreakerConfig::default());
@@ -159,7 +168,7 @@ mod tests {
         let problems = config.problems();
         let keys: Vec<_> = problems
             .iter()
-            .filter_map(|text| text.split(':').next())
+            .filter_map(|problem| problem.key.as_deref())
             .collect();
         let expected = [
             "consecutive_failures",
@@ -178,8 +187,9 @@ mod tests {
             max_open: HumanDuration::millis(999),
             ..BreakerConfig::default()
         };
+        let said: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
         assert_eq!(
-            config.problems(),
+            said,
             [
                 "min_calls: 20 calls never fit into window_calls (10), so no share would ever open it",
                 "max_open: 999ms is shorter than open (1s)",

@@ -6,14 +6,17 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::Config;
+use crate::config_error::ConfigError;
 
-pub(super) fn read(file: &Path) -> Result<Map<String, Value>, String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: {e}"))?;
+pub(super) fn read(file: &Path) -> Result<Map<String, Value>, ConfigError> {
+    let shown = file.display().to_string();
+    let failed =
+        |error: &dyn std::fmt::Display| ConfigError::general(error.to_string()).in_source(&shown);
+    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
     if file.extension().is_some_and(|e| e == "json") {
-        serde_json::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+        serde_json::from_str(&text).map_err(|error| failed(&error))
     } else {
-        toml::from_str(&text).map_err(|e| format!("{shown}: {e}"))
+        toml::from_str(&text).map_err(|error| failed(&error))
     }
 }
 
@@ -40,7 +43,7 @@ impl Values {
         &mut self,
         tree: &Map<String, Value>,
         source: &str,
-        errors: &mut Vec<String>,
+        errors: &mut Vec<ConfigError>,
     ) {
         let defaults = Value::Object(self.defaults.clone());
         self.walk(
@@ -59,7 +62,7 @@ impl Values {
         value: &Value,
         default: Option<&Value>,
         source: &str,
-        errors: &mut Vec<String>,
+        errors: &mut Vec<ConfigError>,
     ) {
         if let (Value::Object(pairs), Some(Value::Object(known))) = (value, default)
             && !known.is_empty()
@@ -89,7 +92,7 @@ impl Values {
         key: &str,
         text: &str,
         source: &str,
-        errors: &mut Vec<String>,
+        errors: &mut Vec<ConfigError>,
     ) {
         let value = match self.default_of(key) {
             None | Some(Value::String(_)) => Value::String(text.to_owned()),
@@ -117,13 +120,16 @@ impl Values {
         self.alone(key, value).is_ok()
     }
 
-    pub(super) fn add(&mut self, key: &str, value: Value, source: &str, errors: &mut Vec<String>) {
+    pub(super) fn add(
+        &mut self,
+        key: &str,
+        value: Value,
+        source: &str,
+        errors: &mut Vec<ConfigError>,
+    ) {
         let parts: Vec<&str> = key.split('.').collect();
         if self.default_of(key).is_none() {
-            errors.push(format!(
-                "{source}: unknown key `{key}`{}",
-                self.meant(&parts)
-            ));
+            errors.push(ConfigError::unknown(key, &self.siblings(&parts)).in_source(source));
             return;
         }
         let value = match (value, self.default_of(key)) {
@@ -137,24 +143,20 @@ impl Values {
         };
         match self.alone(key, value.clone()) {
             Ok(_) => set(&mut self.tree, &parts, value),
-            Err(error) => errors.push(format!("{source}: {key}: {error}")),
+            Err(error) => errors.push(ConfigError::at(key, error.to_string()).in_source(source)),
         }
     }
 
-    /// The key's siblings, to choose the right one from.
-    fn meant(&self, parts: &[&str]) -> String {
+    /// The key's siblings, to choose the right one from; none where nothing is known above it either.
+    fn siblings(&self, parts: &[&str]) -> Vec<&str> {
         let above = &parts[..parts.len() - 1];
         let siblings = match above {
             [] => Some(&self.defaults),
             _ => self.default_of(&above.join(".")).and_then(Value::as_object),
         };
-        match siblings {
-            Some(keys) => {
-                let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
-                format!("; known here are {}", keys.join(", "))
-            }
-            None => String::new(),
-        }
+        siblings
+            .map(|keys| keys.keys().map(String::as_str).collect())
+            .unwrap_or_default()
     }
 }
 

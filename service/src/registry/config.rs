@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Check;
+use crate::config_error::ConfigError;
 use crate::units::HumanDuration;
 
 /// Settings of the registry.
@@ -126,35 +127,47 @@ impl Default for RegistryConfig {
 impl RegistryConfig {
     /// Everything that is wrong with it, each with its key.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         if self.ttl.get() < Duration::from_millis(100) {
-            problems.push(format!("ttl: {} is shorter than 100ms", self.ttl));
+            problems.push(ConfigError::at(
+                "ttl",
+                format!("{} is shorter than 100ms", self.ttl),
+            ));
         }
         if self.deregister_after < self.ttl {
-            problems.push(format!(
-                "deregister_after: {} is shorter than ttl ({})",
-                self.deregister_after, self.ttl
+            problems.push(ConfigError::at(
+                "deregister_after",
+                format!(
+                    "{} is shorter than ttl ({})",
+                    self.deregister_after, self.ttl
+                ),
             ));
         }
         if self.max_instances == 0 {
-            problems.push("max_instances: 0 would refuse everybody".to_owned());
+            problems.push(ConfigError::at("max_instances", "0 would refuse everybody"));
         }
         let check = self.check.rules("/").problems().into_iter();
         problems.extend(check.map(|problem| {
             let key = problem.pointer.trim_start_matches('/');
-            format!("check.{key}: {}", problem.detail)
+            ConfigError::at(format!("check.{key}"), problem.detail)
         }));
         if self.hold_down.changes < 2 {
-            problems.push(format!(
-                "hold_down.changes: {} would hold whoever fails once; at least 2",
-                self.hold_down.changes
+            problems.push(ConfigError::at(
+                "hold_down.changes",
+                format!(
+                    "{} would hold whoever fails once; at least 2",
+                    self.hold_down.changes
+                ),
             ));
         }
         if self.hold_down.longest < self.hold_down.first {
-            problems.push(format!(
-                "hold_down.longest: {} is shorter than hold_down.first ({})",
-                self.hold_down.longest, self.hold_down.first
+            problems.push(ConfigError::at(
+                "hold_down.longest",
+                format!(
+                    "{} is shorter than hold_down.first ({})",
+                    self.hold_down.longest, self.hold_down.first
+                ),
             ));
         }
         problems

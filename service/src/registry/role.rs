@@ -12,6 +12,7 @@ use super::checks::{self, probe};
 use super::config::RegistryConfig;
 use super::machine::{Machine, Probe, Times};
 use super::routes::{Shared, router};
+use crate::config_error::ConfigError;
 use crate::env::{Env, Scoped};
 use crate::http::{Client, Drain, serve};
 use crate::net::Acceptor;
@@ -21,8 +22,8 @@ use crate::observe::Notice;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Its settings make no sense; every problem is listed.
-    #[error("registry: {}", .0.join("; "))]
-    Config(Vec<String>),
+    #[error("registry: {}", each(.0))]
+    Config(Vec<ConfigError>),
     /// It cannot listen.
     #[error("registry cannot listen on {address}: {source}")]
     Listen {
@@ -31,6 +32,11 @@ pub enum RegistryError {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+fn each(problems: &[ConfigError]) -> String {
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    said.join("; ")
 }
 
 /// Runs a registry until `env.shutdown`.

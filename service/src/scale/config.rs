@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config_error::ConfigError;
 use crate::units::HumanDuration;
 
 /// How many processors there should be, and when that changes.
@@ -55,28 +56,40 @@ impl ScaleConfig {
 
     /// Everything that is wrong with it, each with its key.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         if self.min == 0 {
-            problems.push("min: must be at least 1".to_owned());
+            problems.push(ConfigError::at("min", "must be at least 1"));
         }
         if self.max < self.min {
-            problems.push(format!("max: {} is below min ({})", self.max, self.min));
+            problems.push(ConfigError::at(
+                "max",
+                format!("{} is below min ({})", self.max, self.min),
+            ));
         }
         if self.max > MOST {
-            problems.push(format!("max: {} is above {MOST}", self.max));
+            problems.push(ConfigError::at(
+                "max",
+                format!("{} is above {MOST}", self.max),
+            ));
         }
         if !(self.high > 0.0 && self.high <= 1.0) {
-            problems.push(format!("high: {} is not above 0 and at most 1", self.high));
+            problems.push(ConfigError::at(
+                "high",
+                format!("{} is not above 0 and at most 1", self.high),
+            ));
         }
         if !(self.low >= 0.0 && self.low < self.high) {
-            problems.push(format!(
-                "low: {} is not below high ({}), so the number would swing",
-                self.low, self.high
+            problems.push(ConfigError::at(
+                "low",
+                format!(
+                    "{} is not below high ({}), so the number would swing",
+                    self.low, self.high
+                ),
             ));
         }
         if self.reads == 0 {
-            problems.push("reads: must be at least 1".to_owned());
+            problems.push(ConfigError::at("reads", "must be at least 1"));
         }
         for (key, value) in [
             ("queue_age", self.queue_age),
@@ -84,11 +97,14 @@ impl ScaleConfig {
             ("shrink_after", self.shrink_after),
         ] {
             if value.get().is_zero() {
-                problems.push(format!("{key}: must be above 0s"));
+                problems.push(ConfigError::at(key, format!("must be above 0s")));
             }
         }
         if self.every.get().as_millis() < 10 {
-            problems.push(format!("every: {} is shorter than 10ms", self.every));
+            problems.push(ConfigError::at(
+                "every",
+                format!("{} is shorter than 10ms", self.every),
+            ));
         }
         problems
     }
@@ -104,7 +120,7 @@ mod tests {
     #[test]
     fn the_defaults_are_sound_and_leave_the_number_alone() {
         let config = ScaleConfig::default();
-        assert_eq!(config.problems(), Vec::<String>::new());
+        assert_eq!(config.problems(), Vec::new());
         assert!(!config.enabled());
     }
 
@@ -121,10 +137,7 @@ mod tests {
             ..ScaleConfig::default()
         };
         let problems = config.problems();
-        let keys: Vec<_> = problems
-            .iter()
-            .filter_map(|p| p.split(':').next())
-            .collect();
+        let keys: Vec<_> = problems.iter().filter_map(|p| p.key.as_deref()).collect();
         assert_eq!(keys, ["min", "max", "low", "reads", "queue_age", "every"]);
     }
 }

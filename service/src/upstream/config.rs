@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::BreakerConfig;
+use crate::config_error::ConfigError;
 use crate::units::HumanDuration;
 
 /// How a gateway calls processors.
@@ -80,13 +81,16 @@ impl Default for Balancing {
 }
 
 impl Balancing {
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         if self.slow_start.get() > LONGEST_SLOW_START {
-            problems.push(format!(
-                "balancing.slow_start: {} is longer than {}",
-                self.slow_start,
-                HumanDuration(LONGEST_SLOW_START)
+            problems.push(ConfigError::at(
+                "balancing.slow_start",
+                format!(
+                    "{} is longer than {}",
+                    self.slow_start,
+                    HumanDuration(LONGEST_SLOW_START)
+                ),
             ));
         }
         for (key, value, least, most) in [
@@ -99,8 +103,9 @@ impl Balancing {
             ("hash_bound", self.hash_bound, 1.0, 100.0),
         ] {
             if !(least..=most).contains(&value) {
-                problems.push(format!(
-                    "balancing.{key}: {value} is not within {least} to {most}"
+                problems.push(ConfigError::at(
+                    format!("balancing.{key}"),
+                    format!("{value} is not within {least} to {most}"),
                 ));
             }
         }
@@ -233,12 +238,12 @@ impl Default for Timeouts {
 impl UpstreamConfig {
     /// Everything that is wrong with it, each with its key.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut problems: Vec<ConfigError> = self
             .breaker
             .problems()
             .into_iter()
-            .map(|problem| format!("breaker.{problem}"))
+            .map(|problem| problem.below("breaker"))
             .collect();
         problems.extend(self.balancing.problems());
         for (key, ratio) in [
@@ -246,7 +251,10 @@ impl UpstreamConfig {
             ("hedge.budget_ratio", self.hedge.budget_ratio),
         ] {
             if !(0.0..=10.0).contains(&ratio) {
-                problems.push(format!("{key}: {ratio} is not within 0 to 10"));
+                problems.push(ConfigError::at(
+                    key,
+                    format!("{ratio} is not within 0 to 10"),
+                ));
             }
         }
         let HedgeConfig {
@@ -255,32 +263,38 @@ impl UpstreamConfig {
             ..
         } = &self.hedge;
         if max_delay < min_delay {
-            problems.push(format!(
-                "hedge.max_delay: {max_delay} is shorter than min_delay ({min_delay})"
+            problems.push(ConfigError::at(
+                "hedge.max_delay",
+                format!("{max_delay} is shorter than min_delay ({min_delay})"),
             ));
         }
         let throttle = &self.throttle;
         if !(throttle.k >= 1.0 && throttle.k.is_finite()) {
             let k = throttle.k;
-            problems.push(format!("throttle.k: {k} is not a number of at least 1"));
-        }
-        if !(0.0..1.0).contains(&throttle.cap) {
-            problems.push(format!(
-                "throttle.cap: {} is not at least 0 and below 1: some calls must find out when the overload is over",
-                throttle.cap
+            problems.push(ConfigError::at(
+                "throttle.k",
+                format!("{k} is not a number of at least 1"),
             ));
         }
+        if !(0.0..1.0).contains(&throttle.cap) {
+            problems.push(ConfigError::at("throttle.cap", format!("{} is not at least 0 and below 1: some calls must find out when the overload is over",
+                throttle.cap
+            )));
+        }
         if !(throttle.min_rate >= 0.0 && throttle.min_rate.is_finite()) {
-            problems.push(format!(
-                "throttle.min_rate: {} is not a number of at least 0",
-                throttle.min_rate
+            problems.push(ConfigError::at(
+                "throttle.min_rate",
+                format!("{} is not a number of at least 0", throttle.min_rate),
             ));
         }
         let timeouts = &self.timeouts;
         if timeouts.read_try < timeouts.read_try_min {
-            problems.push(format!(
-                "timeouts.read_try_min: {} is longer than read_try ({})",
-                timeouts.read_try_min, timeouts.read_try
+            problems.push(ConfigError::at(
+                "timeouts.read_try_min",
+                format!(
+                    "{} is longer than read_try ({})",
+                    timeouts.read_try_min, timeouts.read_try
+                ),
             ));
         }
         for (key, value) in [
@@ -294,7 +308,7 @@ impl UpstreamConfig {
             ("timeouts.probe", timeouts.probe),
         ] {
             if value.get() < Duration::from_millis(1) {
-                problems.push(format!("{key}: {value} is shorter than 1ms"));
+                problems.push(ConfigError::at(key, format!("{value} is shorter than 1ms")));
             }
         }
         problems
@@ -307,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_sound() {
-        assert_eq!(UpstreamConfig::default().problems(), Vec::<String>::new());
+        assert_eq!(UpstreamConfig::default().problems(), Vec::new());
     }
 
     #[test]
@@ -330,7 +344,7 @@ mod tests {
         let problems = config.problems();
         let keys: Vec<_> = problems
             .iter()
-            .filter_map(|text| text.split(':').next())
+            .filter_map(|problem| problem.key.as_deref())
             .collect();
         assert_eq!(
             keys,
