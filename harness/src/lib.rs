@@ -9,6 +9,10 @@
 //! `scenario <- plan <- {runtime <- link <- fault, load} <- run` and `event <- record <- judge <- report`.
 //! A test reads the imports and holds the modules to that.
 
+mod http;
+
+pub mod sut;
+
 pub mod scenario;
 
 pub mod plan;

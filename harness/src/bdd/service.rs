@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::story::eventually;
+use crate::http::{client, describe};
 use crate::run::signals::Signals;
-use crate::runtime::ready::{client, describe};
 
 /// Starting, and ending, takes less than this even while other tests keep the machine busy.
 const START: Duration = Duration::from_secs(30);

@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use super::check::scenario_files;
 use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
-use crate::scenario::FIXTURES;
 use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::kinds::KINDS;
 use crate::scenario::model::Vocabulary;
+use crate::sut;
 
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,7 +24,7 @@ pub(super) enum What {
     Scenarios,
     /// Report formats
     Formats,
-    /// Media for `$(fixture.NAME)`
+    /// Files for `$(fixture.NAME)`
     Fixtures,
 }
 
@@ -33,9 +33,8 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
         What::Faults => faults(),
         What::Checks => checks(),
         What::Formats => vocabulary::<Format>(),
-        What::Fixtures => FIXTURES
-            .iter()
-            .map(|(name, help)| vec![("name", (*name).to_owned()), ("is", (*help).to_owned())])
+        What::Fixtures => sut::fixtures()
+            .map(|(_, it)| vec![("name", it.name.to_owned()), ("is", it.about.to_owned())])
             .collect(),
         What::Scenarios if !args.folder.is_dir() => {
             writeln!(

@@ -7,12 +7,14 @@ use super::{Finding, LedgerFinding, Row, RowOutcome, Scope};
 use crate::event::{Accepted, Fate, LedgerEntry};
 use crate::plan::{ExpectationId, LedgerCheck};
 use crate::record::Record;
+use crate::sut::Vocabulary;
 
 /// Ids named in a finding.
 const EXAMPLES: usize = 10;
 
 pub(super) fn rows(record: &Record) -> Vec<Row> {
     let checks = &record.plan.expect.end.ledger;
+    let words = record.plan.system.vocabulary();
     let row = |check: &LedgerCheck| {
         let found = match &record.ledger {
             None => {
@@ -27,7 +29,7 @@ pub(super) fn rows(record: &Record) -> Vec<Row> {
         Row::new(
             ExpectationId::ledger(*check),
             Scope::End,
-            text(*check).to_owned(),
+            text(*check, words),
             found,
         )
     };
@@ -35,12 +37,13 @@ pub(super) fn rows(record: &Record) -> Vec<Row> {
 }
 
 /// The rule in words.
-fn text(check: LedgerCheck) -> &'static str {
+fn text(check: LedgerCheck, words: &Vocabulary) -> String {
+    let Vocabulary { work, result, .. } = words;
     match check {
-        LedgerCheck::NoLost => "ledger: no accepted job is lost",
-        LedgerCheck::NoDuplicate => "ledger: nothing is done twice",
-        LedgerCheck::AllTerminal => "ledger: every accepted job is finished",
-        LedgerCheck::AllPlayable => "ledger: every clip can be played",
+        LedgerCheck::NoLost => format!("ledger: no accepted {work} is lost"),
+        LedgerCheck::NoDuplicate => "ledger: nothing is done twice".to_owned(),
+        LedgerCheck::AllTerminal => format!("ledger: every accepted {work} is finished"),
+        LedgerCheck::AllPlayable => format!("ledger: every {result} can be played"),
     }
 }
 

@@ -11,11 +11,12 @@ use crate::event::{
 };
 use crate::plan::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck, LinkPlan,
-    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, ServiceRole,
-    Shape, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
+    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, Shape,
+    StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};
+use crate::sut::SutKind;
 
 /// Load begins here; fault times count from it.
 pub(crate) const LOAD_AT: u64 = 1_400;
@@ -233,11 +234,12 @@ fn expect() -> ExpectPlan {
 }
 
 pub(crate) fn plan() -> Plan {
-    let node = |name: &str, role| NodePlan {
+    let node = |name: &str, role: &str| NodePlan {
         name: name.to_owned(),
         wave: 0,
         start: NodeStart::Service {
-            role,
+            system: SutKind::ClipService,
+            role: role.to_owned(),
             config: serde_json::Map::new(),
         },
         ready: ReadyPlan {
@@ -262,11 +264,11 @@ pub(crate) fn plan() -> Plan {
         system: SystemPlan {
             runtime: RuntimeKind::Process,
             nodes: vec![
-                node("registry-1", ServiceRole::Registry),
-                node("gateway-1", ServiceRole::Gateway),
-                node("processor-1", ServiceRole::Processor),
-                node("processor-2", ServiceRole::Processor),
-                node("processor-3", ServiceRole::Processor),
+                node("registry-1", "registry"),
+                node("gateway-1", "gateway"),
+                node("processor-1", "processor"),
+                node("processor-2", "processor"),
+                node("processor-3", "processor"),
             ],
             links: vec![
                 link("client", "gateway-1"),

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::http;
 use crate::plan::{Plan, ReadyPlan};
-use crate::runtime::ready;
 
 /// Between two questions to a node.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ impl EntryBalancer {
         if self.backends.len() < 2 {
             return;
         }
-        let client = ready::client();
+        let client = http::client();
         for backend in &self.backends {
             let Some(condition) = backend.condition.clone() else {
                 continue;

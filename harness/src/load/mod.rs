@@ -131,7 +131,7 @@ impl Load {
         let rng = SharedRng::seeded(plan.seed).fork("load");
         let ledger = Arc::new(Mutex::new(Vec::new()));
         let context = Arc::new(context);
-        let client = crate::runtime::ready::client();
+        let client = crate::http::client();
         // Loads that enter through the same links take turns together.
         let mut by_entries: BTreeMap<&[String], Arc<EntryBalancer>> = BTreeMap::new();
         for load in &plan.load {

@@ -5,17 +5,17 @@ use clip_service::units::HumanDuration;
 
 use super::timeline::Timeline;
 use super::{
-    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan,
-    NodeStart, Plan, PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, ServiceRole,
-    SlowSpec, StartPlan, StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, preset, system,
-    target,
+    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan, Plan,
+    PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, SlowSpec, StartPlan,
+    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, system, target,
 };
-use crate::scenario::Scenario;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
 use crate::scenario::model::Vocabulary as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
 use crate::scenario::read::Spanned;
+use crate::scenario::{JsonPath, Scenario};
+use crate::sut;
 
 const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
@@ -36,12 +36,15 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
         .unwrap_or_else(draw_seed);
     let scale = options.rate_scale.unwrap_or(1.0);
     let fixtures = load::fixtures(&document.load);
+    let taker = |fixture: &String| sut::fixtures().find(|(_, known)| known.name == *fixture);
     if let Some(fixture) = fixtures.first()
+        && let Some((taker, _)) = taker(fixture)
         && document.system.service.is_none()
     {
         problems.push(
             Diagnostic::general(format!(
-                "`$(fixture.{fixture})` needs the clip service to upload it to"
+                "`$(fixture.{fixture})` needs {} to upload it to",
+                taker.title()
             ))
             .help("add `service: {}` under `system:`, or leave the fixture out"),
         );
@@ -283,15 +286,7 @@ fn check_instances(document: &Document, system: &SystemPlan, problems: &mut Vec<
     let gateways: Vec<_> = system
         .nodes
         .iter()
-        .filter(|node| {
-            matches!(
-                node.start,
-                NodeStart::Service {
-                    role: ServiceRole::Gateway,
-                    ..
-                }
-            )
-        })
+        .filter(|node| node.role() == Some("gateway"))
         .map(|node| node.name.as_str())
         .collect();
     let written = document.expect.iter().flat_map(|expect| {
@@ -327,7 +322,9 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
         .any(|(_, load)| load.steps.iter().any(|step| step.ledger.is_some()));
     let read = match end.and_then(|end| end.read.as_ref()) {
         Some(read) => Some(read_back(read)),
-        None if document.system.service.is_some() => Some(preset::ledger_read()),
+        None if document.system.service.is_some() => {
+            sut::SERVICE.sut().read_back().map(known_read_back)
+        }
         None => None,
     };
     if let Some(end) = end
@@ -350,6 +347,23 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
             .map(|end| end.ledger.iter().map(|check| check.value).collect())
             .unwrap_or_default(),
         read,
+    }
+}
+
+/// What the system itself says of its work.
+fn known_read_back(read: &sut::ReadBack) -> LedgerRead {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    LedgerRead {
+        get: read.get.to_owned(),
+        state: JsonPath::field(read.state),
+        done: words(read.done),
+        failed: words(read.failed),
+        results: Some(ResultsRead {
+            get: read.results.to_owned(),
+            items: JsonPath::field(read.items),
+            url: JsonPath::field(read.url),
+            rank: JsonPath::field(read.rank),
+        }),
     }
 }
 

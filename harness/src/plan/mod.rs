@@ -5,7 +5,6 @@
 mod build;
 mod expected;
 mod load;
-mod preset;
 mod stages;
 mod system;
 mod target;
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::expr::Expectation;
 use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
+use crate::sut::{Sut, SutKind, Vocabulary};
 
 pub use expected::{ExpectPlan, ExpectationId, Expected};
 pub use stages::NamedStage;
@@ -166,6 +166,35 @@ pub struct SystemPlan {
     pub fixtures: Vec<String>,
 }
 
+impl SystemPlan {
+    /// What is known of it: the system that one of its nodes has a role of, if there is one.
+    #[must_use]
+    pub fn sut(&self) -> &'static dyn Sut {
+        let known = self.nodes.iter().find_map(|node| match &node.start {
+            NodeStart::Service { system, .. } => Some(*system),
+            NodeStart::Run { .. } => None,
+        });
+        known.unwrap_or(SutKind::Programs).sut()
+    }
+
+    /// What its work is called.
+    #[must_use]
+    pub fn vocabulary(&self) -> &'static Vocabulary {
+        self.sut().vocabulary()
+    }
+}
+
+impl NodePlan {
+    /// Its role, where it is one of a system that the harness knows.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        match &self.start {
+            NodeStart::Service { role, .. } => Some(role),
+            NodeStart::Run { .. } => None,
+        }
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodePlan {
@@ -190,10 +219,13 @@ fn is_false(value: &bool) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeStart {
-    /// A role of the clip service.
+    /// A role of a system that the harness knows.
     Service {
-        /// Which.
-        role: ServiceRole,
+        /// Which system.
+        #[serde(default)]
+        system: SutKind,
+        /// Which role.
+        role: String,
         /// Keys of its configuration that differ from the defaults.
         config: serde_json::Map<String, serde_json::Value>,
     },
@@ -204,18 +236,6 @@ pub enum NodeStart {
         /// Additional environment; values may name links as `$(link.NAME)`.
         env: IndexMap<String, String>,
     },
-}
-
-/// Roles of the clip service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServiceRole {
-    /// Keeps the list of instances.
-    Registry,
-    /// Takes requests.
-    Gateway,
-    /// Does media work.
-    Processor,
 }
 
 /// When a node counts as ready.
@@ -480,7 +500,7 @@ pub struct EndPlan {
     pub settle: HumanDuration,
     /// What must be true of the accepted work then.
     pub ledger: Vec<LedgerCheck>,
-    /// How the state of accepted work is read; the service preset fills it in.
+    /// How the state of accepted work is read; a system that the harness knows fills it in.
     pub read: Option<LedgerRead>,
 }
 

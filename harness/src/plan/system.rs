@@ -4,12 +4,13 @@ use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 
 use super::target::{matches, some_of};
-use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name, preset};
+use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Load, Program, Service, System};
 use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::template::{Call, Part, Template};
-use crate::scenario::value::{Count, TemplateText};
+use crate::scenario::value::TemplateText;
+use crate::sut::{self, CLIENT, RoleNode, Wanted};
 
 /// More nodes than this on one machine is a typing error.
 const MOST_NODES: usize = 100;
@@ -26,32 +27,29 @@ pub(super) fn expand(
     let mut nodes = Vec::new();
     let mut links = Vec::new();
     let mut entry = None;
-    if let Some(service) = &system.service {
-        let count = |given: &Option<Spanned<Count>>, problems: &mut Vec<Diagnostic>| match given {
-            Some(count) if count.value.get() > MOST_NODES => {
-                problems.push(
-                    Diagnostic::error(count.span, format!("{} is too many", count.value.get()))
-                        .help(format!("at most {MOST_NODES} of a role")),
-                );
-                MOST_NODES
-            }
-            Some(count) => count.value.get(),
-            None => 1,
-        };
-        let gateways = count(&service.gateways, problems);
-        let processors = count(&service.processors, problems);
-        let (processors, most) = scaled(processors, &service_config(service, preset::ENTRY));
-        nodes.extend(preset::nodes(gateways, processors, most, &|name| {
-            service_config(service, name)
-        }));
+    if let Some(service) = &system.service
+        && let Some(preset) = sut::SERVICE.sut().preset()
+    {
+        let topology = preset.expand(&Wanted {
+            count: &|role| counted(service, role),
+            config: &|node| service_config(service, node),
+            most: MOST_NODES,
+        });
+        too_many(service, problems);
+        nodes.extend(topology.nodes.into_iter().map(role_node));
         let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         for (name, _) in service.nodes.iter() {
             if !known.contains(&name.value) {
                 problems.push(unknown_node(name, &known));
             }
         }
-        links.extend(preset::links(gateways, most));
-        entry = Some(preset::ENTRY.to_owned());
+        let link = |(from, to): (String, String)| LinkPlan {
+            name: link_name(&from, &to),
+            from,
+            to,
+        };
+        links.extend(topology.links.into_iter().map(link));
+        entry = Some(topology.entry);
     }
     let programs = Programs::new(&system.nodes);
     for (name, program) in system.nodes.iter() {
@@ -115,6 +113,42 @@ pub(super) fn expand(
     (system, own_entries)
 }
 
+fn counted(service: &Service, role: &str) -> usize {
+    service
+        .count(role)
+        .map_or(1, |count| count.value.get().min(MOST_NODES))
+}
+
+fn too_many(service: &Service, problems: &mut Vec<Diagnostic>) {
+    let counts = sut::SERVICE.sut().roles().iter();
+    for count in counts.filter_map(|role| service.count(role.name)) {
+        if count.value.get() > MOST_NODES {
+            problems.push(
+                Diagnostic::error(count.span, format!("{} is too many", count.value.get()))
+                    .help(format!("at most {MOST_NODES} of a role")),
+            );
+        }
+    }
+}
+
+fn role_node(node: RoleNode) -> NodePlan {
+    NodePlan {
+        name: node.name,
+        wave: node.wave,
+        start: NodeStart::Service {
+            system: sut::SERVICE,
+            role: node.role.to_owned(),
+            config: node.config,
+        },
+        ready: ReadyPlan {
+            path: node.ready.to_owned(),
+            status: 200,
+            within: HumanDuration(node.within),
+        },
+        standby: node.standby,
+    }
+}
+
 /// The configuration of one node of the service: what is said for all, with what is said for it.
 fn service_config(service: &Service, name: &str) -> serde_json::Map<String, serde_json::Value> {
     let shared = service.config.as_ref().and_then(|all| all.node.clone());
@@ -131,17 +165,14 @@ fn service_config(service: &Service, name: &str) -> serde_json::Map<String, serd
 
 /// The link from the load generator to a node; made where there is none.
 fn client_link(node: &str, links: &mut Vec<LinkPlan>) -> String {
-    let name = link_name(preset::CLIENT, node);
+    let name = link_name(CLIENT, node);
     if !links.iter().any(|link| link.name == name) {
-        let made = links
-            .iter()
-            .take_while(|link| link.from == preset::CLIENT)
-            .count();
+        let made = links.iter().take_while(|link| link.from == CLIENT).count();
         links.insert(
             made,
             LinkPlan {
                 name: name.clone(),
-                from: preset::CLIENT.to_owned(),
+                from: CLIENT.to_owned(),
                 to: node.to_owned(),
             },
         );
@@ -178,7 +209,7 @@ fn doors(
     Vec::new()
 }
 
-/// Where load enters when nothing is said: the service's gateway, or the only program.
+/// Where load enters when nothing is said: where the service says, or the only program.
 fn usual_door(
     system: &System,
     preset: Option<String>,
@@ -193,8 +224,10 @@ fn usual_door(
         [] if system.span == crate::scenario::Span::default() => None,
         [] => {
             problems.push(
-                Diagnostic::error(system.span, "the system has no nodes")
-                    .help("add `service: {}` for the clip service, or programs under `nodes:`"),
+                Diagnostic::error(system.span, "the system has no nodes").help(format!(
+                    "add `service: {{}}` for {}, or programs under `nodes:`",
+                    sut::SERVICE.sut().title()
+                )),
             );
             None
         }
@@ -219,25 +252,6 @@ fn unknown_node(name: &Spanned<String>, known: &[String]) -> Diagnostic {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("it has {}", some_of(&known)),
     })
-}
-
-/// With how many processors the service begins, and how many there may be, by its configuration's `scale`.
-fn scaled(
-    processors: usize,
-    config: &serde_json::Map<String, serde_json::Value>,
-) -> (usize, usize) {
-    let bound = |key: &str| {
-        let count = config.get("scale")?.get(key)?.as_u64()?;
-        usize::try_from(count).ok()
-    };
-    let min = bound("min").unwrap_or(1).clamp(1, MOST_NODES);
-    match bound("max") {
-        Some(max) if max > min => {
-            let max = max.min(MOST_NODES);
-            (processors.clamp(min, max), max)
-        }
-        _ => (processors, processors),
-    }
 }
 
 /// Programs by name, with the names of their replicas.
@@ -366,7 +380,7 @@ impl<'s> Programs<'s> {
             if !replicas.is_empty() {
                 return replicas.to_vec();
             }
-            if known.iter().any(|node| node == name) || (may_be_client && name == preset::CLIENT) {
+            if known.iter().any(|node| node == name) || (may_be_client && name == CLIENT) {
                 return vec![name.to_owned()];
             }
             problems.push(unknown_node(

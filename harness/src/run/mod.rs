@@ -30,8 +30,9 @@ use crate::journal::{Entry, Journal, Undo};
 use crate::load::{Load, StepContext};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{NodeContext, RuntimeError, fleet, service};
+use crate::runtime::{NodeContext, RuntimeError, fleet};
 use crate::series::Series;
+use crate::sut::acting;
 use crate::testbed::Testbed;
 use fault_runner::FaultRunner;
 use monitor::LiveMonitor;
@@ -198,10 +199,17 @@ async fn run_phases(
         not_ready(format!("there is no link `{}`", plan.system.entry));
         return None;
     };
+    let acting = acting::acting(plan.system.sut().kind());
+    let prepare = async {
+        match acting {
+            Some(acting) => acting.prepare(&plan.system.fixtures, entry).await,
+            None => Ok(BTreeMap::new()),
+        }
+    };
     let prepared = tokio::select! {
         biased;
         () = stop.token().cancelled() => return None,
-        prepared = service::prepare_fixtures(&plan.system.fixtures, entry) => prepared,
+        prepared = prepare => prepared,
     };
     let fixtures = match prepared {
         Ok(fixtures) => fixtures,

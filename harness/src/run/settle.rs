@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry};
+use crate::http;
 
 use crate::plan::{EndPlan, LedgerCheck, LedgerRead, ResultsRead};
 use crate::runtime::emit::Emitter;
-use crate::runtime::ready;
-use crate::runtime::service::Decoder;
 use crate::scenario::json_path::scalar_text;
+use crate::sut::acting::{self, Inspector};
 
 const PERIOD: Duration = Duration::from_millis(250);
 const REQUEST_BOUND: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ struct Reader<'a> {
     client: Client,
     base: String,
     read: &'a LedgerRead,
-    decoder: Option<Decoder>,
+    inspector: Option<Box<dyn Inspector>>,
     scratch: &'a Path,
 }
 
@@ -56,18 +56,18 @@ pub(super) async fn settle(
     if stopped.is_cancelled() {
         return entries;
     }
-    let decoder = if end.ledger.contains(&LedgerCheck::AllPlayable) {
-        Decoder::new()
+    let inspector = if end.ledger.contains(&LedgerCheck::AllPlayable) {
+        acting::inspector()
             .map_err(|error| emitter.warn(format!("results cannot be decoded: {error}")))
             .ok()
     } else {
         None
     };
     let reader = Reader {
-        client: ready::client(),
+        client: http::client(),
         base: format!("http://{entry}"),
         read,
-        decoder,
+        inspector,
         scratch,
     };
     let began = Instant::now();
@@ -137,12 +137,12 @@ impl Reader<'_> {
             .timeout(REQUEST_BOUND)
             .send()
             .await
-            .map_err(|error| ready::describe(&error))?;
+            .map_err(|error| http::describe(&error))?;
         let status = answer.status().as_u16();
         let body = answer
             .bytes()
             .await
-            .map_err(|error| ready::describe(&error))?;
+            .map_err(|error| http::describe(&error))?;
         Ok((status, body.to_vec()))
     }
 
@@ -206,8 +206,8 @@ impl Reader<'_> {
             if let Some(rank) = results.rank.find_text(item) {
                 *ranks.entry(rank).or_default() += 1;
             }
-            if let Some(decoder) = &self.decoder {
-                match self.decodes(decoder, results, item).await {
+            if let Some(inspector) = &self.inspector {
+                match self.inspect(inspector.as_ref(), results, item).await {
                     Ok(()) => decoded += 1,
                     Err(why) => trouble = trouble.or(Some(why)),
                 }
@@ -216,16 +216,16 @@ impl Reader<'_> {
         let repeated = ranks.values().filter(|count| **count > 1).count();
         Ok(Fate::Done {
             results: u32::try_from(items.len()).unwrap_or(u32::MAX),
-            decoded: self.decoder.is_some().then_some(decoded),
+            decoded: self.inspector.is_some().then_some(decoded),
             duplicates: u32::try_from(repeated).unwrap_or(u32::MAX),
             trouble,
         })
     }
 
-    /// Downloads one result and decodes it to its end.
-    async fn decodes(
+    /// Downloads one result and has it looked at to its end.
+    async fn inspect(
         &self,
-        decoder: &Decoder,
+        inspector: &dyn Inspector,
         results: &ResultsRead,
         item: &Value,
     ) -> Result<(), String> {
@@ -240,13 +240,13 @@ impl Reader<'_> {
             }
             let file = tempfile::Builder::new()
                 .prefix("result-")
-                .suffix(".mp4")
+                .suffix(inspector.suffix())
                 .tempfile_in(self.scratch)
                 .map_err(|error| error.to_string())?;
             tokio::fs::write(file.path(), body)
                 .await
                 .map_err(|error| error.to_string())?;
-            decoder.decodes(file.path()).await
+            inspector.inspect(file.path()).await
         };
         tokio::time::timeout(DOWNLOAD_BOUND, check)
             .await

@@ -9,9 +9,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::EventKind;
+use crate::http;
 use crate::plan::Plan;
+use crate::runtime::System;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{System, ready, service};
+use crate::sut::acting;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -38,7 +40,10 @@ pub(super) async fn watch(
     if gateways.is_empty() {
         return;
     }
-    let client = ready::client();
+    let Some(acting) = acting::acting(plan.system.sut().kind()) else {
+        return;
+    };
+    let client = http::client();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -50,7 +55,7 @@ pub(super) async fn watch(
         }
         let asked = gateways.iter().map(|name| async {
             let address = *system.node(name).ok()?.address().borrow();
-            let (calls, tries) = service::upstream_counts(&client, address?).await?;
+            let (calls, tries) = acting.counts(&client, address?).await?;
             let node = (*name).to_owned();
             emitter.event(EventKind::UpstreamCounts { node, calls, tries });
             Some(())

@@ -19,14 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::emit::Emitter;
 use super::{Departure, Node, NodeContext, RuntimeError};
 use crate::event::EventKind;
+pub use crate::sut::acting::Body;
 
 /// Time that tasks have to be gone in, once their runtime is shut down.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
-
-/// What a node does: runs until `shutdown` is cancelled, says by `notices` where it listens.
-pub type Body =
-    Arc<dyn Fn(Notices, CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// One set of tasks at a time, started again after each end.
 pub struct EmbeddedNode {

@@ -1,7 +1,7 @@
 //! Where a system runs: nodes that can be started, killed, paused and stopped, in this process or as child processes.
 //!
-//! A [`Node`] says where it listens by a `watch` channel, which is what links follow. What the clip service needs beyond
-//! a generic program (its configuration, its fixtures) is in [`service`] and nowhere else.
+//! A [`Node`] says where it listens by a `watch` channel, which is what links follow. How a role of a system
+//! that the harness knows is started is that system's to say ([`crate::sut::acting`]).
 
 pub mod embedded;
 pub mod emit;
@@ -9,7 +9,7 @@ pub mod fleet;
 pub mod logs;
 pub mod process;
 pub mod ready;
-pub mod service;
+mod role;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -167,8 +167,8 @@ impl System {
         for node_plan in &plan.nodes {
             let address = addresses.sender(&node_plan.name)?;
             let node: Arc<dyn Node> = match (plan.runtime, &node_plan.start) {
-                (RuntimeKind::Process, NodeStart::Service { role, config }) => {
-                    let command = service::command(&node_plan.name, *role, config, context)?;
+                (RuntimeKind::Process, NodeStart::Service { system, .. }) => {
+                    let command = role::command(*system, node_plan, context)?;
                     Arc::new(process::ProcessNode::new(
                         &node_plan.name,
                         command,
@@ -185,8 +185,8 @@ impl System {
                         context,
                     ))
                 }
-                (RuntimeKind::Embedded, NodeStart::Service { role, config }) => {
-                    let body = service::body(&node_plan.name, *role, config, context)?;
+                (RuntimeKind::Embedded, NodeStart::Service { system, .. }) => {
+                    let body = role::body(*system, node_plan, context)?;
                     Arc::new(embedded::EmbeddedNode::new(
                         &node_plan.name,
                         body,
@@ -222,10 +222,6 @@ impl System {
 
     /// How many nodes of a scaled role run from the start, and the names of those on standby, in their order.
     pub(crate) fn scaled(&self) -> (usize, Vec<&str>) {
-        let role = |plan: &NodePlan| match &plan.start {
-            NodeStart::Service { role, .. } => Some(*role),
-            NodeStart::Run { .. } => None,
-        };
         let standby: Vec<&NodePlan> = self
             .nodes
             .values()
@@ -233,7 +229,7 @@ impl System {
             .filter(|plan| plan.standby)
             .collect();
         let first = self.nodes.values().filter(|(plan, _)| {
-            !plan.standby && standby.first().is_some_and(|one| role(one) == role(plan))
+            !plan.standby && standby.first().is_some_and(|one| one.role() == plan.role())
         });
         let names = standby.iter().map(|plan| plan.name.as_str());
         (first.count(), names.collect())

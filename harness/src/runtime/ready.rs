@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Node, RuntimeError};
+use crate::http::{client, describe};
 use crate::plan::ReadyPlan;
 
 const POLL: Duration = Duration::from_millis(25);
@@ -50,26 +51,4 @@ async fn probe(client: &reqwest::Client, plan: &ReadyPlan, node: &dyn Node) -> R
         .await
         .map(|answer| answer.status().as_u16())
         .map_err(|error| describe(&error))
-}
-
-/// A client that goes where it is told: no proxies of the environment, no redirects.
-pub(crate) fn client() -> reqwest::Client {
-    // The builder fails only where no TLS backend can be set up; the default client then says so itself.
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap_or_default()
-}
-
-/// The innermost cause, which is the part a person can use.
-pub(crate) fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -1,8 +1,6 @@
-//! The service's own configuration as it may stand under `system.service.config`. The service judges it; this module finds
-//! the place in the file that its judgement is about.
+//! The configuration of the system under test as it may stand under `system.service.config`. The system judges it; this
+//! module finds the place in the file that its judgement is about.
 
-use clip_service::config::{Config, ConfigErrors};
-use clip_service::config_error::ConfigError;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
@@ -10,35 +8,14 @@ use super::diagnostic::{Diagnostic, nearest};
 use super::node::{Key, Node};
 use super::read::Reader;
 use super::source::Span;
-
-/// Sections a scenario may set. Addresses, folders and names of nodes are the harness's to give.
-pub(super) const SECTIONS: &[&str] = &[
-    "balance",
-    "balancing",
-    "breaker",
-    "retry",
-    "hedge",
-    "throttle",
-    "timeouts",
-    "registry",
-    "media",
-    "jobs",
-    "limits",
-    "rate_limit",
-    "shed",
-    "bulkheads",
-    "scale",
-    "drain",
-];
+use crate::sut;
 
 /// As it stands in the scenario's schema: what editors complete.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
-    let service = generator.subschema_for::<Config>();
-    json_schema!({
-        "type": "object",
-        "allOf": [service],
-        "propertyNames": { "enum": SECTIONS },
-    })
+    match sut::SERVICE.sut().preset() {
+        Some(preset) => preset.config_schema(generator),
+        None => json_schema!({ "type": "object" }),
+    }
 }
 
 /// A value of the configuration with its key and place.
@@ -50,13 +27,18 @@ struct Leaf {
 
 /// Reports unknown keys, and every value that the service would refuse.
 pub(crate) fn check(node: &Node, cx: &mut Reader) {
-    let root = schemars::schema_for!(Config).to_value();
+    let system = sut::SERVICE.sut();
+    let Some(preset) = system.preset() else {
+        return;
+    };
+    let root = preset.config_tree();
+    let sections = preset.sections();
     let mut leaves = Vec::new();
     let Some(entries) = cx.mapping(node) else {
         return;
     };
     for (key, value) in cx.unique(entries) {
-        if SECTIONS.contains(&key.name.as_str()) {
+        if sections.contains(&key.name.as_str()) {
             let section = &root["properties"][&key.name];
             collect(&key.name, value, section, &root, &mut leaves, cx);
         } else if root["properties"].get(&key.name).is_some() {
@@ -65,16 +47,14 @@ pub(crate) fn check(node: &Node, cx: &mut Reader) {
                     .help("leave it out"),
             );
         } else {
-            unknown(key, SECTIONS.iter().copied(), cx);
+            unknown(key, sections.iter().copied(), cx);
         }
     }
     let values = leaves
         .iter()
-        .map(|leaf| (leaf.key.clone(), leaf.value.clone()));
-    let Err(ConfigErrors(errors)) = Config::load(None, [], values) else {
-        return;
-    };
-    for error in errors {
+        .map(|leaf| (leaf.key.clone(), leaf.value.clone()))
+        .collect();
+    for error in preset.config_problems(values) {
         let key = error.key.as_deref().unwrap_or_default();
         // A value the author wrote is pointed at. What is wrong with a default, because of another value, is said of its section.
         let written = leaves.iter().find(|leaf| {
@@ -89,20 +69,17 @@ pub(crate) fn check(node: &Node, cx: &mut Reader) {
             None => {
                 let section = entries.iter().find(|(name, _)| name.name == section);
                 let span = section.map_or(node.span, |(name, _)| name.span);
-                (
-                    span,
-                    ConfigError {
-                        source: None,
-                        ..error
-                    }
-                    .to_string(),
-                )
+                let message = match &error.key {
+                    Some(key) => format!("{key}: {}", error.message),
+                    None => error.message,
+                };
+                (span, message)
             }
         };
-        cx.report(
-            Diagnostic::error(span, message)
-                .help("this is what the clip service says of its configuration"),
-        );
+        cx.report(Diagnostic::error(span, message).help(format!(
+            "this is what {} says of its configuration",
+            system.title()
+        )));
     }
 }
 

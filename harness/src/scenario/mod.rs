@@ -33,18 +33,6 @@ pub use syntax::SyntaxError;
 
 use read::{Read as _, Reader};
 
-/// Media that the harness can make and upload; `$(fixture.NAME)` is the id it got.
-pub const FIXTURES: &[(&str, &str)] = &[
-    (
-        "talk",
-        "60 s, 1280x720, a keyframe every second; two planted highlights",
-    ),
-    (
-        "short",
-        "6 s, 320x180; one planted highlight: for quick runs",
-    ),
-];
-
 /// A scenario as it was written, read and found sound in itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {

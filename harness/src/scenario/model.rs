@@ -85,6 +85,18 @@ mapping! {
     }
 }
 
+impl Service {
+    /// How many nodes of a role are wanted, where it is said.
+    #[must_use]
+    pub fn count(&self, role: &str) -> Option<&Spanned<Count>> {
+        match role {
+            "gateway" => self.gateways.as_ref(),
+            "processor" => self.processors.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 mapping! {
     /// A program. It must listen on the port in the environment variable PORT.
     Program {

@@ -7,7 +7,7 @@ use super::headline::sentence;
 use super::humanize::counted;
 use super::operations::{Operation, operations};
 use crate::judge::{Conclusion, RowOutcome, Status, Verdict};
-use crate::plan::{ExpectationId, Format, NodeStart, Plan, RuntimeKind, ServiceRole};
+use crate::plan::{ExpectationId, Format, NodeStart, Plan, RuntimeKind};
 use crate::record::format::{EVENTS_FILE, RECORD_FILE};
 use crate::record::{Record, Timeline};
 
@@ -253,18 +253,11 @@ pub(crate) fn system(plan: &Plan) -> String {
         RuntimeKind::Process => "process runtime",
     };
     let mut parts = Vec::new();
-    for (role, noun) in [
-        (ServiceRole::Gateway, "gateway"),
-        (ServiceRole::Processor, "processor"),
-    ] {
+    for role in plan.system.sut().roles().iter().filter(|role| role.counted) {
         let nodes = plan.system.nodes.iter();
-        let n = nodes
-            .filter(
-                |node| matches!(&node.start, NodeStart::Service { role: its, .. } if *its == role),
-            )
-            .count() as u64;
+        let n = nodes.filter(|node| node.role() == Some(role.name)).count() as u64;
         if n > 0 {
-            parts.push(counted(n, noun));
+            parts.push(counted(n, role.name));
         }
     }
     let others = plan.system.nodes.iter();

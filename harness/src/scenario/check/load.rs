@@ -1,13 +1,13 @@
 //! Loads and their steps.
 
 use super::{positive, template, unknown_variable};
-use crate::scenario::FIXTURES;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Arrivals, Document, Load, StageText, Step};
 use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
 use crate::scenario::stages::{MOST_STEPS, StepsError, step_rates};
 use crate::scenario::template::{Call, Template};
+use crate::sut;
 
 pub(super) fn one_load(name: &Spanned<String>, load: &Load, document: &Document, cx: &mut Reader) {
     match (&load.arrivals, &load.users) {
@@ -281,10 +281,10 @@ fn one_step(step: &Step, captured: &[&str], cx: &mut Reader) {
 }
 
 fn fixture(name: &str, span: Span, cx: &mut Reader) {
-    if FIXTURES.iter().any(|(known, _)| *known == name) {
+    let known: Vec<_> = sut::fixtures().map(|(_, known)| known.name).collect();
+    if known.contains(&name) {
         return;
     }
-    let known: Vec<_> = FIXTURES.iter().map(|(known, _)| *known).collect();
     cx.report(
         Diagnostic::error(span, format!("there is no fixture `{name}`")).help(
             match nearest(name, known.iter().copied()) {
