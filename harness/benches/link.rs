@@ -52,7 +52,14 @@ impl Bed {
         }
         let (direct, server) = runtime.block_on(bed::server(&env, router));
         let (target, upstream) = watch::channel(Some(direct));
-        let opened = async { Link::open("client->server", upstream, &env.rng) };
+        let opened = async {
+            Link::open(
+                "client->server",
+                std::net::Ipv4Addr::LOCALHOST.into(),
+                upstream,
+                &env.rng,
+            )
+        };
         let link = runtime.block_on(opened).unwrap();
         let client = Client::new(&env);
         Self {

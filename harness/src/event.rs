@@ -97,6 +97,9 @@ pub enum EventKind {
         how: String,
         /// Whether the harness meant it to.
         expected: bool,
+        /// Its last log lines, where it was not meant to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        log: Vec<String>,
     },
     /// Every node is ready and every fixture is in place.
     SystemReady,

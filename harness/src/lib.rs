@@ -21,6 +21,10 @@ pub mod event;
 
 pub mod series;
 
+pub mod procfs;
+
+pub mod process_set;
+
 pub mod journal;
 
 pub mod runtime;

@@ -3,6 +3,7 @@
 //! What faults act on. It decides nothing: the conductor says when nodes start, faults say what happens to them.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use clip_service::env::SharedRng;
 use tokio_util::sync::CancellationToken;
@@ -36,20 +37,32 @@ impl Testbed {
         let rng = SharedRng::seeded(plan.seed);
         let nodes = plan.system.nodes.iter().map(|node| node.name.as_str());
         let addresses = Addresses::of(nodes);
-        let links = Links::open(&plan.system.links, &rng, |to| addresses.receiver(to)).map_err(
-            |error| RuntimeError::Start {
+        let mut runtimes = BTreeMap::new();
+        for node in &plan.system.nodes {
+            let runtime = context.runtimes.for_node(node)?;
+            runtimes.insert(node.name.as_str(), runtime.clone());
+        }
+        // The load generator is no node: it dials from here.
+        let bind = |from: &str| match runtimes.get(from) {
+            Some(runtime) => runtime.bind(),
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let upstream = |to: &str| addresses.receiver(to);
+        let links = Links::open(&plan.system.links, &rng, bind, upstream).map_err(|error| {
+            RuntimeError::Start {
                 node: "links".to_owned(),
                 reason: error.to_string(),
-            },
-        )?;
+            }
+        })?;
         context.links = links.addresses();
         let mut routes: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for link in &plan.system.links {
-            if let Some(address) = context.links.get(&link.name) {
+            let address = context.links.get(&link.name);
+            if let (Some(address), Some(runtime)) = (address, runtimes.get(link.from.as_str())) {
                 routes
                     .entry(link.from.clone())
                     .or_default()
-                    .insert(link.to.clone(), *address);
+                    .insert(link.to.clone(), runtime.reach(*address).to_string());
             }
         }
         context.routes = routes;

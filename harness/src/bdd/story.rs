@@ -9,7 +9,7 @@ use super::breaking::Ran;
 use super::checking::Checked;
 use super::clipping::Clipping;
 use super::draft::Draft;
-use crate::journal::proc;
+use crate::procfs::process;
 use crate::run::signals::Signals;
 
 /// What a step comes to; the reason is for people.
@@ -61,9 +61,9 @@ impl Story {
 async fn children_left(within: Duration) -> Vec<String> {
     let until = Instant::now() + within;
     loop {
-        let children = proc::children();
+        let children = process::children();
         if children.is_empty() || Instant::now() >= until {
-            let name = |pid| format!("child process {pid}: {}", proc::command(pid));
+            let name = |pid| format!("child process {pid}: {}", process::command(pid));
             return children.into_iter().map(|child| name(child.pid)).collect();
         }
         tokio::time::sleep(POLL).await;

@@ -71,7 +71,10 @@ fn faults() -> Vec<Row> {
         .map(|kind| {
             let runtimes: Vec<_> = RuntimeKind::ALL
                 .iter()
-                .filter(|(.., runtime)| kind.runtimes.contains(runtime))
+                .filter(|(.., runtime)| {
+                    let can = runtime.capabilities();
+                    kind.needs.iter().all(|need| can.contains(need))
+                })
                 .map(|(word, ..)| *word)
                 .collect();
             let settings = match kind.settings() {

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::{Active, FaultError, Injected, Testbed, Undone, seconds};
-use crate::runtime::RuntimeError;
+use crate::runtime::{Pause, RuntimeError};
 
 #[derive(Debug)]
 struct Paused {
@@ -14,13 +14,24 @@ struct Paused {
 }
 
 pub(super) async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
-    let evidence = testbed.system.node(node)?.pause().await?;
+    let evidence = pausable(node, testbed)?.pause().await?;
     Ok(Injected {
         detail: evidence.clone(),
         active: Box::new(Paused {
             node: node.to_owned(),
             evidence,
         }),
+    })
+}
+
+/// The plan refuses nodes that cannot be paused; a runtime that does not keep its word is told here.
+fn pausable<'t>(node: &str, testbed: &'t Testbed) -> Result<&'t dyn Pause, FaultError> {
+    let found = testbed.system.node(node)?.pausable();
+    found.ok_or_else(|| {
+        FaultError::Node(RuntimeError::Control {
+            node: node.to_owned(),
+            reason: "it cannot be paused in its runtime".to_owned(),
+        })
     })
 }
 
@@ -31,7 +42,7 @@ impl Active for Paused {
     ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             let begun = Instant::now();
-            let resumed = testbed.system.node(&self.node)?.resume().await?;
+            let resumed = pausable(&self.node, testbed)?.resume().await?;
             let answers = match testbed.system.wait_ready(&self.node, &testbed.force).await {
                 Ok(()) => format!("ready after {}", seconds(begun.elapsed())),
                 Err(RuntimeError::Cancelled) => "not waited for: the run is stopping".to_owned(),

@@ -4,56 +4,31 @@
 //! One file per run, JSON lines. The harness holds a lock on the file while it lives, so a journal is stale exactly when
 //! its lock is free. Nothing here starts or breaks anything.
 
-pub mod proc;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+
+pub use undo::UndoNote;
 
 /// Environment variable that every child carries; its value is the run's id. Finds children that no entry names yet.
 pub const MARKER: &str = "CLIP_HARNESS_RUN";
+/// The name of the node that a child was started for.
+pub const NODE_MARKER: &str = "CLIP_HARNESS_NODE";
 /// Overrides where journals are kept.
 pub const STATE_DIR: &str = "CLIP_HARNESS_STATE";
-
-/// How long killed processes may take to disappear.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
-
-/// One thing to undo.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Undo {
-    /// Children may come into being: kill whatever carries the run's [`MARKER`].
-    Children,
-    /// Continue and kill a process group.
-    Group {
-        /// Node it runs.
-        node: String,
-        /// Process group, equal to its leader's pid.
-        pgid: i32,
-        /// Start time of the leader, which tells it from a later process of the same number.
-        start: u64,
-    },
-    /// Remove a directory.
-    Directory {
-        /// Which.
-        path: PathBuf,
-    },
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
     Run { id: String, pid: u32 },
-    Undo { entry: u64, undo: Undo },
+    Undo { entry: u64, undo: UndoNote },
     Struck { entry: u64 },
 }
 
@@ -72,7 +47,7 @@ struct State {
     /// Locked for as long as the harness lives.
     file: File,
     next: u64,
-    open: BTreeMap<u64, Undo>,
+    open: BTreeMap<u64, UndoNote>,
 }
 
 /// A line in the journal. Strike it out when the thing is undone; an entry that is merely dropped stays.
@@ -129,7 +104,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written: then the thing must not be done.
-    pub fn note(&self, undo: Undo) -> io::Result<Entry> {
+    pub fn note(&self, undo: UndoNote) -> io::Result<Entry> {
         let mut state = self.0.state.lock();
         let number = state.next;
         state.next += 1;
@@ -149,12 +124,12 @@ impl Journal {
 
     /// Everything not struck out.
     #[must_use]
-    pub fn open_entries(&self) -> Vec<Undo> {
+    pub fn open_entries(&self) -> Vec<UndoNote> {
         self.0.state.lock().open.values().cloned().collect()
     }
 
     /// Removes the journal if nothing is left in it; otherwise it stays for the next clean-up.
-    pub fn close(self) -> Vec<Undo> {
+    pub fn close(self) -> Vec<UndoNote> {
         let left = self.open_entries();
         if left.is_empty()
             && let Err(error) = fs::remove_file(&self.0.path)
@@ -238,11 +213,25 @@ pub fn cleanup(directory: &Path) -> io::Result<Cleaned> {
     Ok(cleaned)
 }
 
+/// The lines of a journal. The last one of a killed process may be cut short; what it would have named was not begun.
+fn lines(mut file: &File) -> Vec<String> {
+    let mut bytes = Vec::new();
+    if let Err(error) = file.read_to_end(&mut bytes) {
+        tracing::warn!(%error, "a journal cannot be read to its end");
+    }
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n');
+    let complete = complete.map_or(0, |last| last + 1);
+    String::from_utf8_lossy(&bytes[..complete])
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
 fn replay(name: &str, file: &File, path: &Path, cleaned: &mut Cleaned) {
     let mut open = BTreeMap::new();
     let mut run = name.to_owned();
-    for line in BufReader::new(file).lines().map_while(Result::ok) {
-        // The last line of a killed process may be cut short; what it would have named was not begun.
+    let failed_before = cleaned.failed.len();
+    for line in lines(file) {
         match serde_json::from_str(&line) {
             Ok(Line::Run { id, .. }) => run = id,
             Ok(Line::Undo { entry, undo }) => {
@@ -251,13 +240,14 @@ fn replay(name: &str, file: &File, path: &Path, cleaned: &mut Cleaned) {
             Ok(Line::Struck { entry }) => {
                 open.remove(&entry);
             }
-            Err(error) => tracing::warn!(%error, run, "unreadable journal line"),
+            Err(error) => cleaned.failed.push(format!(
+                "{run}: unreadable line in its journal: {error}: {line}"
+            )),
         }
     }
-    let failed_before = cleaned.failed.len();
     // Latest first: a directory goes when the processes that write to it are gone.
     for undo in open.into_values().rev() {
-        match perform(&run, &undo) {
+        match undo.perform(&run) {
             Ok(Some(done)) => cleaned.undone.push(format!("{run}: {done}")),
             Ok(None) => {}
             Err(error) => cleaned.failed.push(format!("{run}: {error}")),
@@ -272,77 +262,9 @@ fn replay(name: &str, file: &File, path: &Path, cleaned: &mut Cleaned) {
     }
 }
 
-/// Undoes one thing; `None` when there was nothing left to undo.
-fn perform(run: &str, undo: &Undo) -> Result<Option<String>, String> {
-    match undo {
-        Undo::Children => {
-            let found = proc::marked(MARKER, run);
-            if found.is_empty() {
-                return Ok(None);
-            }
-            let pids: Vec<i32> = found.iter().map(|stat| stat.pid).collect();
-            for pid in &pids {
-                kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
-            }
-            let gone = wait_until(|| {
-                found.iter().all(|was| {
-                    proc::stat(was.pid).is_none_or(|is| is.start != was.start || !is.lives())
-                })
-            });
-            if gone {
-                Ok(Some(format!("killed child processes {pids:?}")))
-            } else {
-                Err(format!("child processes {pids:?} do not end"))
-            }
-        }
-        Undo::Group { node, pgid, start } => {
-            let members = proc::group(*pgid);
-            let ours = match proc::stat(*pgid) {
-                Some(leader) => leader.start == *start,
-                // The leader is gone: only members that carry the run's mark are surely ours.
-                None => members
-                    .iter()
-                    .any(|stat| proc::carries(stat.pid, MARKER, run)),
-            };
-            if members.is_empty() || !ours {
-                return Ok(None);
-            }
-            let stopped = members.iter().any(|stat| stat.state == 'T');
-            kill_group(*pgid);
-            if wait_until(|| proc::group(*pgid).is_empty()) {
-                let was = if stopped { " (was stopped)" } else { "" };
-                Ok(Some(format!("killed {node}, process group {pgid}{was}")))
-            } else {
-                Err(format!("process group {pgid} of {node} does not end"))
-            }
-        }
-        Undo::Directory { path } => match fs::remove_dir_all(path) {
-            Ok(()) => Ok(Some(format!("removed {}", path.display()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("cannot remove {}: {error}", path.display())),
-        },
-    }
-}
-
 /// SIGKILL to a whole group. A stopped process takes it as well; SIGCONT lets its parent see the end soon.
 pub fn kill_group(pgid: i32) {
-    let group = Pid::from_raw(pgid);
-    killpg(group, Signal::SIGKILL).ok();
-    killpg(group, Signal::SIGCONT).ok();
-}
-
-/// Polls a condition from a plain thread, bounded.
-fn wait_until(condition: impl Fn() -> bool) -> bool {
-    let until = Instant::now() + GONE_WITHIN;
-    let (lock, never) = (Mutex::new(()), Condvar::new());
-    let mut guard = lock.lock();
-    while !condition() {
-        if Instant::now() >= until {
-            return false;
-        }
-        never.wait_for(&mut guard, Duration::from_millis(10));
-    }
-    true
+    undo::kill_group(pgid);
 }
 
 #[cfg(test)]

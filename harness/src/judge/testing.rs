@@ -10,9 +10,9 @@ use crate::event::{
     Accepted, Event, EventKind, Fate, LedgerEntry, Offset, Outcome, RunOutcome, Sample, Sink as _,
 };
 use crate::plan::{
-    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck, LinkPlan,
-    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, Shape,
-    StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
+    EndPlan, ExitRule, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck,
+    LinkPlan, LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind,
+    Shape, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};
@@ -247,6 +247,8 @@ pub(crate) fn plan() -> Plan {
             status: 200,
             within: HumanDuration::secs(10),
         },
+        runtime: RuntimeKind::Process,
+        exits: ExitRule::Fail,
         standby: false,
     };
     let link = |from: &str, to: &str| LinkPlan {
@@ -483,6 +485,7 @@ fn events(noise: &mut Noise) -> Vec<Event> {
                 node: "processor-2".to_owned(),
                 how: "exited by signal 9".to_owned(),
                 expected: true,
+                log: Vec::new(),
             },
         ),
         event(

@@ -14,7 +14,7 @@ mod toxic;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,12 +157,18 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Opens a link on a free port of the loopback interface.
+    /// Opens a link on a free port of an address of this machine: the loopback interface, unless whoever dials it is on
+    /// another network.
     ///
     /// # Errors
     /// When no socket can be opened.
-    pub fn open(name: &str, upstream: Upstream, rng: &SharedRng) -> Result<Self, LinkError> {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    pub fn open(
+        name: &str,
+        bind: IpAddr,
+        upstream: Upstream,
+        rng: &SharedRng,
+    ) -> Result<Self, LinkError> {
+        let any = SocketAddr::from((bind, 0));
         let failed = |source| LinkError::Listen {
             name: name.to_owned(),
             source,
@@ -294,13 +300,15 @@ pub struct Links {
 }
 
 impl Links {
-    /// Opens every link of the plan; `upstream` tells where the node of a name is.
+    /// Opens every link of the plan; `bind` tells which address those listen at that come from a node, `upstream` where
+    /// the node of a name is.
     ///
     /// # Errors
     /// When a socket cannot be opened.
     pub fn open(
         plans: &[LinkPlan],
         rng: &SharedRng,
+        bind: impl Fn(&str) -> IpAddr,
         mut upstream: impl FnMut(&str) -> Upstream,
     ) -> Result<Self, LinkError> {
         let mut links = BTreeMap::new();
@@ -309,7 +317,7 @@ impl Links {
             into.entry(plan.to.clone())
                 .or_default()
                 .push(plan.name.clone());
-            let link = Link::open(&plan.name, upstream(&plan.to), rng)?;
+            let link = Link::open(&plan.name, bind(&plan.from), upstream(&plan.to), rng)?;
             links.insert(plan.name.clone(), Arc::new(link));
         }
         Ok(Self { links, into })
@@ -334,13 +342,22 @@ impl Links {
             .ok_or_else(|| LinkError::Unknown(name.to_owned()))
     }
 
-    /// Every link's address by its name.
+    /// Every link's address by its name, as this process dials it.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
         self.links
             .iter()
-            .map(|(name, link)| (name.clone(), link.address()))
+            .map(|(name, link)| (name.clone(), dialled(link.address())))
             .collect()
+    }
+}
+
+/// Where this process dials what listens at an address: "all addresses" is none that can be dialled.
+fn dialled(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
     }
 }
 

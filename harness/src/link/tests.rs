@@ -43,7 +43,13 @@ async fn echo(mark: u8) -> SocketAddr {
 
 fn link_to(address: SocketAddr) -> (Link, watch::Sender<Option<SocketAddr>>) {
     let (target, upstream) = watch::channel(Some(address));
-    let link = Link::open("a->b", upstream, &SharedRng::seeded(1)).expect("link");
+    let link = Link::open(
+        "a->b",
+        Ipv4Addr::LOCALHOST.into(),
+        upstream,
+        &SharedRng::seeded(1),
+    )
+    .expect("link");
     (link, target)
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::event::{Accepted, Outcome, Sample};
 use crate::plan::{
-    ExpectPlan, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape, StepExpect, StepPlan,
-    SystemPlan,
+    ExitRule, ExpectPlan, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape, StepExpect,
+    StepPlan, SystemPlan,
 };
 use crate::runtime::emit::Message;
 
@@ -444,6 +444,8 @@ fn behind(names: &[&str], load: Vec<LoadPlan>) -> Plan {
                 status: 204,
                 within: HumanDuration::secs(1),
             },
+            runtime: RuntimeKind::Process,
+            exits: ExitRule::Fail,
             standby: false,
         })
         .collect();

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
+use crate::scenario::kinds::FaultKind;
 use crate::scenario::model::Vocabulary as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
 use crate::scenario::read::Spanned;
@@ -155,21 +156,6 @@ fn plan_fault(
     problems: &mut Vec<Diagnostic>,
 ) -> FaultPlan {
     let kind = fault.inject.value.kind();
-    if fault.inject.sound && !kind.runtimes.contains(&system.runtime) {
-        let runtime = runtime_word(system.runtime);
-        let able: Vec<_> = kind
-            .runtimes
-            .iter()
-            .map(|able| format!("`{}`", runtime_word(*able)))
-            .collect();
-        problems.push(
-            Diagnostic::error(
-                fault.inject.span,
-                format!("`{}` is not possible in the {runtime} runtime", kind.name),
-            )
-            .help(format!("use runtime {}", able.join(" or "))),
-        );
-    }
     let name = &fault.name.value.0;
     let mut targets: Vec<TargetPlan> = Vec::new();
     if fault.target.sound && !system.nodes.is_empty() {
@@ -211,6 +197,9 @@ fn plan_fault(
                 )),
             );
         }
+    }
+    if fault.inject.sound {
+        problems.extend(incapable(kind, fault, &targets, system));
     }
     let inject = spec(&fault.inject.value);
     FaultPlan {
@@ -270,11 +259,40 @@ fn or<T: Copy>(given: Option<&Spanned<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
 }
 
-fn runtime_word(runtime: RuntimeKind) -> &'static str {
-    RuntimeKind::ALL
+/// The first target whose runtime cannot do what the kind needs.
+fn incapable(
+    kind: &FaultKind,
+    fault: &Fault,
+    targets: &[TargetPlan],
+    system: &SystemPlan,
+) -> Option<Diagnostic> {
+    let missing = |runtime: RuntimeKind| {
+        let can = runtime.capabilities();
+        kind.needs.iter().copied().find(|need| !can.contains(need))
+    };
+    let (node, need) = system
+        .nodes
         .iter()
-        .find(|(.., kind)| *kind == runtime)
-        .map_or("", |(word, ..)| word)
+        .filter(|node| targets.contains(&TargetPlan::Node(node.name.clone())))
+        .find_map(|node| Some((node, missing(node.runtime)?)))?;
+    let able: Vec<_> = RuntimeKind::ALL
+        .iter()
+        .filter(|(.., runtime)| missing(*runtime).is_none())
+        .map(|(word, ..)| format!("`{word}`"))
+        .collect();
+    Some(
+        Diagnostic::error(
+            fault.inject.span,
+            format!(
+                "`{}` needs a node that can {}; {} runs in the {} runtime, where nodes cannot",
+                kind.name,
+                need.word(),
+                node.name,
+                node.runtime.word()
+            ),
+        )
+        .help(format!("use runtime {}", able.join(" or "))),
+    )
 }
 
 /// A breaker guards an instance of the system, and tries are counted by one of its gateways.

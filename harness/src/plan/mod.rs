@@ -24,7 +24,7 @@ use crate::sut::{Sut, SutKind, Vocabulary};
 pub use expected::{ExpectPlan, ExpectationId, Expected};
 pub use stages::NamedStage;
 
-pub use crate::scenario::model::{Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
+pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
 
 /// What the command line may say about a plan.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -151,7 +151,7 @@ pub struct Plan {
 /// What is started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SystemPlan {
-    /// Where.
+    /// Where the service runs; each node says for itself.
     pub runtime: RuntimeKind,
     /// In order of start; a node is started when all before it are ready, equal `wave`s together.
     pub nodes: Vec<NodePlan>,
@@ -206,6 +206,12 @@ pub struct NodePlan {
     pub start: NodeStart,
     /// When it counts as ready.
     pub ready: ReadyPlan,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime: RuntimeKind,
+    /// What it means that it ends although nothing ended it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exits: ExitRule,
     /// Not started with the others, but when the system asks for more of its role.
     #[serde(default, skip_serializing_if = "is_false")]
     pub standby: bool,
@@ -213,6 +219,10 @@ pub struct NodePlan {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How a node is started.

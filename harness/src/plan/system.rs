@@ -4,7 +4,9 @@ use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 
 use super::target::{matches, some_of};
-use super::{LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name};
+use super::{
+    ExitRule, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name,
+};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Load, Program, Service, System};
 use crate::scenario::read::{Entries, Spanned};
@@ -36,7 +38,9 @@ pub(super) fn expand(
             most: MOST_NODES,
         });
         too_many(service, problems);
-        nodes.extend(topology.nodes.into_iter().map(role_node));
+        let exits = exit_rule(service.exits.as_ref());
+        let made = topology.nodes.into_iter();
+        nodes.extend(made.map(|node| role_node(node, runtime, exits)));
         let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         for (name, _) in service.nodes.iter() {
             if !known.contains(&name.value) {
@@ -53,7 +57,7 @@ pub(super) fn expand(
     }
     let programs = Programs::new(&system.nodes);
     for (name, program) in system.nodes.iter() {
-        if runtime == RuntimeKind::Embedded {
+        if runtime == RuntimeKind::Embedded && system.service.is_none() {
             problems.push(
                 Diagnostic::error(name.span, "a program cannot run in the embedded runtime")
                     .help("use `runtime: process`"),
@@ -131,7 +135,7 @@ fn too_many(service: &Service, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-fn role_node(node: RoleNode) -> NodePlan {
+fn role_node(node: RoleNode, runtime: RuntimeKind, exits: ExitRule) -> NodePlan {
     NodePlan {
         name: node.name,
         wave: node.wave,
@@ -145,8 +149,14 @@ fn role_node(node: RoleNode) -> NodePlan {
             status: 200,
             within: HumanDuration(node.within),
         },
+        runtime,
+        exits,
         standby: node.standby,
     }
+}
+
+fn exit_rule(given: Option<&Spanned<ExitRule>>) -> ExitRule {
+    given.map_or(ExitRule::default(), |rule| rule.value)
 }
 
 /// The configuration of one node of the service: what is said for all, with what is said for it.
@@ -338,6 +348,9 @@ impl<'s> Programs<'s> {
                 wave,
                 start: start.clone(),
                 ready: ready.clone(),
+                // Whatever is said of the service: there is no other way to run a program.
+                runtime: RuntimeKind::Process,
+                exits: exit_rule(program.exits.as_ref()),
                 standby: false,
             })
             .collect()

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::procfs::machine;
+
 /// The machine and the program.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Environment {
@@ -40,15 +42,15 @@ impl Environment {
                 .map(|uname| pick(uname).to_string_lossy().into_owned())
                 .unwrap_or_default()
         };
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let os = field(&read("/etc/os-release"), "PRETTY_NAME", '=');
+        let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let os = machine::field(&release, "PRETTY_NAME", '=');
         Self {
             host: part(|uname| uname.nodename()),
             os: os.unwrap_or_else(|| part(|uname| uname.sysname())),
             kernel: part(|uname| uname.release()),
-            cpu: field(&read("/proc/cpuinfo"), "model name", ':'),
+            cpu: machine::cpu_model(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: memory(&read("/proc/meminfo")).unwrap_or(0),
+            memory: machine::memory_total().unwrap_or(0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             rustc: option_env!("CLIP_RUSTC_VERSION").map(str::to_owned),
             profile: if cfg!(debug_assertions) {
@@ -60,20 +62,6 @@ impl Environment {
             commit: commit(Path::new(".")),
         }
     }
-}
-
-/// First value of `key` in lines of `key<separator>value`, quotes taken off.
-fn field(text: &str, key: &str, separator: char) -> Option<String> {
-    text.lines().find_map(|line| {
-        let (found, value) = line.split_once(separator)?;
-        (found.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
-    })
-}
-
-fn memory(meminfo: &str) -> Option<u64> {
-    let total = field(meminfo, "MemTotal", ':')?;
-    let kib: u64 = total.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// The commit that is checked out in this directory or the nearest one above it, read without a git program.
@@ -109,20 +97,6 @@ fn commit(directory: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_fields_as_the_system_writes_them() {
-        let text = "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 13\"\n";
-        assert_eq!(
-            field(text, "PRETTY_NAME", '='),
-            Some("Debian GNU/Linux 13".to_owned())
-        );
-        assert_eq!(
-            memory("MemTotal:       24592840 kB\nMemFree: 1 kB"),
-            Some(24_592_840 * 1024)
-        );
-        assert_eq!(memory("nothing"), None);
-    }
 
     #[test]
     fn finds_the_commit_through_branches_and_packed_branches() {

@@ -123,6 +123,7 @@ pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
             node,
             how,
             expected,
+            ..
         } => {
             let surprise = if *expected {
                 ""

@@ -26,11 +26,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
-use crate::journal::{Entry, Journal, Undo};
+use crate::journal::{Entry, Journal, UndoNote};
 use crate::load::{Load, StepContext};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{NodeContext, RuntimeError, fleet};
+use crate::runtime::{NodeContext, RuntimeError, Runtimes, fleet};
 use crate::series::Series;
 use crate::sut::acting;
 use crate::testbed::Testbed;
@@ -47,6 +47,8 @@ pub struct Options {
     pub logs: PathBuf,
     /// Directory of undo journals.
     pub journal: PathBuf,
+    /// How nodes are run.
+    pub runtimes: Runtimes,
     /// Cut waiting short: undo is still done, draining is not waited for.
     pub force: CancellationToken,
 }
@@ -59,6 +61,7 @@ impl Options {
             run_id: run_id.into(),
             logs: logs.into(),
             journal: crate::journal::directory(),
+            runtimes: Runtimes::default(),
             force: CancellationToken::new(),
         }
     }
@@ -116,6 +119,8 @@ async fn execute(
         logs: options.logs.clone(),
         data: run_dir.data.clone(),
         seed: plan.seed,
+        runtimes: options.runtimes.clone(),
+        stopping: Arc::default(),
         links: BTreeMap::new(),
         routes: BTreeMap::new(),
     };
@@ -285,8 +290,8 @@ impl RunDir {
     fn prepare(options: &Options) -> io::Result<Self> {
         let journal = Journal::open(&options.journal, &options.run_id)?;
         let data = std::env::temp_dir().join(format!("clip-harness-{}", options.run_id));
-        let children = journal.note(Undo::Children)?;
-        let directory = journal.note(Undo::Directory { path: data.clone() })?;
+        let children = journal.note(UndoNote::children())?;
+        let directory = journal.note(UndoNote::directory(&data))?;
         std::fs::create_dir_all(&data)?;
         Ok(Self {
             journal,
@@ -304,18 +309,14 @@ impl RunDir {
             Err(error) => left.push(format!("directory {}: {error}", self.data.display())),
         }
         self.children.strike();
+        let said = UndoNote::directory(&self.data);
         left.extend(
             self.journal
                 .close()
-                .into_iter()
-                .filter_map(|undo| match undo {
-                    Undo::Children => Some("child processes".to_owned()),
-                    Undo::Group { node, pgid, .. } => {
-                        Some(format!("process group {pgid} of {node}"))
-                    }
-                    // Said above, with the reason.
-                    Undo::Directory { .. } => None,
-                }),
+                .iter()
+                // Said above, with the reason.
+                .filter(|note| **note != said)
+                .map(UndoNote::about),
         );
         left
     }

@@ -17,9 +17,40 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::emit::Emitter;
-use super::{Departure, Node, NodeContext, RuntimeError};
+use super::{AddressSender, Departure, Node, NodeContext, RuntimeError, role};
 use crate::event::EventKind;
+use crate::plan::{NodePlan, NodeStart, RuntimeKind};
 pub use crate::sut::acting::Body;
+
+/// Runs roles of the service as tasks of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddedRuntime;
+
+impl super::Runtime for EmbeddedRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Embedded
+    }
+
+    fn node(
+        &self,
+        plan: &NodePlan,
+        context: &NodeContext,
+        address: AddressSender,
+    ) -> Result<Arc<dyn Node>, RuntimeError> {
+        match &plan.start {
+            NodeStart::Service { system, .. } => {
+                let body = role::body(*system, plan, context)?;
+                Ok(Arc::new(EmbeddedNode::new(
+                    &plan.name, body, address, context,
+                )))
+            }
+            NodeStart::Run { .. } => Err(RuntimeError::Start {
+                node: plan.name.clone(),
+                reason: "a program runs as a process".to_owned(),
+            }),
+        }
+    }
+}
 
 /// Time that tasks have to be gone in, once their runtime is shut down.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
@@ -31,6 +62,7 @@ pub struct EmbeddedNode {
     body: Body,
     address: Arc<watch::Sender<Option<SocketAddr>>>,
     emitter: Emitter,
+    stopping: Arc<AtomicBool>,
     state: Mutex<State>,
 }
 
@@ -62,6 +94,8 @@ struct Ending {
     name: String,
     how: Option<String>,
     expected: Arc<AtomicBool>,
+    /// Set when the whole system is being stopped.
+    stopping: Arc<AtomicBool>,
     address: Arc<watch::Sender<Option<SocketAddr>>>,
     emitter: Emitter,
     ended: watch::Sender<Option<String>>,
@@ -77,7 +111,8 @@ impl Drop for Ending {
         self.emitter.event(EventKind::NodeExited {
             node: self.name.clone(),
             how: how.clone(),
-            expected: self.expected.load(Ordering::SeqCst),
+            expected: self.expected.load(Ordering::SeqCst) || self.stopping.load(Ordering::SeqCst),
+            log: Vec::new(),
         });
         self.ended.send_replace(Some(how));
     }
@@ -97,6 +132,7 @@ impl EmbeddedNode {
             body,
             address,
             emitter: context.emitter.clone(),
+            stopping: context.stopping.clone(),
             state: Mutex::new(State::default()),
         }
     }
@@ -128,6 +164,7 @@ impl EmbeddedNode {
             name: self.name.clone(),
             how: None,
             expected: expected.clone(),
+            stopping: self.stopping.clone(),
             address: self.address.clone(),
             emitter: self.emitter.clone(),
             ended: ended_tx,
@@ -239,10 +276,6 @@ impl Node for EmbeddedNode {
         self.address.subscribe()
     }
 
-    fn pid(&self) -> Option<u32> {
-        None
-    }
-
     fn ended(&self) -> Option<String> {
         self.ended_receiver()
             .and_then(|ended| ended.borrow().clone())
@@ -275,24 +308,6 @@ impl Node for EmbeddedNode {
                 "killed {}: tasks dropped, {address} refuses connections",
                 self.name
             ))
-        })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
-        Box::pin(async {
-            Err(RuntimeError::Unsupported {
-                runtime: "embedded",
-                what: "pause",
-            })
-        })
-    }
-
-    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
-        Box::pin(async {
-            Err(RuntimeError::Unsupported {
-                runtime: "embedded",
-                what: "resume",
-            })
         })
     }
 
@@ -375,6 +390,8 @@ mod tests {
             logs: dir.to_owned(),
             data: dir.to_owned(),
             seed: 1,
+            runtimes: crate::runtime::Runtimes::default(),
+            stopping: Arc::default(),
             links: std::collections::BTreeMap::new(),
             routes: std::collections::BTreeMap::new(),
         };

@@ -1,7 +1,10 @@
 //! Where a system runs: nodes that can be started, killed, paused and stopped, in this process or as child processes.
 //!
-//! A [`Node`] says where it listens by a `watch` channel, which is what links follow. How a role of a system
-//! that the harness knows is started is that system's to say ([`crate::sut::acting`]).
+//! A [`Runtime`] makes nodes, and each node of a system may have another. A [`Node`] does the few things that every node
+//! can; what only some can is behind a method that returns `None` by default ([`Node::pausable`]), so that no method has
+//! to fail because a runtime lacks it. A [`System`] is all nodes of a run. A [`Node`] says where it listens by a `watch`
+//! channel, which is what links follow. How a role of a system that the harness knows is started is that system's to say
+//! ([`crate::sut::acting`]).
 
 pub mod embedded;
 pub mod emit;
@@ -10,24 +13,23 @@ pub mod logs;
 pub mod process;
 pub mod ready;
 mod role;
+mod system;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
-use indexmap::IndexMap;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::event::EventKind;
 use crate::journal::Journal;
-use crate::plan::{NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan};
+use crate::plan::{NodePlan, RuntimeKind};
 use emit::Emitter;
+pub use system::{Addresses, System};
 
 /// What a node is asked to do and cannot.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +62,6 @@ pub enum RuntimeError {
         /// What was tried and what happened.
         reason: String,
     },
-    /// The runtime has no such operation.
-    #[error("the {runtime} runtime cannot {what} a node")]
-    Unsupported {
-        /// Which runtime.
-        runtime: &'static str,
-        /// What was asked.
-        what: &'static str,
-    },
     /// There is no node of this name.
     #[error("there is no node `{0}`")]
     Unknown(String),
@@ -91,18 +85,12 @@ pub trait Node: Send + Sync + fmt::Debug {
     fn name(&self) -> &str;
     /// Where it listens; `None` while it does not.
     fn address(&self) -> watch::Receiver<Option<SocketAddr>>;
-    /// Its process id, where it is a process that lives.
-    fn pid(&self) -> Option<u32>;
     /// How its present (or last) incarnation ended; `None` while it lives.
     fn ended(&self) -> Option<String>;
     /// Starts it (again). Returns when it has been started, not when it is ready.
     fn start(&self) -> BoxFuture<'_, Result<(), RuntimeError>>;
     /// Ends it without warning; says what was done and how it ended.
     fn kill(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
-    /// Stops it from running without ending it; the evidence.
-    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
-    /// Lets it run again; the evidence.
-    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
     /// Asks it to end by itself, and does not wait; what was done. An error when it is not running.
     fn terminate(&self) -> Result<String, RuntimeError>;
     /// Waits for so long until it has ended, then makes it. Leaves nothing of it behind.
@@ -120,6 +108,107 @@ pub trait Node: Send + Sync + fmt::Debug {
     fn leftovers(&self) -> Vec<String>;
     /// Ends it now, without waiting: for the way out of a panic.
     fn abandon(&self);
+    /// How it is paused, where it can be ([`Capability::Pause`](crate::scenario::capability::Capability)).
+    fn pausable(&self) -> Option<&dyn Pause> {
+        None
+    }
+}
+
+/// Stopping a node from running without ending it.
+pub trait Pause: Send + Sync {
+    /// Stops it; the evidence.
+    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
+    /// Lets it run again; the evidence.
+    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>>;
+}
+
+/// A way to run nodes. Chosen for each node; nodes of several runtimes make one system.
+pub trait Runtime: Send + Sync + fmt::Debug {
+    /// Its word in scenarios; what its nodes can do is known from it.
+    fn kind(&self) -> RuntimeKind;
+    /// Makes a node without starting it. `address` receives where it listens.
+    ///
+    /// # Errors
+    /// When it cannot run here, or a program it needs is missing.
+    fn node(
+        &self,
+        plan: &NodePlan,
+        context: &NodeContext,
+        address: AddressSender,
+    ) -> Result<Arc<dyn Node>, RuntimeError>;
+    /// The address that a link must listen at so that its nodes reach it. Other machines reach what listens at all
+    /// addresses, so a runtime with a network of its own names the one that leads there.
+    fn bind(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+    /// How its nodes dial a link that listens at this address.
+    fn reach(&self, link: SocketAddr) -> HostPort {
+        link.into()
+    }
+}
+
+/// Where a node says that it listens.
+pub type AddressSender = Arc<watch::Sender<Option<SocketAddr>>>;
+
+/// A host, by name or by address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+/// The runtimes there are, by their words.
+#[derive(Debug, Clone)]
+pub struct Runtimes(BTreeMap<RuntimeKind, Arc<dyn Runtime>>);
+
+impl Default for Runtimes {
+    fn default() -> Self {
+        let embedded: Arc<dyn Runtime> = Arc::new(embedded::EmbeddedRuntime);
+        let process: Arc<dyn Runtime> = Arc::new(process::ProcessRuntime);
+        Self::of([embedded, process])
+    }
+}
+
+impl Runtimes {
+    /// These, and no others.
+    #[must_use]
+    pub fn of(runtimes: impl IntoIterator<Item = Arc<dyn Runtime>>) -> Self {
+        let by_kind = runtimes.into_iter().map(|one| (one.kind(), one));
+        Self(by_kind.collect())
+    }
+
+    /// The runtime that runs this node.
+    ///
+    /// # Errors
+    /// When there is none of its kind.
+    pub fn for_node(&self, plan: &NodePlan) -> Result<&Arc<dyn Runtime>, RuntimeError> {
+        self.0
+            .get(&plan.runtime)
+            .ok_or_else(|| RuntimeError::Start {
+                node: plan.name.clone(),
+                reason: format!("there is no {} runtime here", plan.runtime.word()),
+            })
+    }
 }
 
 /// What nodes of every runtime are made with.
@@ -137,250 +226,26 @@ pub struct NodeContext {
     pub data: PathBuf,
     /// Seed of the run.
     pub seed: u64,
-    /// Address of each link, by the link's name.
+    /// The runtimes that run nodes.
+    pub runtimes: Runtimes,
+    /// Set when the system is being stopped: nodes that end from then on are meant to.
+    pub stopping: Arc<AtomicBool>,
+    /// Address of each link, by the link's name, as the harness itself dials it.
     pub links: BTreeMap<String, SocketAddr>,
-    /// For each node, the address to dial for each peer it has a link to.
-    pub routes: BTreeMap<String, BTreeMap<String, SocketAddr>>,
+    /// For each node, the host and port to dial for each peer it has a link to.
+    pub routes: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// The nodes of a running system, in order of start.
-#[derive(Debug)]
-pub struct System {
-    nodes: IndexMap<String, (NodePlan, Arc<dyn Node>)>,
-    emitter: Emitter,
-}
-
-/// Time a node has to end by itself when the system is stopped.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-
-impl System {
-    /// Makes the nodes of a plan without starting any. `addresses` receives where each node listens.
+impl NodeContext {
+    /// How a node dials every link, by the link's name.
     ///
     /// # Errors
-    /// When a node cannot run in this runtime, or a program it needs is missing.
-    pub fn new(
-        plan: &SystemPlan,
-        context: &NodeContext,
-        addresses: &Addresses,
-    ) -> Result<Self, RuntimeError> {
-        let mut nodes = IndexMap::new();
-        for node_plan in &plan.nodes {
-            let address = addresses.sender(&node_plan.name)?;
-            let node: Arc<dyn Node> = match (plan.runtime, &node_plan.start) {
-                (RuntimeKind::Process, NodeStart::Service { system, .. }) => {
-                    let command = role::command(*system, node_plan, context)?;
-                    Arc::new(process::ProcessNode::new(
-                        &node_plan.name,
-                        command,
-                        address,
-                        context,
-                    ))
-                }
-                (RuntimeKind::Process, NodeStart::Run { command, env }) => {
-                    let command = process::program(&node_plan.name, command, env, context)?;
-                    Arc::new(process::ProcessNode::new(
-                        &node_plan.name,
-                        command,
-                        address,
-                        context,
-                    ))
-                }
-                (RuntimeKind::Embedded, NodeStart::Service { system, .. }) => {
-                    let body = role::body(*system, node_plan, context)?;
-                    Arc::new(embedded::EmbeddedNode::new(
-                        &node_plan.name,
-                        body,
-                        address,
-                        context,
-                    ))
-                }
-                (RuntimeKind::Embedded, NodeStart::Run { .. }) => {
-                    return Err(RuntimeError::Unsupported {
-                        runtime: "embedded",
-                        what: "start a program as",
-                    });
-                }
-            };
-            nodes.insert(node_plan.name.clone(), (node_plan.clone(), node));
-        }
-        Ok(Self {
-            nodes,
-            emitter: context.emitter.clone(),
-        })
-    }
-
-    /// The node of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn node(&self, name: &str) -> Result<&Arc<dyn Node>, RuntimeError> {
-        self.nodes
-            .get(name)
-            .map(|(_, node)| node)
-            .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))
-    }
-
-    /// How many nodes of a scaled role run from the start, and the names of those on standby, in their order.
-    pub(crate) fn scaled(&self) -> (usize, Vec<&str>) {
-        let standby: Vec<&NodePlan> = self
-            .nodes
-            .values()
-            .map(|(plan, _)| plan)
-            .filter(|plan| plan.standby)
-            .collect();
-        let first = self.nodes.values().filter(|(plan, _)| {
-            !plan.standby && standby.first().is_some_and(|one| one.role() == plan.role())
-        });
-        let names = standby.iter().map(|plan| plan.name.as_str());
-        (first.count(), names.collect())
-    }
-
-    pub(crate) fn warn(&self, message: String) {
-        self.emitter.warn(message);
-    }
-
-    /// Starts every node that is not on standby, wave by wave, each wave when the one before is ready.
-    ///
-    /// # Errors
-    /// The first node that does not start or become ready.
-    pub async fn start(&self, cancel: &CancellationToken) -> Result<(), RuntimeError> {
-        let mut waves: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-        for (name, (plan, _)) in self.nodes.iter().filter(|(_, (plan, _))| !plan.standby) {
-            waves.entry(plan.wave).or_default().push(name);
-        }
-        for names in waves.into_values() {
-            let starts = names.into_iter().map(|name| self.start_node(name, cancel));
-            for started in join_all(starts).await {
-                started?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts one node and waits until it is ready; how long that took.
-    ///
-    /// # Errors
-    /// When it does not start or does not become ready in time.
-    pub async fn start_node(
-        &self,
-        name: &str,
-        cancel: &CancellationToken,
-    ) -> Result<Duration, RuntimeError> {
-        let (plan, node) = self
-            .nodes
-            .get(name)
-            .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))?;
-        let started = Instant::now();
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(RuntimeError::Cancelled),
-            begun = node.start() => begun?,
-        }
-        self.ready(&plan.ready, node.as_ref(), cancel).await?;
-        let took = started.elapsed();
-        self.emitter.event(EventKind::NodeReady {
-            node: name.to_owned(),
-            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        });
-        Ok(took)
-    }
-
-    /// Waits until a node that has been started meets its readiness condition.
-    ///
-    /// # Errors
-    /// When it does not in time.
-    pub async fn wait_ready(
-        &self,
-        name: &str,
-        cancel: &CancellationToken,
-    ) -> Result<(), RuntimeError> {
-        let (plan, node) = self
-            .nodes
-            .get(name)
-            .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))?;
-        self.ready(&plan.ready, node.as_ref(), cancel).await
-    }
-
-    async fn ready(
-        &self,
-        plan: &ReadyPlan,
-        node: &dyn Node,
-        cancel: &CancellationToken,
-    ) -> Result<(), RuntimeError> {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(RuntimeError::Cancelled),
-            ready = ready::wait(plan, node) => ready,
-        }
-    }
-
-    /// Stops every node, later waves first; what could not be stopped. `force` cuts short the time they have to end by
-    /// themselves.
-    pub async fn stop(&self, force: &CancellationToken) -> Vec<String> {
-        let mut waves: BTreeMap<u32, Vec<&Arc<dyn Node>>> = BTreeMap::new();
-        for (plan, node) in self.nodes.values() {
-            waves.entry(plan.wave).or_default().push(node);
-        }
-        let mut left = Vec::new();
-        for nodes in waves.into_values().rev() {
-            let stops = nodes.iter().map(|node| async move {
-                tokio::select! {
-                    biased;
-                    stopped = node.stop(STOP_GRACE) => stopped,
-                    () = force.cancelled() => {
-                        node.abandon();
-                        node.stop(Duration::ZERO).await
-                    }
-                }
-            });
-            for stopped in join_all(stops).await {
-                if let Err(error) = stopped {
-                    left.push(error.to_string());
-                }
-            }
-        }
-        left.extend(self.nodes.values().flat_map(|(_, node)| node.leftovers()));
-        left
-    }
-}
-
-impl Drop for System {
-    /// After [`System::stop`] this finds nothing to do; it is the way out of a panic.
-    fn drop(&mut self) {
-        for (_, node) in self.nodes.values() {
-            node.abandon();
-        }
-    }
-}
-
-/// Where each node listens: one channel per node, made before the nodes, because links are made first.
-#[derive(Debug)]
-pub struct Addresses(BTreeMap<String, Arc<watch::Sender<Option<SocketAddr>>>>);
-
-impl Addresses {
-    /// A channel for each of these names.
-    #[must_use]
-    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(
-            names
-                .into_iter()
-                .map(|name| (name.to_owned(), Arc::new(watch::Sender::new(None))))
-                .collect(),
-        )
-    }
-
-    /// Where this node listens; a name without a node never listens.
-    #[must_use]
-    pub fn receiver(&self, name: &str) -> watch::Receiver<Option<SocketAddr>> {
-        self.0
-            .get(name)
-            .map_or_else(|| watch::channel(None).1, |sender| sender.subscribe())
-    }
-
-    fn sender(&self, name: &str) -> Result<Arc<watch::Sender<Option<SocketAddr>>>, RuntimeError> {
-        self.0
-            .get(name)
-            .cloned()
-            .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))
+    /// When there is no runtime of the node's kind.
+    pub fn reachable(&self, plan: &NodePlan) -> Result<BTreeMap<String, HostPort>, RuntimeError> {
+        let runtime = self.runtimes.for_node(plan)?;
+        let links = self.links.iter();
+        Ok(links
+            .map(|(name, address)| (name.clone(), runtime.reach(*address)))
+            .collect())
     }
 }

@@ -22,10 +22,37 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::logs::NodeLog;
-use super::{Departure, Node, NodeContext, RuntimeError};
+use super::{AddressSender, Departure, HostPort, Node, NodeContext, Pause, RuntimeError, role};
 use crate::event::EventKind;
-use crate::journal::{self, Entry, MARKER, Undo, proc};
+use crate::journal::{self, Entry, MARKER, UndoNote};
+use crate::plan::{NodePlan, NodeStart, RuntimeKind};
+use crate::procfs::process as proc;
 use crate::scenario::template::{self, Resolver};
+
+/// Runs nodes as child processes: roles of the service, and any other program.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessRuntime;
+
+impl super::Runtime for ProcessRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Process
+    }
+
+    fn node(
+        &self,
+        plan: &NodePlan,
+        context: &NodeContext,
+        address: AddressSender,
+    ) -> Result<Arc<dyn Node>, RuntimeError> {
+        let program = match &plan.start {
+            NodeStart::Service { system, .. } => role::command(*system, plan, context)?,
+            NodeStart::Run { command, env } => program(plan, command, env, context)?,
+        };
+        Ok(Arc::new(ProcessNode::new(
+            &plan.name, program, address, context,
+        )))
+    }
+}
 
 /// Time a signal has to show its effect.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
@@ -53,21 +80,22 @@ pub(super) enum Listens {
 
 /// The program of a generic node: any command, with link addresses filled into its environment.
 pub(super) fn program(
-    node: &str,
+    plan: &NodePlan,
     command: &[String],
     env: &IndexMap<String, String>,
     context: &NodeContext,
 ) -> Result<Program, RuntimeError> {
     let failed = |reason: String| RuntimeError::Start {
-        node: node.to_owned(),
+        node: plan.name.clone(),
         reason,
     };
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| failed("its command is empty".to_owned()))?;
     let mut filled = BTreeMap::new();
+    let links = context.reachable(plan)?;
     for (name, value) in env {
-        let value = template::render(value, &mut LinksOnly(&context.links))
+        let value = template::render(value, &mut LinksOnly(&links))
             .map_err(|error| failed(format!("{name}: {error}")))?;
         filled.insert(name.clone(), value);
     }
@@ -80,7 +108,7 @@ pub(super) fn program(
 }
 
 /// Knows links and nothing else: what a node's environment may refer to.
-struct LinksOnly<'a>(&'a BTreeMap<String, SocketAddr>);
+struct LinksOnly<'a>(&'a BTreeMap<String, HostPort>);
 
 impl Resolver for LinksOnly<'_> {
     fn uuid(&mut self) -> String {
@@ -216,15 +244,12 @@ impl ProcessNode {
         // `id` is only `None` after the child was waited for, which has not happened.
         let pid = child.id().unwrap_or_default();
         let pgid = i32::try_from(pid).unwrap_or_default();
-        let start = proc::stat(pgid).map_or(0, |stat| stat.start);
+        let leader = proc::stat(pgid).ok_or_else(|| self.failed("it is gone already"))?;
+        let start = leader.start;
         let entry = self
             .context
             .journal
-            .note(Undo::Group {
-                node: self.name.clone(),
-                pgid,
-                start,
-            })
+            .note(UndoNote::group(&self.name, leader))
             .map_err(|error| {
                 journal::kill_group(pgid);
                 self.failed(format!("its undo cannot be written down: {error}"))
@@ -342,10 +367,6 @@ impl Node for ProcessNode {
         self.address.subscribe()
     }
 
-    fn pid(&self) -> Option<u32> {
-        self.live().map(|live| live.pid)
-    }
-
     fn ended(&self) -> Option<String> {
         let state = self.state.lock();
         let live = state.live.as_ref()?;
@@ -367,34 +388,6 @@ impl Node for ProcessNode {
                 .await
                 .ok_or_else(|| self.control("it lives on after SIGKILL".to_owned()))?;
             Ok(format!("SIGKILL {} (pid {}): {how}", self.name, live.pid))
-        })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
-        Box::pin(async {
-            let live = self.must_live("SIGSTOP")?;
-            killpg(Pid::from_raw(live.pgid), Signal::SIGSTOP)
-                .map_err(|error| self.control(format!("SIGSTOP: {error}")))?;
-            self.wait_state(live.pgid, |state| state == 'T')
-                .await
-                .map_err(|seen| self.control(format!("not stopped by SIGSTOP: {seen}")))?;
-            Ok(format!(
-                "SIGSTOP {} (pid {}): state T (stopped)",
-                self.name, live.pid
-            ))
-        })
-    }
-
-    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
-        Box::pin(async {
-            let live = self.must_live("SIGCONT")?;
-            killpg(Pid::from_raw(live.pgid), Signal::SIGCONT)
-                .map_err(|error| self.control(format!("SIGCONT: {error}")))?;
-            let state = self
-                .wait_state(live.pgid, |state| state != 'T')
-                .await
-                .map_err(|seen| self.control(format!("not continued by SIGCONT: {seen}")))?;
-            Ok(format!("SIGCONT, state {state}"))
         })
     }
 
@@ -459,6 +452,40 @@ impl Node for ProcessNode {
             journal::kill_group(live.pgid);
         }
     }
+
+    fn pausable(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+}
+
+impl Pause for ProcessNode {
+    fn pause(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        Box::pin(async {
+            let live = self.must_live("SIGSTOP")?;
+            killpg(Pid::from_raw(live.pgid), Signal::SIGSTOP)
+                .map_err(|error| self.control(format!("SIGSTOP: {error}")))?;
+            self.wait_state(live.pgid, |state| state == 'T')
+                .await
+                .map_err(|seen| self.control(format!("not stopped by SIGSTOP: {seen}")))?;
+            Ok(format!(
+                "SIGSTOP {} (pid {}): state T (stopped)",
+                self.name, live.pid
+            ))
+        })
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<String, RuntimeError>> {
+        Box::pin(async {
+            let live = self.must_live("SIGCONT")?;
+            killpg(Pid::from_raw(live.pgid), Signal::SIGCONT)
+                .map_err(|error| self.control(format!("SIGCONT: {error}")))?;
+            let state = self
+                .wait_state(live.pgid, |state| state != 'T')
+                .await
+                .map_err(|seen| self.control(format!("not continued by SIGCONT: {seen}")))?;
+            Ok(format!("SIGCONT, state {state}"))
+        })
+    }
 }
 
 /// Sees one incarnation to its end.
@@ -500,7 +527,8 @@ impl Watcher {
         } else {
             drop(entry);
         }
-        let expected = self.expected.load(Ordering::SeqCst);
+        let expected =
+            self.expected.load(Ordering::SeqCst) || self.context.stopping.load(Ordering::SeqCst);
         // Whoever ends by himself says why in his last line, if anywhere.
         if !expected && let Some(last) = log.lock().last_line() {
             how = format!("{how}, having said: {last}");
@@ -509,6 +537,7 @@ impl Watcher {
             node: self.name,
             how: how.clone(),
             expected,
+            log: Vec::new(),
         });
         ended.send_replace(Some(how));
     }

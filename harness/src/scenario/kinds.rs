@@ -2,8 +2,9 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::capability::Capability;
 use super::diagnostic::Diagnostic;
-use super::model::{Inject, Latency, Restart, RollingRestart, RuntimeKind, Slow, StatusAnswer};
+use super::model::{Inject, Latency, Restart, RollingRestart, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Read as _, Reader};
 use super::vocabulary::unknown_word;
@@ -63,8 +64,8 @@ pub struct FaultKind {
     pub undo: &'static str,
     /// What it hits.
     pub target: TargetKind,
-    /// Runtimes that can do it.
-    pub runtimes: &'static [RuntimeKind],
+    /// What a node that it hits must be able to do.
+    pub needs: &'static [Capability],
     /// What `for` means to it.
     pub duration: DurationRule,
     syntax: Syntax,
@@ -76,8 +77,6 @@ impl std::fmt::Debug for FaultKind {
     }
 }
 
-const EVERYWHERE: &[RuntimeKind] = &[RuntimeKind::Embedded, RuntimeKind::Process];
-
 /// All kinds.
 pub const KINDS: &[FaultKind] = &[
     FaultKind {
@@ -85,7 +84,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "SIGKILL to a node's process group; in the embedded runtime its tasks are aborted",
         undo: "started again, ready",
         target: TargetKind::Node,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Needed,
         syntax: Syntax::Word(Inject::Kill),
     },
@@ -94,7 +93,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "SIGSTOP to a node's process group: it keeps its connections and answers nothing",
         undo: "SIGCONT",
         target: TargetKind::Node,
-        runtimes: &[RuntimeKind::Process],
+        needs: &[Capability::Pause],
         duration: DurationRule::Needed,
         syntax: Syntax::Word(Inject::Pause),
     },
@@ -103,7 +102,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "bytes on a link are held back",
         undo: "the link is as before",
         target: TargetKind::Link,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Needed,
         syntax: Syntax::Settings {
             keys: Latency::KEYS,
@@ -117,7 +116,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "a link refuses connections and cuts those it has",
         undo: "the link accepts again",
         target: TargetKind::Link,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Needed,
         syntax: Syntax::Word(Inject::Down),
     },
@@ -126,7 +125,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "a link answers requests itself with an HTTP status; the node does not see them",
         undo: "the link passes every request",
         target: TargetKind::Link,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Needed,
         syntax: Syntax::Settings {
             keys: StatusAnswer::KEYS,
@@ -140,7 +139,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "every answer of a node takes a multiple of its time, held back on all links into it",
         undo: "the links are as before",
         target: TargetKind::Node,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Needed,
         syntax: Syntax::Settings {
             keys: Slow::KEYS,
@@ -154,7 +153,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "SIGTERM to a node, which ends when it has drained",
         undo: "started again, ready",
         target: TargetKind::Node,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::Least,
         syntax: Syntax::Settings {
             keys: Restart::KEYS,
@@ -168,7 +167,7 @@ pub const KINDS: &[FaultKind] = &[
         help: "restart of one node after the other, each when the one before is ready",
         undo: "each started again, ready",
         target: TargetKind::Node,
-        runtimes: EVERYWHERE,
+        needs: &[],
         duration: DurationRule::None,
         syntax: Syntax::Settings {
             keys: RollingRestart::KEYS,

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod capability;
 mod check;
 mod config;
 pub mod diagnostic;

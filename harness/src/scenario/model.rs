@@ -16,7 +16,7 @@ pub use super::special::{
 };
 pub use super::value::Name;
 pub use super::vocabulary::{
-    Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary, Way,
+    ExitRule, Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary, Way,
 };
 
 mapping! {
@@ -58,7 +58,7 @@ mapping! {
 mapping! {
     /// What is started.
     System {
-        /// Where it runs. Default: process.
+        /// Where the service runs. Programs run as processes in any case. Default: process.
         runtime: Option<Spanned<RuntimeKind>>,
         /// The clip service: expands to its nodes and links.
         service: Option<Service>,
@@ -82,6 +82,8 @@ mapping! {
         config: Option<Spanned<Settings>>,
         /// Keys of the configuration of single nodes that shall differ from that: gateway-2: { balance: round-robin }.
         nodes: Entries<Spanned<Settings>>,
+        /// Whether its nodes may end by themselves. Default: fail.
+        exits: Option<Spanned<ExitRule>>,
     }
 }
 
@@ -110,6 +112,8 @@ mapping! {
         replicas: Option<Spanned<Count>>,
         /// Programs that must be ready before it is started.
         after: Vec<Spanned<String>>,
+        /// Whether it may end by itself, outside of faults that end it. Default: fail.
+        exits: Option<Spanned<ExitRule>>,
     }
 }
 

@@ -9,13 +9,25 @@ use super::read::{Reader, Scalar};
 use super::source::Span;
 
 /// Where nodes run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
     /// Tasks of this process.
     Embedded,
     /// Child processes.
+    #[default]
     Process,
+}
+
+/// What it means that a node ends although neither the scenario nor the harness ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExitRule {
+    /// The run has failed.
+    #[default]
+    Fail,
+    /// Nothing.
+    Allowed,
 }
 
 /// How arrivals are spaced.
@@ -158,6 +170,23 @@ vocabulary!(
             "poisson",
             "At random, as independent users arrive.",
             Shape::Poisson
+        ),
+    ]
+);
+vocabulary!(
+    ExitRule,
+    "ExitRule",
+    "a rule for exits",
+    [
+        (
+            "fail",
+            "A node that ends by itself fails the run.",
+            ExitRule::Fail
+        ),
+        (
+            "allowed",
+            "The node may end by itself, with any exit code.",
+            ExitRule::Allowed
         ),
     ]
 );

@@ -82,8 +82,8 @@ pub struct Place<'a> {
     pub config: &'a Map<String, Value>,
     /// Folder that all nodes of the system share.
     pub data: &'a Path,
-    /// The address to dial for each peer that the node has a link to.
-    pub routes: Option<&'a BTreeMap<String, SocketAddr>>,
+    /// The host and port to dial for each peer that the node has a link to.
+    pub routes: Option<&'a BTreeMap<String, String>>,
 }
 
 /// A program with its arguments.

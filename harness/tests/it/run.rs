@@ -7,8 +7,9 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use clip_harness::event::{Event, EventKind, LedgerEntry, Outcome, RunOutcome, Sample, Sink};
-use clip_harness::journal::{self, proc};
+use clip_harness::journal;
 use clip_harness::plan::{LedgerCheck, Plan, PlanOptions};
+use clip_harness::procfs::process;
 use clip_harness::run::{self, Options};
 use tokio_util::sync::CancellationToken;
 
@@ -198,9 +199,13 @@ impl Place {
     }
 
     fn assert_clean(&self, seen: &Seen) {
-        assert!(proc::marked(journal::MARKER, &self.run_id).is_empty());
+        assert!(process::marked(journal::MARKER, &self.run_id).is_empty());
         let start_marks = seen.pids();
-        assert!(start_marks.iter().all(|pid| proc::group(*pid).is_empty()));
+        assert!(
+            start_marks
+                .iter()
+                .all(|pid| process::group(*pid).is_empty())
+        );
         assert!(empty(&self.journals()), "a journal is left");
         let data = std::env::temp_dir().join(format!("clip-harness-{}", self.run_id));
         assert!(!data.exists());
@@ -355,7 +360,7 @@ faults:
     let mut seen = Seen::default();
     let interrupt = async {
         let pid = condition("a stopped process", || {
-            let marked = proc::marked(journal::MARKER, &place.run_id);
+            let marked = process::marked(journal::MARKER, &place.run_id);
             marked.into_iter().find(|stat| stat.state == 'T')
         })
         .await;
@@ -368,7 +373,9 @@ faults:
     );
     assert_eq!(outcome, RunOutcome::Interrupted);
     assert!(seen.reverted("freeze").is_some());
-    assert!(proc::stat(stopped.pid).is_none_or(|now| now.start != stopped.start || !now.lives()));
+    assert!(
+        process::stat(stopped.pid).is_none_or(|now| now.start != stopped.start || !now.lives())
+    );
     assert!(seen.events.last().expect("events").at.seconds() < 20.0);
     place.assert_clean(&seen);
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// test is a module of its own here, because only what runs something may import it.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &[]),
+    ("procfs", &[]),
+    ("process_set", &["procfs"]),
     // What is known of the system under test, and what is done to it.
     ("sut", &[]),
     ("sut::acting", &["http", "sut"]),
@@ -15,11 +17,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &["scenario", "plan"]),
     ("series", &["scenario", "plan", "event"]),
     // How the system is run and broken.
-    ("journal", &["scenario", "plan", "event"]),
+    ("journal", &["procfs", "process_set"]),
     (
         "runtime",
         &[
             "http",
+            "procfs",
+            "process_set",
             "sut",
             "sut::acting",
             "scenario",
@@ -47,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "run",
         &[
             "http",
+            "procfs",
             "sut",
             "sut::acting",
             "scenario",
@@ -62,7 +67,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // What became of it.
-    ("record", &["sut", "scenario", "plan", "event", "series"]),
+    (
+        "record",
+        &["procfs", "sut", "scenario", "plan", "event", "series"],
+    ),
     (
         "judge",
         &["sut", "scenario", "plan", "event", "series", "record"],

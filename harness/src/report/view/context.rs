@@ -432,6 +432,7 @@ impl Context<'_> {
                     node,
                     how,
                     expected: false,
+                    ..
                 } => Some(format!(
                     "{node} ended by itself at {}: {how}",
                     moment(event.at, self.origin)
