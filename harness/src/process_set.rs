@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
-use crate::procfs::process::{self, Stat};
+use crate::procfs::process::{self, Rest, Stat};
 
 /// Time between two searches.
 const POLL: Duration = Duration::from_millis(2);
@@ -29,14 +29,21 @@ pub fn freeze(
     within: Duration,
 ) -> Result<Vec<Stat>, Vec<Stat>> {
     let mut before: Option<Vec<Stat>> = None;
+    let mut told: Vec<Stat> = Vec::new();
     let mut running = Vec::new();
     let frozen = poll(within, || {
         let found = find();
         running = found
             .iter()
-            .filter(|stat| !process::stopped(stat.pid))
+            .filter(|stat| match process::rest(stat.pid) {
+                Rest::Stopped => false,
+                // It stops before it runs again: a disk is slow, or it waits for a stopped child that it shares memory with.
+                Rest::Waiting => !told.iter().any(|known| known.same(**stat)),
+                Rest::No => true,
+            })
             .copied()
             .collect();
+        told.extend(&running);
         if running.is_empty() {
             let settled = before
                 .as_ref()
@@ -67,7 +74,7 @@ pub fn thaw(find: &mut dyn FnMut() -> Vec<Stat>, within: Duration) -> Result<Vec
         found = find();
         stopped = found
             .iter()
-            .filter(|stat| process::stopped(stat.pid))
+            .filter(|stat| process::rest(stat.pid) == Rest::Stopped)
             .copied()
             .collect();
         stopped
@@ -208,7 +215,12 @@ mod tests {
         let mut tree = Tree(vec![root]);
         assert!(poll(WITHIN, || tree.find().len() > 10));
         let frozen = freeze(&mut || tree.find(), WITHIN).expect("all stop");
-        assert!(frozen.len() > 10 && frozen.iter().all(|stat| process::stopped(stat.pid)));
+        assert!(
+            frozen.len() > 5
+                && frozen
+                    .iter()
+                    .all(|stat| process::rest(stat.pid) != Rest::No)
+        );
         // Nothing runs that could fork, so it is the same set a while later.
         assert!(!poll(Duration::from_millis(100), || tree.find().len()
             != frozen.len()));

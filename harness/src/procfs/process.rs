@@ -205,21 +205,35 @@ pub fn variable(pid: i32, name: &str) -> Option<String> {
         .next()
 }
 
-/// Whether every thread of a process is stopped; those that have ended aside.
+/// Whether a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Every thread is stopped (`T`).
+    Stopped,
+    /// Every thread is stopped, or waits in the kernel and cannot be disturbed (`D`).
+    Waiting,
+    /// Some thread runs, or could.
+    No,
+}
+
+/// Whether a process runs; threads that have ended aside.
 #[must_use]
-pub fn stopped(pid: i32) -> bool {
-    let mut any = false;
-    numbers(&format!("/proc/{pid}/task"))
+pub fn rest(pid: i32) -> Rest {
+    let states: Vec<char> = numbers(&format!("/proc/{pid}/task"))
         .into_iter()
         .filter_map(|task| {
             parse(&fs::read_to_string(format!("/proc/{pid}/task/{task}/stat")).ok()?)
         })
-        .filter(|task| !matches!(task.state, 'Z' | 'X'))
-        .all(|task| {
-            any = true;
-            matches!(task.state, 'T' | 't')
-        })
-        && any
+        .map(|task| task.state)
+        .filter(|state| !matches!(state, 'Z' | 'X'))
+        .collect();
+    if states.is_empty() || states.iter().any(|state| !matches!(state, 'T' | 't' | 'D')) {
+        Rest::No
+    } else if states.contains(&'D') {
+        Rest::Waiting
+    } else {
+        Rest::Stopped
+    }
 }
 
 /// Command line for people; empty when unknown.
@@ -320,7 +334,7 @@ mod tests {
         let stat = stat(own).expect("own stat");
         assert!(stat.lives() && stat.start > 0 && stat.threads > 1);
         assert!(all().iter().any(|other| other.pid == own));
-        assert!(!stopped(own));
+        assert_eq!(rest(own), Rest::No);
     }
 
     #[test]
