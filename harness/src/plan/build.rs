@@ -7,7 +7,7 @@ use super::timeline::Timeline;
 use super::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan, Plan,
     PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, SlowSpec, StartPlan,
-    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, system, target,
+    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, overlaps, system, target, times,
 };
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Expectation, Expr};
@@ -18,7 +18,6 @@ use crate::scenario::read::Spanned;
 use crate::scenario::{JsonPath, Scenario};
 use crate::sut;
 
-const DEFAULT_LIMIT: HumanDuration = HumanDuration::secs(600);
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
 /// Longer than a service takes to drain by itself.
 const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);
@@ -83,10 +82,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
             false => String::new(),
         },
         seed,
-        limit: document
-            .limit
-            .as_ref()
-            .map_or(DEFAULT_LIMIT, |limit| limit.value),
+        limit: HumanDuration::default(),
         system,
         load,
         steady: document.steady.as_ref().map(|steady| SteadyPlan {
@@ -101,7 +97,12 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
     };
     let timeline = Timeline::estimate(&plan);
     plan.estimate = HumanDuration(timeline.end());
-    check_times(document, &plan, &timeline, &mut problems);
+    plan.limit = document
+        .limit
+        .as_ref()
+        .map_or_else(|| times::default_limit(&plan), |limit| limit.value);
+    times::check(document, &plan, &timeline, &mut problems);
+    overlaps::check(document, &plan, &timeline, &mut problems);
     (plan, problems)
 }
 
@@ -322,7 +323,7 @@ fn check_instances(document: &Document, system: &SystemPlan, problems: &mut Vec<
             problems.push(Diagnostic::error(expectation.span, problem).help(
                 match nearest(name, names.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("it has {}", target::some_of(names)),
+                    None => format!("known: {}", target::some_of(names)),
                 },
             ));
         }
@@ -350,7 +351,11 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
         && read.is_none()
     {
         problems.push(
-            Diagnostic::error(end.span, "how is the state of accepted work read back?").help(
+            Diagnostic::error(
+                end.span,
+                "`ledger` needs `read`: how the state of accepted work is read back",
+            )
+            .help(
                 "add `read: { get: /jobs/{id}, state: $.state, done: [done], failed: [failed] }`",
             ),
         );
@@ -398,68 +403,5 @@ fn read_back(read: &ReadBack) -> LedgerRead {
             url: results.url.value.clone(),
             rank: results.rank.value.clone(),
         }),
-    }
-}
-
-/// Faults must fit into the load, and the whole into its limit.
-fn check_times(
-    document: &Document,
-    plan: &Plan,
-    timeline: &Timeline,
-    problems: &mut Vec<Diagnostic>,
-) {
-    let load_end = HumanDuration(timeline.load_end);
-    if load_end.get().is_zero() {
-        return;
-    }
-    let window = plan.steady.as_ref().map(|steady| steady.window.get());
-    let recover = plan.expect.recover.is_some();
-    for (fault, (start, end)) in document.faults.iter().zip(&timeline.faults) {
-        let name = &fault.name.value.0;
-        if !fault.name.sound || fault.r#for.as_ref().is_some_and(|length| !length.sound) {
-            continue;
-        }
-        if *start >= load_end.get() {
-            problems.push(
-                Diagnostic::error(
-                    fault.name.span,
-                    format!("`{name}` begins after the load has ended"),
-                )
-                .help(format!(
-                    "it begins at {} at the earliest; the load ends at {load_end}",
-                    HumanDuration(*start)
-                )),
-            );
-        } else if let Some(window) = window
-            && recover
-            && *end + window > load_end.get()
-        {
-            problems.push(
-                Diagnostic::warning(
-                    fault.name.span,
-                    format!("`{name}` may not be seen to recover"),
-                )
-                .help(format!(
-                    "it ends at {} at the earliest, a steady window takes {}, the load ends at {load_end}",
-                    HumanDuration(*end),
-                    HumanDuration(window)
-                )),
-            );
-        }
-    }
-    if let Some(limit) = &document.limit
-        && limit.sound
-        && limit.value < plan.estimate
-    {
-        problems.push(
-            Diagnostic::error(
-                limit.span,
-                format!("the run takes longer than {}", limit.value),
-            )
-            .help(format!(
-                "load and faults take {}; start-up and drain come on top",
-                plan.estimate
-            )),
-        );
     }
 }

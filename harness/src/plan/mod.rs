@@ -5,10 +5,13 @@
 mod build;
 mod expected;
 mod load;
+mod overlaps;
+mod programs;
 mod stages;
 mod system;
 mod target;
 pub mod timeline;
+mod times;
 
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +68,7 @@ impl Plan {
         finish(reading, options).map(|prepared| prepared.plan)
     }
 
-    /// Reads a file and resolves it; problems of both are found together.
+    /// Reads a file and resolves it, and looks for its programs on this machine; problems of all are found together.
     ///
     /// # Errors
     /// Every problem there is.
@@ -104,6 +107,10 @@ fn finish(reading: scenario::Reading, options: &PlanOptions) -> Result<Prepared,
     };
     let (plan, found) = build::build(&scenario, options);
     problems.extend(found);
+    if scenario.from_file {
+        let machine = programs::Machine::here();
+        problems.extend(programs::check(&scenario.document.system, &machine));
+    }
     if problems.has_errors() {
         problems.extend(scenario.warnings);
         return Err(problems);

@@ -7,11 +7,11 @@ use super::target::{matches, some_of};
 use super::{
     ExitRule, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, SystemPlan, link_name,
 };
+use crate::scenario::Span;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::model::{Load, Program, Service, System};
 use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::template::{Call, Part, Template};
-use crate::scenario::value::TemplateText;
 use crate::sut::{self, CLIENT, RoleNode, Wanted};
 
 /// More nodes than this on one machine is a typing error.
@@ -56,6 +56,7 @@ pub(super) fn expand(
         entry = Some(topology.entry);
     }
     let programs = Programs::new(&system.nodes);
+    programs.circles(problems);
     for (name, program) in system.nodes.iter() {
         if runtime == RuntimeKind::Embedded && system.service.is_none() {
             problems.push(
@@ -99,8 +100,18 @@ pub(super) fn expand(
         })
         .collect();
     for node in &mut nodes {
-        if let NodeStart::Run { env, .. } = &mut node.start {
-            resolve_env(&node.name, env, &links, system, problems);
+        if let NodeStart::Run { command, env } = &mut node.start {
+            let written = program_of(&node.name, system);
+            for (index, word) in command.iter_mut().enumerate() {
+                let word_at = |program: &Program| Some(program.run.known()?.0.get(index)?.span);
+                let span = written.and_then(word_at).unwrap_or(system.span);
+                *word = resolve_links(&node.name, word, span, &links, problems);
+            }
+            for (key, value) in env {
+                let value_at = |program: &Program| Some(program.env.get(key)?.span);
+                let span = written.and_then(value_at).unwrap_or(system.span);
+                *value = resolve_links(&node.name, value, span, &links, problems);
+            }
         }
     }
     let system = SystemPlan {
@@ -231,7 +242,7 @@ fn usual_door(
     }
     match known {
         // The whole block is missing; that has been said.
-        [] if system.span == crate::scenario::Span::default() => None,
+        [] if !system.complete => None,
         [] => {
             problems.push(
                 Diagnostic::error(system.span, "the system has no nodes").help(format!(
@@ -242,10 +253,13 @@ fn usual_door(
             None
         }
         _ if system.nodes.0.len() == 1 => Some(known[0].clone()),
+        _ if !system.complete => None,
         _ => {
             problems.push(
-                Diagnostic::error(system.span, "which node does the load enter through?")
-                    .help("add `entry: NODE`"),
+                Diagnostic::error(system.span, "`entry` is missing").help(format!(
+                    "add the node that the load enters through: entry: {}",
+                    known.last().map_or("NODE", String::as_str)
+                )),
             );
             None
         }
@@ -260,7 +274,7 @@ fn unknown_node(name: &Spanned<String>, known: &[String]) -> Diagnostic {
     )
     .help(match nearest(&name.value, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("it has {}", some_of(&known)),
+        None => format!("known: {}", some_of(&known)),
     })
 }
 
@@ -299,19 +313,7 @@ impl<'s> Programs<'s> {
         program: &Program,
         problems: &mut Vec<Diagnostic>,
     ) -> Vec<NodePlan> {
-        if program.run.is_empty() {
-            problems.push(
-                Diagnostic::error(name.span, format!("`{}` has no command", name.value))
-                    .help("add run: [program, argument]"),
-            );
-        }
-        let wave = self.wave(&name.value, &mut Vec::new()).unwrap_or_else(|| {
-            problems.push(
-                Diagnostic::error(name.span, format!("`{}` waits for itself", name.value))
-                    .help("take one `after` out of the circle"),
-            );
-            0
-        });
+        let wave = self.wave(&name.value, &mut Vec::new()).unwrap_or_default();
         for before in &program.after {
             if before.sound && !self.by_name.contains_key(before.value.as_str()) {
                 let known: Vec<_> = self.by_name.keys().map(|name| (*name).to_owned()).collect();
@@ -334,7 +336,11 @@ impl<'s> Programs<'s> {
             },
         };
         let start = NodeStart::Run {
-            command: program.run.iter().map(|word| word.value.clone()).collect(),
+            command: {
+                let words = program.run.known().map(|command| command.0.as_slice());
+                let words = words.unwrap_or_default().iter();
+                words.map(|word| word.value.0.clone()).collect()
+            },
             env: program
                 .env
                 .iter()
@@ -354,6 +360,49 @@ impl<'s> Programs<'s> {
                 standby: false,
             })
             .collect()
+    }
+
+    /// Programs that wait for each other would never start. A circle is reported once, at its first member.
+    fn circles(&self, problems: &mut Vec<Diagnostic>) {
+        let mut reported: Vec<&str> = Vec::new();
+        for (name, (program, _)) in &self.by_name {
+            let mut path = vec![*name];
+            if reported.contains(name) || !self.leads_to(name, program, &mut path) {
+                continue;
+            }
+            reported.extend(path.iter().copied());
+            path.push(name);
+            let span = program
+                .after
+                .first()
+                .map_or(program.span, |after| after.span);
+            problems.push(
+                Diagnostic::error(span, format!("`{name}` waits for itself"))
+                    .help(format!("remove one `after` of {}", path.join(" after "))),
+            );
+        }
+    }
+
+    /// Whether a program waits for this one, and by which way.
+    fn leads_to(&self, name: &str, program: &'s Program, path: &mut Vec<&'s str>) -> bool {
+        program.after.iter().any(|before| {
+            let before = before.value.as_str();
+            if before == name {
+                return true;
+            }
+            let Some((key, (next, _))) = self.by_name.get_key_value(before) else {
+                return false;
+            };
+            if path.contains(key) {
+                return false;
+            }
+            path.push(key);
+            let found = self.leads_to(name, next, path);
+            if !found {
+                path.pop();
+            }
+            found
+        })
     }
 
     /// How many programs deep its waiting goes; `None` in a circle.
@@ -419,43 +468,44 @@ impl<'s> Programs<'s> {
 }
 
 /// Turns `$(link.NODE)` into the full name of the link from this node to that one.
-fn resolve_env(
+fn resolve_links(
     node: &str,
-    env: &mut IndexMap<String, String>,
+    text: &str,
+    span: Span,
     links: &[LinkPlan],
-    system: &System,
     problems: &mut Vec<Diagnostic>,
-) {
-    for (key, value) in env {
-        let Ok(mut template) = Template::parse(value) else {
+) -> String {
+    // What is no template has been refused where the file was read.
+    let Ok(mut template) = Template::parse(text) else {
+        return text.to_owned();
+    };
+    for part in &mut template.0 {
+        let Part::Call(Call::Link(to)) = part else {
             continue;
         };
-        for part in &mut template.0 {
-            let Part::Call(Call::Link(to)) = part else {
-                continue;
-            };
-            let full = link_name(node, to);
-            if links.iter().any(|link| link.name == full) {
-                *to = full;
-            } else if !links.iter().any(|link| link.name == *to) {
-                let span = env_span(system, node, key).unwrap_or(system.span);
-                problems.push(
-                    Diagnostic::error(span, format!("there is no link from {node} to `{to}`"))
-                        .help(format!("add `{full}: {{}}` under `links:`")),
-                );
-            }
+        let full = link_name(node, to);
+        if links.iter().any(|link| link.name == full) {
+            *to = full;
+        } else if !links.iter().any(|link| link.name == *to) {
+            problems.push(
+                Diagnostic::error(span, format!("there is no link from {node} to `{to}`"))
+                    .help(format!("add `{full}: {{}}` under `links:`")),
+            );
         }
-        *value = template.to_string();
     }
+    template.to_string()
 }
 
-fn env_span(system: &System, node: &str, key: &str) -> Option<crate::scenario::Span> {
-    let (_, program) = system.nodes.iter().find(|(name, _)| {
-        node == name.value
-            || node
-                .strip_prefix(&name.value)
-                .is_some_and(|rest| rest.starts_with('-'))
-    })?;
-    let value: &Spanned<TemplateText> = program.env.get(key)?;
-    Some(value.span)
+/// The program that a node runs, as it is written.
+fn program_of<'s>(node: &str, system: &'s System) -> Option<&'s Program> {
+    let is_of = |name: &str| {
+        let number = node
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        node == name || number.is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    let mut programs = system.nodes.iter();
+    programs
+        .find(|(name, _)| is_of(&name.value))
+        .map(|(_, program)| program)
 }

@@ -93,8 +93,26 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
         return Unhittable {
             message: format!("`{}` needs a {noun}, and `{pattern}` is a {is}", kind.name),
             help: match example {
-                Some(example) => format!("for example {example}"),
+                Some(example) => format!("write for example {example}"),
                 None => format!("the system has no {noun} that fits"),
+            },
+        };
+    }
+    let replicas = wanted.iter().filter(|name| {
+        let number = name
+            .strip_prefix(pattern)
+            .and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number.parse::<usize>().is_ok())
+    });
+    let replicas: Vec<_> = replicas.collect();
+    if let [first, ..] = replicas.as_slice() {
+        return Unhittable {
+            message: format!("the system has no {noun} `{pattern}`"),
+            help: match replicas.len() {
+                1 => format!("write {first}"),
+                many => {
+                    format!("write {first} for one of its {many} replicas, {pattern}-* for all")
+                }
             },
         };
     }
@@ -102,7 +120,7 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
         message: format!("the system has no {noun} `{pattern}`"),
         help: match nearest(pattern, wanted.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("it has {}", some_of(wanted)),
+            None => format!("known: {}", some_of(wanted)),
         },
     }
 }

@@ -78,7 +78,7 @@ pub(super) enum Listens {
     ByPort,
 }
 
-/// The program of a generic node: any command, with link addresses filled into its environment.
+/// The program of a generic node: any command, with link addresses filled into its arguments and environment.
 pub(super) fn program(
     plan: &NodePlan,
     command: &[String],
@@ -92,22 +92,25 @@ pub(super) fn program(
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| failed("its command is empty".to_owned()))?;
-    let mut filled = BTreeMap::new();
     let links = context.reachable(plan)?;
+    let fill_in = |what: &str, text: &String| {
+        template::render(text, &mut LinksOnly(&links))
+            .map_err(|error| failed(format!("{what}: {error}")))
+    };
+    let mut filled = BTreeMap::new();
     for (name, value) in env {
-        let value = template::render(value, &mut LinksOnly(&links))
-            .map_err(|error| failed(format!("{name}: {error}")))?;
-        filled.insert(name.clone(), value);
+        filled.insert(name.clone(), fill_in(name, value)?);
     }
+    let arguments = arguments.iter().map(|word| fill_in("its command", word));
     Ok(Program {
         program: PathBuf::from(program),
-        arguments: arguments.to_vec(),
+        arguments: arguments.collect::<Result<_, _>>()?,
         env: filled,
         listens: Listens::ByPort,
     })
 }
 
-/// Knows links and nothing else: what a node's environment may refer to.
+/// Knows links and nothing else: what a node's command and environment may refer to.
 struct LinksOnly<'a>(&'a BTreeMap<String, HostPort>);
 
 impl Resolver for LinksOnly<'_> {

@@ -238,7 +238,7 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
         Value::Map(entries) => {
             let [(key, value)] = entries.as_slice() else {
                 cx.report(
-                    Diagnostic::error(node.span, "a fault injects one thing")
+                    Diagnostic::error(node.span, "a fault injects exactly one thing")
                         .help("write one fault for each"),
                 );
                 return None;
@@ -259,7 +259,7 @@ pub(crate) fn read(node: &Node, cx: &mut Reader) -> Option<Inject> {
             }
         }
         _ => {
-            let help = format!("one of {}", names.join(", "));
+            let help = format!("known: {}", names.join(", "));
             cx.wrong_kind(node, "a fault", Some(&help));
             None
         }

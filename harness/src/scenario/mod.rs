@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub mod capability;
 mod check;
+pub mod command;
 mod config;
 pub mod diagnostic;
 pub mod expr;
@@ -79,11 +80,7 @@ impl Scenario {
                 };
             }
         };
-        let mut cx = Reader {
-            source: source.clone(),
-            problems: Vec::new(),
-            vars: Vec::new(),
-        };
+        let mut cx = Reader::new(source.clone());
         if !matches!(root.value, node::Value::Map(_)) {
             cx.wrong_kind(&root, "a mapping", Some("begin with `version: 1`"));
             let mut problems = Diagnostics::new(source.clone());

@@ -5,6 +5,7 @@
 
 use clip_service::units::HumanDuration;
 
+use super::command::Command;
 use super::expr::Expectation;
 use super::json_path::JsonPath;
 use super::read::{Entries, Spanned, mapping};
@@ -102,8 +103,8 @@ impl Service {
 mapping! {
     /// A program. It must listen on the port in the environment variable PORT.
     Program {
-        /// Program and arguments.
-        run: Vec<Spanned<String>>,
+        /// Program and arguments. $(link.NODE) is the address of the link from here to NODE.
+        run: Spanned<Command>,
         /// Additional environment. $(link.NODE) is the address of the link from here to NODE.
         env: Entries<Spanned<TemplateText>>,
         /// When it counts as ready. Default: GET / answers 200 within 20s.
@@ -446,7 +447,7 @@ impl Step {
     }
 }
 
-fn texts(value: &serde_json::Value, visit: &mut dyn FnMut(&str)) {
+pub(crate) fn texts(value: &serde_json::Value, visit: &mut dyn FnMut(&str)) {
     match value {
         serde_json::Value::String(text) => visit(text),
         serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),

@@ -18,6 +18,8 @@ pub(crate) struct Reader {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of the scenario's variables, for suggestions.
     pub(crate) vars: Vec<String>,
+    /// Whether something is only tried out, and nobody will see the problems.
+    trial: bool,
 }
 
 /// A value with its place in the file.
@@ -29,6 +31,14 @@ pub struct Spanned<T> {
     pub span: Span,
     /// Whether it was understood.
     pub sound: bool,
+}
+
+impl<T> Spanned<T> {
+    /// The value, where it was understood.
+    #[must_use]
+    pub fn known(&self) -> Option<&T> {
+        self.sound.then_some(&self.value)
+    }
 }
 
 impl<T> Deref for Spanned<T> {
@@ -60,6 +70,11 @@ pub(crate) trait Read: Sized {
     /// What an absent key means; `None` when it must be there.
     fn absent() -> Option<Self> {
         None
+    }
+    /// Whether a node is of a kind that it can be read from. What is not reads as nothing at all, and that must not be
+    /// taken for an empty list.
+    fn fits(_: &Node) -> bool {
+        true
     }
 }
 
@@ -115,7 +130,8 @@ impl<T: Read> Read for Vec<T> {
             Value::List(items) => items.iter().map(|item| T::read(item, cx)).collect(),
             Value::Null => Vec::new(),
             _ => {
-                cx.wrong_kind(node, "a list", Some("write it in brackets: [ … ]"));
+                let help = cx.as_list(node);
+                cx.wrong_kind(node, "a list", Some(&help));
                 Vec::new()
             }
         }
@@ -123,6 +139,10 @@ impl<T: Read> Read for Vec<T> {
 
     fn stand_in() -> Self {
         Vec::new()
+    }
+
+    fn fits(node: &Node) -> bool {
+        matches!(node.value, Value::List(_) | Value::Null)
     }
 
     fn absent() -> Option<Self> {
@@ -190,6 +210,10 @@ impl<T: Read> Read for Entries<T> {
     fn absent() -> Option<Self> {
         Some(Self::default())
     }
+
+    fn fits(node: &Node) -> bool {
+        matches!(node.value, Value::Map(_) | Value::Null)
+    }
 }
 
 impl<T: JsonSchema> JsonSchema for Entries<T> {
@@ -210,6 +234,16 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
 }
 
 impl Reader {
+    /// Nothing found yet.
+    pub(crate) fn new(source: Arc<Source>) -> Self {
+        Self {
+            source,
+            problems: Vec::new(),
+            vars: Vec::new(),
+            trial: false,
+        }
+    }
+
     /// Reports.
     pub(crate) fn report(&mut self, problem: Diagnostic) {
         self.problems.push(problem);
@@ -232,6 +266,19 @@ impl Reader {
         match &node.value {
             Value::Map(entries) => Some(entries),
             Value::Null => Some(&[]),
+            Value::List(items) => {
+                let help = match items.as_slice() {
+                    [
+                        Node {
+                            value: Value::Map(_),
+                            ..
+                        },
+                    ] => "leave the brackets or the `-` out",
+                    _ => "write `key: value` pairs",
+                };
+                self.wrong_kind(node, "a mapping", Some(help));
+                None
+            }
             _ => {
                 self.wrong_kind(node, "a mapping", Some("write `key: value` pairs"));
                 None
@@ -247,8 +294,8 @@ impl Reader {
                 Some((earlier, _)) => {
                     let (line, _) = self.source.line_column(earlier.span.start);
                     self.report(
-                        Diagnostic::error(key.span, format!("`{}` is there twice", key.name))
-                            .help(format!("it is already on line {line}; keep one")),
+                        Diagnostic::error(key.span, format!("`{}` is given twice", key.name))
+                            .help(format!("the first is on line {line}; keep one")),
                     );
                 }
                 None => kept.push((key, value)),
@@ -263,12 +310,28 @@ impl Reader {
         &mut self,
         node: &'n Node,
         keys: &'static [&'static str],
+        meant: impl FnOnce(&Node, &Self) -> Option<String>,
     ) -> Fields<'n> {
-        let Some(entries) = self.mapping(node) else {
+        let scalar = matches!(
+            node.value,
+            Value::Text(_) | Value::Number(_) | Value::Bool(_)
+        );
+        let entries = match scalar && !self.trial {
+            true => {
+                let help = match meant(node, self) {
+                    Some(meant) => format!("write {meant}"),
+                    None => "write `key: value` pairs".to_owned(),
+                };
+                self.wrong_kind(node, "a mapping", Some(&help));
+                None
+            }
+            false => self.mapping(node),
+        };
+        let Some(entries) = entries else {
             return Fields {
                 entries: Vec::new(),
                 span: node.span,
-                sound: false,
+                complete: false,
             };
         };
         let entries = self.unique(entries);
@@ -280,6 +343,7 @@ impl Reader {
                 None => unknown.push((key, value)),
             }
         }
+        let mut complete = true;
         for (key, value) in unknown {
             let problem = Diagnostic::error(key.span, format!("unknown key `{}`", key.name));
             self.report(match nearest(&key.name, keys.iter().copied()) {
@@ -291,13 +355,19 @@ impl Reader {
                     }
                     problem.help(format!("did you mean `{meant}`?"))
                 }
-                None => problem.help(format!("known here: {}", keys.join(", "))),
+                None => {
+                    complete = false;
+                    problem.help(match keys {
+                        [] => "there are no settings here yet: write {}".to_owned(),
+                        keys => format!("known here: {}", keys.join(", ")),
+                    })
+                }
             });
         }
         Fields {
             entries: known,
             span: node.span,
-            sound: true,
+            complete,
         }
     }
 
@@ -325,15 +395,114 @@ impl Reader {
                 .next()
                 .unwrap_or_default()
                 .trim();
-            let problem = Diagnostic::error(node.span, format!("unknown variable `{name}`"));
-            let help = match nearest(name, self.vars.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean `$({meant})`?"),
-                None => "define it under `vars:`".to_owned(),
-            };
-            self.report(problem.help(help));
+            let span = self.call_in(node.span, name);
+            self.report(self.unknown_variable(name, &[], span));
             return None;
         }
         Some(text)
+    }
+
+    /// An unknown name in `$(…)`, with what may be meant: a variable, or a name captured earlier.
+    pub(crate) fn unknown_variable(&self, name: &str, captured: &[&str], span: Span) -> Diagnostic {
+        let problem = Diagnostic::error(span, format!("unknown variable `{name}`"));
+        let known = self.vars.iter().map(String::as_str);
+        if let Some(meant) = nearest(name, known.chain(captured.iter().copied())) {
+            return problem.help(format!("did you mean `$({meant})`?"));
+        }
+        let plain = |text: &str| {
+            let mut chars = text.chars();
+            chars
+                .next()
+                .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+                && chars.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        };
+        problem.help(match name.split_once('.') {
+            Some(("env" | "ENV", variable)) if plain(variable) => format!(
+                "environment variables are not read: define `{variable}` under `vars:`, write $({variable}), and run with --var {variable}=\"${variable}\""
+            ),
+            _ if plain(name) => "define it under `vars:`, or capture it in an earlier step".to_owned(),
+            _ => "$(…) holds the name of a variable; for a shell's own substitution use backquotes".to_owned(),
+        })
+    }
+
+    /// The place of `$(name)` in a scalar; all of it where that cannot be said.
+    pub(crate) fn call_in(&self, span: Span, name: &str) -> Span {
+        let written = self.source.slice(span);
+        let found = written.match_indices("$(").find_map(|(open, _)| {
+            let inner = written[open + 2..].split(')').next()?;
+            (inner.trim() == name).then(|| open..open + 2 + inner.len() + 1)
+        });
+        match found {
+            Some(place) => {
+                Span::new(span.start + place.start..span.start + place.end.min(written.len()))
+            }
+            None => span,
+        }
+    }
+
+    /// How what stands here would be written as a list.
+    fn as_list(&self, node: &Node) -> String {
+        match &node.value {
+            Value::Map(entries) => match entries.as_slice() {
+                [
+                    (
+                        key,
+                        Node {
+                            value: Value::Map(_),
+                            ..
+                        },
+                    ),
+                    ..,
+                ] => {
+                    format!("begin each entry with `-`: - {{ name: {}, … }}", key.name)
+                }
+                _ => "put it in brackets, or begin it with `-`".to_owned(),
+            },
+            _ => match self.source.slice(node.span) {
+                "" => "write it in brackets: [ … ]".to_owned(),
+                written
+                    if written.contains([',', '{', '}', '[', ']'])
+                        && !written.starts_with(['"', '\'']) =>
+                {
+                    format!("write [ \"{}\" ]", written.replace('"', "\\\""))
+                }
+                written => format!("write [ {written} ]"),
+            },
+        }
+    }
+
+    /// The first of these keys whose value can be what stands here, as the mapping would be written: `{ add: 200ms }`.
+    pub(crate) fn as_mapping(
+        &self,
+        node: &Node,
+        keys: &[(&'static str, bool, fn(&Node, &mut Self))],
+    ) -> Option<String> {
+        let fits = |read: &fn(&Node, &mut Self), value: Value| {
+            let mut trial = Self {
+                source: self.source.clone(),
+                problems: Vec::new(),
+                vars: Vec::new(),
+                trial: true,
+            };
+            let span = node.span;
+            read(&Node { value, span }, &mut trial);
+            trial.problems.is_empty()
+        };
+        // What takes any text says nothing of what was meant, unless it is the mapping's first key.
+        let any_text = |read| fits(read, Value::Text("any text?".to_owned()));
+        let (key, ..) = keys
+            .iter()
+            .enumerate()
+            .find(|(index, (_, _, read))| {
+                fits(read, node.value.clone()) && (*index == 0 || !any_text(read))
+            })
+            .map(|(_, key)| key)?;
+        let others = keys
+            .iter()
+            .filter(|(other, required, _)| *required && other != key);
+        let others: String = others.map(|(other, ..)| format!(", {other}: …")).collect();
+        let written = self.source.slice(node.span);
+        Some(format!("{{ {key}: {written}{others} }}"))
     }
 }
 
@@ -341,7 +510,7 @@ impl Reader {
 pub(crate) struct Fields<'n> {
     entries: Vec<(&'static str, Span, &'n Node)>,
     span: Span,
-    sound: bool,
+    complete: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -358,13 +527,23 @@ impl<'n> Fields<'n> {
         self.span
     }
 
+    /// Whether every key was understood, so that what is absent was left out.
+    pub(crate) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether the value of a key, if it is there, is of the kind that belongs there.
+    pub(crate) fn fits<T: Read>(&self, key: &str) -> bool {
+        self.node(key).is_none_or(T::fits)
+    }
+
     /// Reads the value of a key.
     pub(crate) fn take<T: Read>(&self, key: &str, cx: &mut Reader) -> T {
         if let Some(node) = self.node(key) {
             return T::read(node, cx);
         }
         T::absent().unwrap_or_else(|| {
-            if self.sound {
+            if self.complete {
                 cx.report(
                     Diagnostic::error(self.span, format!("`{key}` is missing"))
                         .help(format!("add `{key}:` here")),
@@ -387,6 +566,9 @@ macro_rules! mapping {
             /// Where it stands.
             #[schemars(skip)]
             pub span: $crate::scenario::source::Span,
+            /// Whether every key in it was understood, so that what is absent or empty was left out.
+            #[schemars(skip)]
+            pub complete: bool,
         }
 
         impl $name {
@@ -419,11 +601,19 @@ macro_rules! mapping {
                 node: &$crate::scenario::node::Node,
                 cx: &mut $crate::scenario::read::Reader,
             ) -> Self {
-                let fields = cx.fields(node, Self::KEYS);
+                let fields = cx.fields(node, Self::KEYS, |node, cx| {
+                    cx.as_mapping(node, &[$( (
+                        $crate::scenario::read::plain_key(stringify!($field)),
+                        <$type as $crate::scenario::read::Read>::absent().is_none(),
+                        |node, cx| { <$type as $crate::scenario::read::Read>::read(node, cx); },
+                    ) ),*])
+                });
                 Self {
                     $( $field: fields.take(
                         $crate::scenario::read::plain_key(stringify!($field)), cx), )*
                     span: fields.span(),
+                    complete: fields.complete() $( && fields.fits::<$type>(
+                        $crate::scenario::read::plain_key(stringify!($field))) )*,
                 }
             }
 
@@ -432,6 +622,7 @@ macro_rules! mapping {
                     $( $field: <$type as $crate::scenario::read::Read>::absent()
                         .unwrap_or_else(<$type as $crate::scenario::read::Read>::stand_in), )*
                     span: $crate::scenario::source::Span::default(),
+                    complete: false,
                 }
             }
         }

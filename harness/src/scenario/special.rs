@@ -68,8 +68,15 @@ impl Scalar for Status {
             Ok(status @ 100..=599) => Some(Self(status)),
             _ => {
                 cx.report(
-                    Diagnostic::error(node.span, format!("`{written}` is not a status code"))
-                        .help("write a number from 100 to 599"),
+                    Diagnostic::error(node.span, format!("`{written}` is not a status code")).help(
+                        match written.trim() {
+                            "2xx" | "2XX" => "any 2xx is the default: leave `status` out, or list codes: [200, 201]",
+                            text if text.ends_with("xx") || text.contains("..") => {
+                                "list the codes: [400, 404]"
+                            }
+                            _ => "write a number from 100 to 599",
+                        },
+                    ),
                 );
                 None
             }
@@ -128,7 +135,7 @@ impl Scalar for Targets {
         let each = match &node.value {
             Value::List(items) if items.is_empty() => {
                 cx.report(
-                    Diagnostic::error(node.span, "what does the fault hit?")
+                    Diagnostic::error(node.span, "the list of targets is empty")
                         .help("write a node, a link, or a list of them: [gateway-*, processor-*]"),
                 );
                 return None;
@@ -169,15 +176,15 @@ impl Scalar for Factor {
             Ok(factor) if factor > 1.0 && factor <= LARGEST_FACTOR => Some(Self(factor)),
             Ok(factor) if factor <= 1.0 => {
                 cx.report(
-                    Diagnostic::error(node.span, format!("`{written}` slows nothing"))
-                        .help("write a factor above 1: 10 makes answers take ten times as long"),
+                    Diagnostic::error(node.span, "a factor must be greater than 1")
+                        .help("10 makes answers take ten times as long"),
                 );
                 None
             }
             Ok(_) | Err(_) => {
                 cx.report(
                     Diagnostic::error(node.span, format!("`{written}` is not a factor"))
-                        .help("write a number from 1 to 1000000, without a unit: 2, 10, 1.5"),
+                        .help("write a number up to 1000000 without a unit: 2, 10, 1.5"),
                 );
                 None
             }

@@ -52,10 +52,10 @@ pub enum TemplateError {
     #[error("`$(` is not closed")]
     Unclosed,
     /// Something else than a range after `random`.
-    #[error("`$({0})` draws from no range: write $(random 0..59) or $(random 0.0..59.9)")]
+    #[error("`$({0})` has no range of numbers")]
     NotARange(String),
     /// Nothing goes by that name.
-    #[error("nothing is known as `{0}`")]
+    #[error("`{0}` has no value")]
     Unknown(String),
 }
 

@@ -194,7 +194,7 @@ impl Scalar for Count {
             _ => {
                 cx.report(
                     Diagnostic::error(node.span, format!("{number} is too many"))
-                        .help("at most 1000000"),
+                        .help("write at most 1000000"),
                 );
                 None
             }
@@ -255,10 +255,37 @@ impl Scalar for HumanDuration {
 fn duration(text: &str, span: Span, cx: &mut Reader) -> Option<HumanDuration> {
     text.parse().ok().or_else(|| {
         cx.report(
-            Diagnostic::error(span, format!("`{text}` is not a duration")).help(DURATION_HELP),
+            Diagnostic::error(span, format!("`{text}` is not a duration")).help(
+                match with_duration_unit(text) {
+                    Some(meant) => format!("write {meant}"),
+                    None => DURATION_HELP.to_owned(),
+                },
+            ),
         );
         None
     })
+}
+
+/// What a duration without a unit, or with one of another language, may have meant: `10` is `10s or 10ms`.
+pub(crate) fn with_duration_unit(text: &str) -> Option<String> {
+    let text = text.trim();
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    if !expr::is_decimal(number) {
+        return None;
+    }
+    let unit = match unit.trim().to_lowercase().trim_end_matches('s') {
+        "" if unit.trim().is_empty() => return Some(format!("{number}s or {number}ms")),
+        "" | "sec" | "second" => "s",
+        "m" | "msec" | "milli" | "millisecond" => "ms",
+        "min" | "minute" => "m",
+        "h" | "hr" | "hour" => "h",
+        "u" | "µ" | "usec" | "microsecond" => "us",
+        _ => return None,
+    };
+    Some(format!("{number}{unit}"))
 }
 
 /// Shortest and longest: `1s..3s`; a single duration is both.
@@ -277,7 +304,7 @@ impl Scalar for DurationRange {
         );
         if low > high {
             cx.report(
-                Diagnostic::error(node.span, format!("`{text}` runs backwards"))
+                Diagnostic::error(node.span, format!("the range `{text}` goes down"))
                     .help(format!("write {high}..{low}")),
             );
             return None;
@@ -319,10 +346,37 @@ pub(crate) fn per_second(text: &str) -> Option<f64> {
     (number <= HIGHEST_RATE).then_some(number / per)
 }
 
+/// What a rate without a unit, or with one of another language, may have meant: `20` is `20/s`.
+pub(crate) fn with_rate_unit(text: &str) -> Option<String> {
+    let text = text.trim();
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit = unit.trim().trim_start_matches('/').trim().to_lowercase();
+    let unit = match unit.as_str() {
+        "" | "s" | "sec" | "second" | "rps" | "qps" | "hz" | "per second" | "ps" => "s",
+        "min" | "minute" | "rpm" | "per minute" => "m",
+        "hour" | "hr" | "per hour" => "h",
+        _ => return None,
+    };
+    expr::is_decimal(number).then(|| format!("{number}/{unit}"))
+}
+
 fn rate(text: &str, span: Span, cx: &mut Reader) -> Option<f64> {
     let parsed = per_second(text);
     if parsed.is_none() {
-        cx.report(Diagnostic::error(span, format!("`{text}` is not a rate")).help(RATE_HELP));
+        let number = text.split('/').next().unwrap_or_default().trim();
+        let high = number.parse().is_ok_and(|number: f64| {
+            expr::is_decimal(&number.to_string()) && number > HIGHEST_RATE
+        });
+        let problem = Diagnostic::error(span, format!("`{text}` is not a rate"));
+        cx.report(match with_rate_unit(text) {
+            _ if high => Diagnostic::error(span, format!("the rate `{text}` is too high"))
+                .help(format!("at most {HIGHEST_RATE}/s")),
+            Some(meant) => problem.help(format!("write {meant}")),
+            None => problem.help(RATE_HELP),
+        });
     }
     parsed
 }
@@ -356,7 +410,7 @@ impl Scalar for RateRange {
         let Some((from, to)) = text.split_once("..") else {
             cx.report(
                 Diagnostic::error(node.span, format!("`{text}` is not a range of rates"))
-                    .help("write where it begins and ends: 0/s..100/s"),
+                    .help("write its start and its end: 0/s..100/s"),
             );
             return None;
         };
@@ -391,8 +445,12 @@ impl Scalar for Percent {
         let share = expr::percent(text.trim());
         if share.is_none() {
             cx.report(
-                Diagnostic::error(node.span, format!("`{text}` is not a percentage"))
-                    .help("write a number from 0 to 100 and a percent sign: 99.9%"),
+                Diagnostic::error(node.span, format!("`{text}` is not a percentage")).help(
+                    match with_percent_sign(&text) {
+                        Some(meant) => format!("write {meant}"),
+                        None => "write a number from 0 to 100 and a percent sign: 99.9%".to_owned(),
+                    },
+                ),
             );
         }
         share.map(Self)
@@ -404,6 +462,20 @@ impl Scalar for Percent {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         text_schema("0% to 100%.", r"\d+(\.\d+)?\s*%")
+    }
+}
+
+/// What a share without its sign may have meant: `0.99` is `99%`.
+pub(crate) fn with_percent_sign(text: &str) -> Option<String> {
+    let number = text.trim();
+    let share: f64 = number.parse().ok().filter(|_| expr::is_decimal(number))?;
+    match share {
+        share if share <= 1.0 => {
+            let percent = (share * 100.0 * 1e9).round() / 1e9;
+            Some(format!("{percent}%"))
+        }
+        share if share <= 100.0 => Some(format!("{number}%")),
+        _ => None,
     }
 }
 

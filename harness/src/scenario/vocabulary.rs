@@ -126,7 +126,7 @@ pub(crate) fn unknown_word(text: &str, what: &str, words: &[&str], span: Span) -
     Diagnostic::error(span, format!("unknown {what} `{text}`")).help(
         match nearest(text, words.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("one of {}", words.join(", ")),
+            None => format!("known: {}", words.join(", ")),
         },
     )
 }

@@ -43,8 +43,8 @@ version: 1
 name: around
 system: { service: { processors: 3 } }
 load:
-  frames: { arrivals: { rate: 10/s, for: 30s }, steps: [ { get: / } ] }
-  jobs: { arrivals: { rate: 1/s, for: 30s }, steps: [ { post: /, capture: { id: $.id }, ledger: accepted } ] }
+  frames: { arrivals: { rate: 10/s, for: 60s }, steps: [ { get: / } ] }
+  jobs: { arrivals: { rate: 1/s, for: 60s }, steps: [ { post: /, capture: { id: $.id }, ledger: accepted } ] }
 steady: { window: 2s, hold: [ frames.success >= 99% ] }
 faults: [ { name: crash, at: 5s, for: 3s, target: any, inject: kill } ]
 expect: { always: [ frames.success >= 99% ] }

@@ -3,6 +3,7 @@
 mod command;
 mod guide;
 mod hostile;
+mod mistakes;
 mod problems;
 mod run;
 mod scenario;

@@ -16,8 +16,8 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
             .and_then(|expect| expect.recover.as_ref())
         {
             cx.report(
-                Diagnostic::error(recover.span, "nothing says what recovered means")
-                    .help("add `steady:`; a fault is recovered from when it holds again"),
+                Diagnostic::error(recover.span, "`recover` needs a steady state")
+                    .help("add steady: { window: 5s, hold: [ LOAD.success >= 99.9% ] }"),
             );
         }
         return;
@@ -29,11 +29,11 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
         window.span,
         cx,
     );
-    if steady.hold.is_empty() && steady.span != Span::default() {
+    if steady.hold.is_empty() && steady.complete {
         cx.report(
             Diagnostic::error(
                 steady.span,
-                "a steady state that holds nothing is always met",
+                "`hold` is empty, so the steady state always holds",
             )
             .help("add hold: [ LOAD.success >= 99.9% ]"),
         );
@@ -45,7 +45,7 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
                     cx.report(
                         Diagnostic::error(
                             expectation.span,
-                            "the steady state cannot be its own measure",
+                            "the steady state cannot be compared with itself",
                         )
                         .help("write a duration: 250ms"),
                     );
@@ -53,15 +53,18 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
                     cx.report(
                         Diagnostic::error(
                             expectation.span,
-                            "a stage may come later than the steady state",
+                            "the steady state cannot be compared with a stage, which may come later",
                         )
                         .help("write a percentage, a rate or a duration"),
                     );
                 }
                 if measure.over.is_some() {
                     cx.report(
-                        Diagnostic::error(expectation.span, "the steady state has its own window")
-                            .help("leave `over` out; `window:` says how long it holds"),
+                        Diagnostic::error(
+                            expectation.span,
+                            "`over` has no place in `steady`, which has a window",
+                        )
+                        .help("leave `over` out; `window:` says how long it holds"),
                     );
                 }
             }
@@ -72,12 +75,12 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
 }
 
 fn misplaced_amplification(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "tries per call are known when the run is over")
+    Diagnostic::error(span, "`amplification` is known only when the run is over")
         .help("write it under expect: always:, or during: FAULT:")
 }
 
 fn misplaced_breaker(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "a breaker is watched during a fault")
+    Diagnostic::error(span, "`breaker` is counted from the start of a fault")
         .help("write it under expect: during: FAULT:")
 }
 
@@ -115,7 +118,7 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
             Expr::Amplification { .. } => cx.report(misplaced_amplification(one.span)),
             Expr::Measure(measure) if matches!(measure.limit, Limit::TimesStage { .. }) => cx
                 .report(
-                    Diagnostic::error(one.span, "a stop condition cannot wait for a stage")
+                    Diagnostic::error(one.span, "`abort` cannot be compared with a stage")
                         .help("write a percentage, a rate or a duration"),
                 ),
             _ => {}
@@ -158,10 +161,14 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
                 .as_ref()
                 .is_some_and(|end| !end.ledger.is_empty())
     });
-    if !promises {
+    let complete = document.complete && expect.is_none_or(|expect| expect.complete);
+    if !promises && complete {
         cx.report(
-            Diagnostic::error(document.span, "nothing is expected, so nothing can fail")
-                .help("add expect: { always: [ LOAD.success >= 99.9% ] }"),
+            Diagnostic::error(
+                document.span,
+                "the scenario has no expectations, so it cannot fail",
+            )
+            .help("add expect: { always: [ LOAD.success >= 99.9% ] }"),
         );
     }
 }
@@ -191,7 +198,7 @@ fn of_a_load(expectation: &Spanned<Expectation>, document: &Document, cx: &mut R
             )
             .help(match nearest(load, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("there are {}", known.join(", ")),
+                None => format!("known: {}", known.join(", ")),
             }),
         );
     }
@@ -219,7 +226,7 @@ fn against_a_stage(expectation: &Spanned<Expectation>, stages: &[&str], cx: &mut
             None if stages.is_empty() => {
                 "give one a name: stages: [ { name: peak, rate: 100/s, hold: 10s } ]".to_owned()
             }
-            None => format!("there are {}", stages.join(", ")),
+            None => format!("known: {}", stages.join(", ")),
         }),
     );
 }
@@ -248,12 +255,14 @@ pub(super) fn control(document: &Document, cx: &mut Reader) {
         let text = one.value.text.as_str();
         if !written.contains(&text) {
             cx.report(
-                Diagnostic::error(one.span, format!("nothing expects `{text}`")).help(
-                    match nearest(text, written.iter().copied()) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => "write it under expect: always: or during: as well".to_owned(),
-                    },
-                ),
+                Diagnostic::error(
+                    one.span,
+                    format!("`{text}` is not an expectation of this scenario"),
+                )
+                .help(match nearest(text, written.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "write it under expect: always: or during: as well".to_owned(),
+                }),
             );
         }
     }
@@ -275,8 +284,13 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
     if !entered {
         let span = end.ledger.first().map_or(end.span, |check| check.span);
         cx.report(
-            Diagnostic::error(span, "no step enters anything in the ledger")
-                .help("add `ledger: accepted` with a capture to the step that submits work"),
+            Diagnostic::error(
+                span,
+                "no step has `ledger: accepted`, so the ledger stays empty",
+            )
+            .help(
+                "add ledger: accepted and capture: { job: $.job_id } to the step that submits work",
+            ),
         );
     }
     if let Some(read) = &end.read {
@@ -284,8 +298,8 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
             std::iter::once(&read.get).chain(read.results.iter().map(|results| &results.get));
         for get in gets.filter(|get| get.sound && !get.value.contains("{id}")) {
             cx.report(
-                Diagnostic::error(get.span, "which piece of work is read?")
-                    .help("write {id} where the captured id belongs"),
+                Diagnostic::error(get.span, "the path has no `{id}`")
+                    .help("write {id} in place of the captured id: /jobs/{id}"),
             );
         }
     }

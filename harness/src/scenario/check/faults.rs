@@ -29,11 +29,11 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
         }
         match (&fault.at, &fault.after) {
             (Some(_), Some(after)) => cx.report(
-                Diagnostic::error(after.span, "a fault begins `at` a time or `after` another")
-                    .help("keep one of them"),
+                Diagnostic::error(after.span, "a fault has either `at` or `after`")
+                    .help("remove one of them"),
             ),
-            (None, None) if fault.span != Span::default() => cx.report(
-                Diagnostic::error(fault.span, "when does the fault begin?")
+            (None, None) if fault.complete => cx.report(
+                Diagnostic::error(fault.span, "`at` or `after` is missing")
                     .help("add at: 15s, or after: OTHER.recovered + 5s"),
             ),
             _ => {}
@@ -53,8 +53,8 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
         }
         if after.value.moment == Moment::Recovered && document.steady.is_none() {
             cx.report(
-                Diagnostic::error(after.span, "nothing says what recovered means")
-                    .help("add `steady:`; a fault is recovered from when it holds again"),
+                Diagnostic::error(after.span, "`recovered` needs a steady state")
+                    .help("add steady: { window: 5s, hold: [ LOAD.success >= 99.9% ] }"),
             );
         }
     }
@@ -68,7 +68,10 @@ fn length(fault: &Fault, cx: &mut Reader) {
         Some(given) if fault.inject.sound && kind.duration == DurationRule::None => cx.report(
             Diagnostic::error(
                 given.span,
-                format!("`{}` is over when the last node is ready again", kind.name),
+                format!(
+                    "`{}` has no `for`: it ends when the last node is ready again",
+                    kind.name
+                ),
             )
             .help("leave `for` out; `pause` is the time between two nodes"),
         ),
@@ -78,13 +81,10 @@ fn length(fault: &Fault, cx: &mut Reader) {
             given.span,
             cx,
         ),
-        None if fault.inject.sound
-            && kind.duration == DurationRule::Needed
-            && fault.span != Span::default() =>
-        {
+        None if fault.inject.sound && kind.duration == DurationRule::Needed && fault.complete => {
             cx.report(
-                Diagnostic::error(fault.span, "`for` is missing")
-                    .help("add how long it lasts: `for: 10s`"),
+                Diagnostic::error(fault.span, format!("`{}` needs `for`", kind.name))
+                    .help("add how long it lasts: for: 10s"),
             );
         }
         None => {}
@@ -101,8 +101,8 @@ fn settings(inject: &Inject, cx: &mut Reader) {
                 && jitter.value > latency.add.value
             {
                 cx.report(
-                    Diagnostic::error(jitter.span, "the jitter is longer than what it varies")
-                        .help(format!("at most {}", latency.add.value)),
+                    Diagnostic::error(jitter.span, "`jitter` must not be greater than `add`")
+                        .help(format!("write at most {}", latency.add.value)),
                 );
             }
         }
@@ -111,20 +111,17 @@ fn settings(inject: &Inject, cx: &mut Reader) {
                 cx.report(
                     Diagnostic::error(
                         answer.code.span,
-                        format!(
-                            "{} answers nothing: callers wait for another",
-                            answer.code.value.0
-                        ),
+                        format!("{} is an interim status", answer.code.value.0),
                     )
-                    .help("write a status from 200 to 599"),
+                    .help("write a final status, 200 to 599"),
                 );
             }
             if let Some(share) = &answer.share {
-                let nobody = share.sound && share.value.0 <= 0.0;
-                if nobody {
+                let none = share.sound && share.value.0 <= 0.0;
+                if none {
                     cx.report(
-                        Diagnostic::error(share.span, "a share of 0% answers nothing")
-                            .help("write a share above 0%, or leave the fault out"),
+                        Diagnostic::error(share.span, "`share` must be greater than 0%")
+                            .help("write a share from 0.1% to 100%, or leave it out for all"),
                     );
                 }
             }
@@ -135,7 +132,7 @@ fn settings(inject: &Inject, cx: &mut Reader) {
                 cx.report(
                     Diagnostic::error(
                         after.span,
-                        format!("`retry-after` counts whole seconds, not {}", after.value),
+                        format!("`retry_after` must be whole seconds, not {}", after.value),
                     )
                     .help("write 1s, 2s, …"),
                 );
@@ -153,8 +150,8 @@ fn drain(drain: Option<&Spanned<HumanDuration>>, cx: &mut Reader) {
         && drain.value.get().is_zero()
     {
         cx.report(
-            Diagnostic::error(drain.span, "a node that has no time to drain is killed")
-                .help("write how long it has, or inject: kill"),
+            Diagnostic::error(drain.span, "`drain` must be longer than zero")
+                .help("write how long the node has to end, or use inject: kill"),
         );
     }
 }
@@ -214,6 +211,6 @@ pub(super) fn unknown_fault(
     problem.help(match nearest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if known.is_empty() => "the scenario has no faults".to_owned(),
-        None => format!("there are {}", known.join(", ")),
+        None => format!("known: {}", known.join(", ")),
     })
 }

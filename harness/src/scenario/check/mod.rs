@@ -3,16 +3,17 @@
 mod expect;
 mod faults;
 mod load;
+mod shell;
 pub(super) mod stages;
 
 use super::config;
-use super::diagnostic::{Diagnostic, nearest};
+use super::diagnostic::{Diagnostic, Severity};
 use super::expr::RESERVED;
-use super::model::{Document, Json, Program, System};
-use super::read::Reader;
+use super::model::{Document, Json, System};
+use super::read::{Reader, Spanned};
 use super::source::Span;
 use super::template::{Call, Template, TemplateError};
-use super::value::check_name;
+use super::value::{TemplateText, check_name};
 
 /// Applies every rule.
 pub(crate) fn document(document: &Document, cx: &mut Reader) {
@@ -22,10 +23,10 @@ pub(crate) fn document(document: &Document, cx: &mut Reader) {
     for (name, load) in document.load.iter() {
         load::one_load(name, load, document, cx);
     }
-    if document.load.is_empty() {
+    if document.load.is_empty() && document.complete {
         cx.report(
             Diagnostic::error(document.span, "there is no load")
-                .help("add one under `load:`; a system that is asked nothing shows nothing"),
+                .help("add one: load: { NAME: { arrivals: { rate: 10/s, for: 30s }, steps: [ { get: / } ] } }"),
         );
     }
     faults::faults(document, cx);
@@ -73,7 +74,10 @@ fn names(document: &Document, cx: &mut Reader) {
             cx.report(
                 Diagnostic::error(
                     name.span,
-                    format!("`$({})` has a meaning of its own", name.value),
+                    format!(
+                        "`{}` is reserved: $({0}) is filled in by the harness",
+                        name.value
+                    ),
                 )
                 .help("choose another name"),
             );
@@ -84,7 +88,7 @@ fn names(document: &Document, cx: &mut Reader) {
             cx.report(
                 Diagnostic::error(
                     name.span,
-                    format!("`{}` has a meaning of its own in expectations", name.value),
+                    format!("`{}` is reserved in expectations", name.value),
                 )
                 .help("choose another name"),
             );
@@ -119,22 +123,47 @@ fn system(system: &System, cx: &mut Reader) {
         }
     }
     for (_, program) in system.nodes.iter() {
-        environment(program, cx);
+        let values = program.env.iter().map(|(_, value)| value);
+        for value in values.filter(|value| value.sound) {
+            at_start_up(value, "an environment", cx);
+            if let Some((written, name)) = shell::variable(&value.value.0) {
+                let problem = shell::not_filled_in(&written, &name, value.span, cx);
+                cx.report(Diagnostic {
+                    severity: Severity::Warning,
+                    ..problem
+                });
+            }
+        }
+        if let Some(command) = program.run.known() {
+            for word in &command.0 {
+                at_start_up(word, "a command", cx);
+            }
+            shell::without_a_shell(command, cx);
+        }
     }
 }
 
-fn environment(program: &Program, cx: &mut Reader) {
-    for (_, value) in program.env.iter().filter(|(_, value)| value.sound) {
-        let template = template(&value.value.0, value.span, cx);
-        for call in template.iter().flat_map(Template::calls) {
-            match call {
-                Call::Link(_) => {}
-                Call::Capture(name) => unknown_variable(name, &[], value.span, cx),
-                other => cx.report(
-                    Diagnostic::error(value.span, format!("`$({other})` is not known at start-up"))
-                        .help("an environment may hold variables and $(link.NODE)"),
-                ),
-            }
+/// What is filled in when a node is started: variables of the scenario, and addresses of links.
+fn at_start_up(value: &Spanned<TemplateText>, place: &str, cx: &mut Reader) {
+    let template = template(&value.value.0, value.span, cx);
+    for call in template.iter().flat_map(Template::calls) {
+        match call {
+            Call::Link(_) => {}
+            Call::Capture(name) if name.eq_ignore_ascii_case("port") => cx.report(
+                Diagnostic::error(
+                    cx.call_in(value.span, name),
+                    "the port of a node is in its environment variable PORT",
+                )
+                .help("write run: [ sh, -c, \"exec program --port $PORT\" ]"),
+            ),
+            Call::Capture(name) => unknown_variable(name, &[], value.span, cx),
+            other => cx.report(
+                Diagnostic::error(
+                    value.span,
+                    format!("`$({other})` cannot be used in {place}"),
+                )
+                .help("variables and $(link.NODE) can"),
+            ),
         }
     }
 }
@@ -142,7 +171,7 @@ fn environment(program: &Program, cx: &mut Reader) {
 fn positive(zero: bool, what: &str, span: Span, cx: &mut Reader) {
     if zero {
         cx.report(
-            Diagnostic::error(span, format!("{what} must be longer than nothing"))
+            Diagnostic::error(span, format!("{what} must be longer than zero"))
                 .help("write a number and a unit: 300ms, 15s, 2m"),
         );
     }
@@ -153,30 +182,24 @@ fn template(text: &str, span: Span, cx: &mut Reader) -> Option<Template> {
         Ok(template) => Some(template),
         Err(error) => {
             let problem = Diagnostic::error(span, error.to_string());
-            cx.report(match error {
-                TemplateError::Unclosed => problem.help("add `)`"),
-                TemplateError::NotARange(_) | TemplateError::Unknown(_) => problem,
-            });
+            cx.report(problem.help(match error {
+                TemplateError::Unclosed => "add `)`",
+                TemplateError::NotARange(_) => "write $(random 0..59) or $(random 0.0..59.9)",
+                TemplateError::Unknown(_) => "define it under `vars:`",
+            }));
             None
         }
     }
 }
 
 fn unknown_variable(name: &str, captured: &[&str], span: Span, cx: &mut Reader) {
-    let vars = cx.vars.clone();
-    let known = vars
-        .iter()
-        .map(String::as_str)
-        .chain(captured.iter().copied())
-        .chain(["uuid"]);
-    let help = match nearest(name, known) {
-        Some(meant) => format!("did you mean `$({meant})`?"),
-        None => "define it under `vars:`, or capture it in an earlier step".to_owned(),
-    };
-    cx.report(Diagnostic::error(span, format!("unknown variable `{name}`")).help(help));
+    let known: Vec<_> = captured.iter().copied().chain(["uuid"]).collect();
+    let span = cx.call_in(span, name);
+    let problem = cx.unknown_variable(name, &known, span);
+    cx.report(problem);
 }
 
-/// Vocabulary that are understood and do nothing yet.
+/// Keys that are understood and do nothing yet.
 fn without_effect(document: &Document, cx: &mut Reader) {
     for (_, load) in document.load.iter() {
         if let Some(down) = load
@@ -194,6 +217,7 @@ fn without_effect(document: &Document, cx: &mut Reader) {
         .report
         .as_ref()
         .and_then(|report| report.baseline.as_ref())
+        .filter(|baseline| baseline.complete)
     {
         cx.report(
             Diagnostic::warning(baseline.span, "`baseline` has no effect yet")

@@ -36,11 +36,8 @@ pub(super) fn names(document: &Document, cx: &mut Reader) {
         }
         if text == "steady" {
             cx.report(
-                Diagnostic::error(
-                    name.span,
-                    "`steady` has a meaning of its own in expectations",
-                )
-                .help("choose another name"),
+                Diagnostic::error(name.span, "`steady` is reserved in expectations")
+                    .help("choose another name"),
             );
         }
     }

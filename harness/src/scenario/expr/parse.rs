@@ -7,7 +7,7 @@ use clip_service::units::HumanDuration;
 use super::{BreakerChange, Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
 use crate::scenario::diagnostic::nearest;
 use crate::scenario::syntax::{Scan, SyntaxError};
-use crate::scenario::value::per_second;
+use crate::scenario::value::{per_second, with_duration_unit, with_percent_sign, with_rate_unit};
 
 /// What can be measured on a load, with its meaning. `within` stands for all its times.
 pub const METRICS: &[(&str, &str, Metric)] = &[
@@ -131,7 +131,7 @@ impl Scan {
         if self.peek() != Some('.') {
             return Err(self.error(
                 start..start + name.chars().count(),
-                format!("`{name}` is not followed by a measure"),
+                format!("a measure is missing after `{name}`"),
                 format!("write {name}.success, {name}.p99, …"),
             ));
         }
@@ -150,7 +150,7 @@ impl Scan {
             false if self.name() == "over" => Some(self.duration(|window| {
                 (!window.get().is_zero())
                     .then_some(())
-                    .ok_or("a window has a length: over 5s")
+                    .ok_or("a window must be longer than zero: over 5s")
             })?),
             false => {
                 self.back_to(start);
@@ -174,7 +174,7 @@ impl Scan {
             let known = METRICS.iter().map(|(name, ..)| *name);
             let help = match nearest(&word, known.clone()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("one of {}", known.collect::<Vec<_>>().join(", ")),
+                None => format!("known: {}", known.collect::<Vec<_>>().join(", ")),
             };
             return Err(self.error(
                 start..self.at().max(start + 1),
@@ -215,7 +215,12 @@ impl Scan {
                 return Err(self.error(
                     start..self.at().max(start + 1),
                     "a comparison is expected here",
-                    "one of >=, <=, >, <",
+                    match sign.as_str() {
+                        "=>" => "write >=",
+                        "=<" => "write <=",
+                        "=" | "==" => "write >= or <=",
+                        _ => "write >=, <=, > or <",
+                    },
                 ));
             }
         })
@@ -227,7 +232,8 @@ impl Scan {
         if self.peek().is_some_and(char::is_alphabetic) {
             return self.steady_plus(metric);
         }
-        let number = self.take(|c| c.is_ascii_digit() || c == '.');
+        let sign = self.take(|c| matches!(c, '-' | '+'));
+        let number = sign + &self.take(|c| c.is_ascii_digit() || c == '.');
         let unit = self.take(|c| c.is_alphanumeric() || matches!(c, '%' | '.' | '/'));
         if unit == "x" || (unit.is_empty() && self.upcoming() == "x") {
             if unit.is_empty() {
@@ -248,15 +254,17 @@ impl Scan {
             self.space();
             text.push_str(&self.name());
         }
-        let (limit, what, help) = match metric.dimension() {
+        let (limit, what, meant, help) = match metric.dimension() {
             Dimension::Share => (
                 percent(&text).map(Limit::Ratio),
                 "a percentage from 0% to 100%",
+                with_percent_sign(&text),
                 "write a percentage: 99.9%",
             ),
             Dimension::Rate => (
                 per_second(&text).map(Limit::Rate),
                 "a rate",
+                with_rate_unit(&text),
                 "write a rate or a factor: 40/s, 0.9x STAGE",
             ),
             Dimension::Time => (
@@ -264,9 +272,11 @@ impl Scan {
                     .ok()
                     .map(|limit| Limit::Time(limit.get())),
                 "a duration",
+                with_duration_unit(&text),
                 "write a duration, a factor or a sum: 250ms, 2x steady, steady + 50ms",
             ),
         };
+        let help = meant.map_or_else(|| help.to_owned(), |meant| format!("write {meant}"));
         limit.ok_or_else(|| {
             let message = match text.is_empty() {
                 true => "a limit is expected here".to_owned(),
@@ -289,7 +299,7 @@ impl Scan {
         if metric.dimension() != Dimension::Time {
             return Err(self.error(
                 place,
-                "only a time is compared with steady and a time more",
+                "only response times are compared with `steady + …`",
                 "write 99.9%, 40/s or 0.9x steady",
             ));
         }
@@ -307,7 +317,7 @@ impl Scan {
         if word.is_empty() {
             return Err(self.error(
                 place,
-                "a factor of what?",
+                format!("`{number}x` needs `steady`, a stage or a load"),
                 "write 2x steady, 0.9x STAGE or 0.5x LOAD.p95",
             ));
         }
@@ -317,7 +327,7 @@ impl Scan {
                 return Err(self.error(
                     place,
                     format!("`{number}` is not a factor"),
-                    "write 2x steady",
+                    "a factor is a number greater than 0: 2x steady",
                 ));
             }
         };
@@ -346,7 +356,7 @@ impl Scan {
         if metric.dimension() == Dimension::Share {
             return Err(self.error(
                 place,
-                format!("{metric} is compared with a percentage"),
+                format!("`{metric}` is compared with a percentage"),
                 "write a percentage: 99.9%",
             ));
         }
@@ -400,7 +410,7 @@ impl Scan {
             word => {
                 let message = match word.is_empty() {
                     true => "`opened` or `closed` is expected here".to_owned(),
-                    false => format!("a breaker does not become `{word}`"),
+                    false => format!("`{word}` is not a change of a breaker"),
                 };
                 return Err(self.error(
                     start..self.at().max(start + 1),

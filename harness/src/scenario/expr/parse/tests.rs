@@ -106,12 +106,40 @@ fn reads_what_the_grammar_says() {
 }
 
 #[test]
+fn says_what_was_meant() {
+    for (text, help) in [
+        ("a.success >= 0.99", "write 99%"),
+        ("a.success >= 0.999", "write 99.9%"),
+        ("a.success >= 99", "write 99%"),
+        ("a.p99 < 200", "write 200s or 200ms"),
+        ("a.p99 < 200msec", "write 200ms"),
+        ("a.p99 < 2sec", "write 2s"),
+        ("a.goodput >= 40", "write 40/s"),
+        ("a.goodput >= 40rps", "write 40/s"),
+        ("a.success => 99%", "write >="),
+        ("a.p99 =< 2s", "write <="),
+        ("a.p99 = 2s", "write >= or <="),
+        ("a.p99 2s", "write >=, <=, > or <"),
+        ("a.sucess >= 99%", "did you mean `success`?"),
+        ("a.P99 <= 2s", "did you mean `p99`?"),
+    ] {
+        let error = Expectation::parse(text).expect_err(text);
+        assert_eq!(error.help, help, "{text}");
+    }
+}
+
+#[test]
 fn points_at_what_is_wrong() {
     for (text, column, message) in [
         ("", 0, "an expectation begins with the name of a load"),
-        ("frames", 0, "`frames` is not followed by a measure"),
+        ("frames", 0, "a measure is missing after `frames`"),
         ("frames.p98 <= 1s", 7, "unknown measure `p98`"),
         ("frames.p99 == 1s", 11, "a comparison is expected here"),
+        (
+            "frames.success >= -5%",
+            18,
+            "`-5%` is not a percentage from 0% to 100%",
+        ),
         ("frames.p99 <= 99%", 14, "`99%` is not a duration"),
         ("frames.p99 <=", 13, "a limit is expected here"),
         (
@@ -122,15 +150,19 @@ fn points_at_what_is_wrong() {
         (
             "frames.success >= 2x steady",
             18,
-            "success is compared with a percentage",
+            "`success` is compared with a percentage",
         ),
-        ("frames.p99 <= 2x", 14, "a factor of what?"),
+        (
+            "frames.p99 <= 2x",
+            14,
+            "`2x` needs `steady`, a stage or a load",
+        ),
         ("frames.p99 <= steddy + 1s", 14, "`steddy` is not a limit"),
         ("frames.p99 <= steady 1s", 21, "`+` is expected here"),
         (
             "frames.success >= steady + 1s",
             18,
-            "only a time is compared with steady and a time more",
+            "only response times are compared with `steady + …`",
         ),
         ("frames.within >= 99%", 14, "`(` is expected here"),
         ("frames.within(0s) >= 99%", 14, "`0s` is too short"),
@@ -164,7 +196,7 @@ fn points_at_what_is_wrong() {
         (
             "breaker(p) burst within 2s",
             11,
-            "a breaker does not become `burst`",
+            "`burst` is not a change of a breaker",
         ),
         (
             "breaker(p) opened in 2s",
