@@ -33,7 +33,7 @@ mapping! {
         tags: Vec<Spanned<Name>>,
         /// Seed of everything random. Omitted: drawn, printed and stored.
         seed: Option<Spanned<u64>>,
-        /// Bound on the whole run, start-up and drain included. Default 10m.
+        /// Bound on the whole run, start-up and drain included. Default: what the plan needs at most, no less than 10m.
         limit: Option<Spanned<HumanDuration>>,
         /// Values used as $(name) elsewhere in the file; --var name=value overrides one.
         vars: Entries<Spanned<Json>>,

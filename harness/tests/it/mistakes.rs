@@ -39,7 +39,7 @@ fn found(text: &str) -> Diagnostics {
     }
 }
 
-/// What must be said: the text it points at, the message, the remedy.
+/// What must be said: the text it points at, the message, the remedy; its beginning where it ends in `…`.
 type Said = (Severity, &'static str, &'static str, &'static str);
 
 fn check(cases: Vec<(Shop, Vec<Said>)>) {
@@ -59,7 +59,15 @@ fn check(cases: Vec<(Shop, Vec<Said>)>) {
                 )
             })
             .collect();
-        if actual != said {
+        let as_said = actual.len() == said.len()
+            && actual.iter().zip(&said).all(|(actual, said)| {
+                let help = match said.3.strip_suffix('…') {
+                    Some(start) => actual.3.starts_with(start),
+                    None => actual.3 == said.3,
+                };
+                help && (actual.0, actual.1, actual.2) == (said.0, said.1, said.2)
+            });
+        if !as_said {
             wrong.push_str(&format!("{text}{actual:#?}\nshould be {said:#?}\n\n"));
         }
     }
@@ -151,11 +159,7 @@ fn programs() {
         // What stands in place of a command is not taken for a missing command.
         (
             nodes("{ app: { image: app:7, replicas: 2 } }"),
-            vec![error(
-                "image",
-                "unknown key `image`",
-                "known here: run, env, ready, replicas, after",
-            )],
+            vec![error("image", "unknown key `image`", "known here: run, …")],
         ),
         (
             nodes("{ app: { run: [ app ], replicas: 2, ready: { tcp: 80 } } }"),
@@ -389,7 +393,7 @@ fn steps() {
             vec![error(
                 "pause",
                 "unknown key `pause`",
-                "known here: get, post, put, patch, delete, head, headers, json, expect, capture, ledger",
+                "known here: get, post, …",
             )],
         ),
         (
