@@ -11,6 +11,8 @@
 
 mod http;
 
+pub mod printable;
+
 pub mod sut;
 
 pub mod scenario;

@@ -12,7 +12,8 @@ use super::story::{Step, Story};
 use crate::judge::{Finding, Row, Scope, Status, Verdict, judge};
 use crate::plan::{ExpectPlan, Plan};
 use crate::record::{Environment, Record, Recorder};
-use crate::report::View;
+use crate::report::Report;
+use crate::report::prose::{self, FaultWords};
 use crate::run::{Options, run};
 
 /// A run and what is known of it.
@@ -67,22 +68,30 @@ impl Ran {
 
 /// The verdict in full, for people who look for the reason.
 fn told(record: &Record, verdict: &Verdict) -> String {
-    let view = View::new(record, verdict);
-    let mut text = format!("{}: {}\n", view.conclusion, view.sentence);
-    for row in &view.rows {
+    let report = Report::new(record, verdict);
+    let mut text = format!("{}: {}\n", report.conclusion, prose::sentence(&report));
+    for one in report.failing_first() {
         text.push_str(&format!(
             "  {}: {} {}: {} {}\n",
-            row.outcome, row.scope, row.text, row.observed, row.detail
+            one.outcome,
+            prose::scope(&one.scope),
+            one.text,
+            prose::observed(&one.found),
+            prose::detail(&report, &one.found)
         ));
     }
-    for fault in &view.faults {
+    for fault in &report.faults {
+        let words = FaultWords::of(fault);
         text.push_str(&format!(
             "  {}: {}, {}\n",
-            fault.name, fault.proof, fault.undo
+            fault.name, words.proof, words.undo
         ));
     }
-    for (load, class, times) in &view.errors {
-        text.push_str(&format!("  {load}: {times} x {class}\n"));
+    for error in &report.errors {
+        text.push_str(&format!(
+            "  {}: {} x {}\n",
+            error.load, error.count, error.class
+        ));
     }
     text
 }

@@ -18,13 +18,13 @@ use crate::record::{Environment, Record, Recorder, run_dir, save};
 use crate::report::progress::{Progress, Tee};
 use crate::report::suite::{self, SuiteRun};
 use crate::report::terminal::{Look, summary};
-use crate::report::{View, file_name, humanize, write_all};
+use crate::report::{Report, file_name, humanize, prose, write_all};
 use crate::run::signals::{self, Signals};
 use crate::run::{Options, run};
 
 /// What one scenario came to.
 pub(super) struct Done {
-    view: View,
+    view: Report,
     pub(super) exit: Exit,
     report: PathBuf,
 }
@@ -186,20 +186,20 @@ pub(super) fn conclude(
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Done> {
     let verdict = judge(record);
-    let written = write_all(record, &verdict, directory, &record.plan.formats)?;
+    let view = Report::new(record, &verdict);
+    let written = write_all(&view, directory, &record.plan.formats)?;
     let html = directory.join(file_name(Format::Html));
     let report = if written.contains(&html) {
         html
     } else {
         directory.to_owned()
     };
-    let view = View::new(record, &verdict);
     let exit = verdict.exit();
     if as_json {
         let line = json!({
             "scenario": record.plan.name,
             "verdict": view.conclusion.to_string(),
-            "sentence": view.sentence,
+            "sentence": prose::sentence(&view),
             "exit": exit.code(),
             "seconds": view.took.as_secs_f64(),
             "seed": record.plan.seed,
@@ -229,8 +229,8 @@ fn write_index(reports: &Path, done: &[Done]) -> io::Result<PathBuf> {
         .iter()
         .zip(&links)
         .map(|(done, report)| SuiteRun {
-            view: &done.view,
-            report,
+            report: &done.view,
+            page: report,
         })
         .collect();
     let page = suite::index("suite", &runs, &[]);

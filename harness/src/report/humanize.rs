@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::event::Offset;
-use crate::series::Reading;
+use super::model::{Moment, Stretch};
+use crate::series::{Counts, Reading};
 
 /// `5,106`.
 #[must_use]
@@ -36,6 +36,12 @@ pub fn ratio(share: f64) -> String {
         (percent * 100.0 + 1e-6).floor() / 100.0
     };
     format!("{shown:.2} %")
+}
+
+/// Share of requests that ended as expected; `-` without requests.
+#[must_use]
+pub fn share(counts: Counts) -> String {
+    counts.success().map_or("-".to_owned(), ratio)
 }
 
 /// `640 µs`, `18.4 ms`, `2.51 s`, `1 min 4 s`: three digits that matter.
@@ -78,13 +84,10 @@ pub fn seconds(length: Duration) -> String {
 
 /// A moment, counted from the start of load: `00:15`, `-00:01`, `1:02:03`.
 #[must_use]
-pub fn clock(at: Offset, origin: Offset) -> String {
-    let (sign, length) = if at < origin {
-        ("-", origin.since(at))
-    } else {
-        ("", at.since(origin))
-    };
-    let whole = length.as_secs();
+pub fn clock(at: Moment) -> String {
+    let (before, distance) = at.distance();
+    let sign = if before { "-" } else { "" };
+    let whole = distance.as_secs();
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
     match hours {
         0 => format!("{sign}{minutes:02}:{seconds:02}"),
@@ -92,14 +95,24 @@ pub fn clock(at: Offset, origin: Offset) -> String {
     }
 }
 
+/// A stretch of time: `00:15-00:24`.
+#[must_use]
+pub fn stretch(stretch: Stretch) -> String {
+    format!("{}-{}", clock(stretch.from), clock(stretch.to))
+}
+
 /// A moment in seconds with milliseconds, counted from the start of load: `15.112`.
 #[must_use]
-pub fn moment(at: Offset, origin: Offset) -> String {
-    if at < origin {
-        format!("-{:.3}", origin.since(at).as_secs_f64())
-    } else {
-        format!("{:.3}", at.since(origin).as_secs_f64())
-    }
+pub fn moment(at: Moment) -> String {
+    let (before, distance) = at.distance();
+    let sign = if before { "-" } else { "" };
+    format!("{sign}{:.3}", distance.as_secs_f64())
+}
+
+/// A moment in seconds with one digit, none when that is zero: `15`, `22.4`.
+#[must_use]
+pub fn tenth(at: Moment) -> String {
+    format!("{}", (at.seconds() * 10.0).round() / 10.0)
 }
 
 /// A measured value.
@@ -162,6 +175,7 @@ pub fn capital(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Offset;
 
     #[test]
     fn numbers_read_well() {
@@ -207,10 +221,11 @@ mod tests {
 
     #[test]
     fn moments_count_from_the_start_of_load() {
-        let origin = Offset(1_400_000);
-        assert_eq!(clock(Offset(16_400_000), origin), "00:15");
-        assert_eq!(clock(Offset(0), origin), "-00:01");
-        assert_eq!(clock(Offset(3_724_400_000), origin), "1:02:03");
-        assert_eq!(moment(Offset(16_512_000), origin), "15.112");
+        let at = |us| Moment::new(Offset(us), Offset(1_400_000));
+        assert_eq!(clock(at(16_400_000)), "00:15");
+        assert_eq!(clock(at(0)), "-00:01");
+        assert_eq!(clock(at(3_724_400_000)), "1:02:03");
+        assert_eq!(moment(at(16_512_000)), "15.112");
+        assert_eq!(tenth(at(16_442_000)), "15");
     }
 }

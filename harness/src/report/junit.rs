@@ -1,54 +1,92 @@
-//! `junit.xml`, for CI: one test case per expectation and scope, with what was observed. What could not be decided is an
-//! error, not a skip: CI must not count it among what is well.
+//! `junit.xml`, for CI: one test case per expectation and scope, with what was observed and how long it was watched. What
+//! could not be decided is an error, not a skip: CI must not count it among what is well. A run that could not be made on
+//! this machine is one skipped case.
+//!
+//! Elements and attributes are those of the schema that Jenkins publishes (`junit-10.xsd`), which other readers follow.
 
 use std::io;
+use std::time::Duration;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
-use super::View;
-use super::view::RowView;
-use crate::judge::{Conclusion, Status};
+use super::model::{Expectation, Report};
+use super::prose;
+use crate::judge::{Conclusion, Exit, Status};
 
-pub(super) fn text(view: &View) -> io::Result<String> {
+/// A test case, as CI sees it.
+struct Case {
+    name: String,
+    took: Duration,
+    result: CaseResult,
+    /// What was observed.
+    body: String,
+}
+
+enum CaseResult {
+    Passed,
+    Skipped {
+        message: String,
+    },
+    /// `failure` or `error`.
+    Bad {
+        element: &'static str,
+        kind: String,
+        message: String,
+    },
+}
+
+/// Numbers of cases.
+#[derive(Default)]
+struct Totals {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+pub(super) fn text(report: &Report) -> io::Result<String> {
+    let cases = cases(report);
+    let mut totals = Totals::default();
+    for case in &cases {
+        totals.tests += 1;
+        match case.result {
+            CaseResult::Passed => {}
+            CaseResult::Skipped { .. } => totals.skipped += 1,
+            CaseResult::Bad {
+                element: "failure", ..
+            } => totals.failures += 1,
+            CaseResult::Bad { .. } => totals.errors += 1,
+        }
+    }
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    // A run that ended badly although every row holds must not look well.
-    let whole = !matches!(view.conclusion, Conclusion::Pass | Conclusion::Fail);
-    let of = |status| {
-        view.rows
-            .iter()
-            .filter(|row| row.outcome.status() == status)
-            .count()
-    };
-    let tests = (view.rows.len() + usize::from(whole)).to_string();
-    let failures = of(Status::Fail).to_string();
-    let errors = (of(Status::Inconclusive) + usize::from(whole)).to_string();
-    let seconds = format!("{:.3}", view.took.as_secs_f64());
-    let totals = [
-        ("tests", tests.as_str()),
-        ("failures", &failures),
-        ("errors", &errors),
-        ("time", &seconds),
+    let numbers = [
+        ("tests", totals.tests.to_string()),
+        ("failures", totals.failures.to_string()),
+        ("errors", totals.errors.to_string()),
+        ("time", seconds(report.took)),
     ];
+    let numbers = || numbers.iter().map(|(name, n)| (*name, n.as_str()));
     writer
         .create_element("testsuites")
         .with_attribute(("name", "clip-harness"))
-        .with_attributes(totals)
+        .with_attributes(numbers())
         .write_inner_content(|writer| {
             let mut suite = writer
                 .create_element("testsuite")
-                .with_attribute(("name", clean(&view.name).as_str()))
-                .with_attributes(totals);
-            if let Some(started) = &view.started {
+                .with_attribute(("name", &*report.name))
+                .with_attributes(numbers())
+                .with_attribute(("skipped", totals.skipped.to_string().as_str()))
+                .with_attribute(("hostname", &*report.environment.host));
+            if let Some(started) = prose::started(report) {
                 suite = suite.with_attribute(("timestamp", started.trim_end_matches('Z')));
             }
             suite.write_inner_content(|writer| {
-                properties(writer, view)?;
-                if whole {
-                    run_case(writer, view)?;
-                }
-                view.rows.iter().try_for_each(|row| case(writer, view, row))
+                properties(writer, report)?;
+                cases
+                    .iter()
+                    .try_for_each(|case| write(writer, report, case))
             })?;
             Ok(())
         })?;
@@ -57,21 +95,85 @@ pub(super) fn text(view: &View) -> io::Result<String> {
     Ok(text)
 }
 
-fn properties(writer: &mut Writer<Vec<u8>>, view: &View) -> io::Result<()> {
+fn seconds(length: Duration) -> String {
+    format!("{:.3}", length.as_secs_f64())
+}
+
+fn cases(report: &Report) -> Vec<Case> {
+    let expectations = report
+        .failing_first()
+        .into_iter()
+        .map(|one| case(report, one));
+    run_case(report).into_iter().chain(expectations).collect()
+}
+
+/// A run that ended badly although every expectation holds must not look well, and one that was not made has no others.
+fn run_case(report: &Report) -> Option<Case> {
+    let result = match report.conclusion {
+        Conclusion::Pass | Conclusion::Fail => return None,
+        _ if report.exit == Exit::Skipped => CaseResult::Skipped {
+            message: prose::sentence(report),
+        },
+        conclusion => CaseResult::Bad {
+            element: "error",
+            kind: conclusion.to_string(),
+            message: prose::sentence(report),
+        },
+    };
+    Some(Case {
+        name: "the run".to_owned(),
+        took: report.took,
+        result,
+        body: String::new(),
+    })
+}
+
+fn case(report: &Report, expectation: &Expectation) -> Case {
+    let observed = prose::observed(&expectation.found);
+    let observed = match prose::detail(report, &expectation.found) {
+        detail if detail.is_empty() => observed,
+        detail => format!("{observed} ({detail})"),
+    };
+    let facts = expectation.evidence.iter().map(prose::fact);
+    let body: Vec<String> = std::iter::once(format!("observed: {observed}"))
+        .chain(facts)
+        .collect();
+    let bad = |element| CaseResult::Bad {
+        element,
+        kind: expectation.outcome.to_string(),
+        message: format!("{}: {observed}", expectation.outcome),
+    };
+    Case {
+        name: format!(
+            "{}: {}, {}",
+            expectation.id,
+            prose::what(expectation),
+            prose::scope(&expectation.scope)
+        ),
+        took: expectation.took,
+        result: match expectation.status() {
+            Status::Pass => CaseResult::Passed,
+            Status::Inconclusive => bad("error"),
+            Status::Fail => bad("failure"),
+        },
+        body: body.join("\n"),
+    }
+}
+
+fn properties(writer: &mut Writer<Vec<u8>>, report: &Report) -> io::Result<()> {
+    let properties = [
+        ("seed", report.seed.to_string()),
+        ("verdict", report.conclusion.to_string()),
+        ("repeat", prose::repeat(report)),
+    ];
     writer
         .create_element("properties")
         .write_inner_content(|writer| {
-            let seed = view.seed.to_string();
-            let verdict = view.conclusion.to_string();
-            for (name, value) in [
-                ("seed", &seed),
-                ("verdict", &verdict),
-                ("repeat", &view.repeat),
-            ] {
+            for (name, value) in &properties {
                 writer
                     .create_element("property")
-                    .with_attribute(("name", name))
-                    .with_attribute(("value", clean(value).as_str()))
+                    .with_attribute(("name", *name))
+                    .with_attribute(("value", value.as_str()))
                     .write_empty()?;
             }
             Ok(())
@@ -79,66 +181,40 @@ fn properties(writer: &mut Writer<Vec<u8>>, view: &View) -> io::Result<()> {
     Ok(())
 }
 
-fn run_case(writer: &mut Writer<Vec<u8>>, view: &View) -> io::Result<()> {
+fn write(writer: &mut Writer<Vec<u8>>, report: &Report, case: &Case) -> io::Result<()> {
     writer
         .create_element("testcase")
-        .with_attribute(("classname", clean(&view.name).as_str()))
-        .with_attribute(("name", "the run"))
+        .with_attribute(("classname", &*report.name))
+        .with_attribute(("name", case.name.as_str()))
+        .with_attribute(("time", seconds(case.took).as_str()))
         .write_inner_content(|writer| {
-            writer
-                .create_element("error")
-                .with_attribute(("type", clean(&view.conclusion.to_string()).as_str()))
-                .with_attribute(("message", clean(&view.sentence).as_str()))
-                .write_empty()?;
-            Ok(())
-        })?;
-    Ok(())
-}
-
-fn case(writer: &mut Writer<Vec<u8>>, view: &View, row: &RowView) -> io::Result<()> {
-    let observed = match row.detail.is_empty() {
-        true => row.observed.clone(),
-        false => format!("{} ({})", row.observed, row.detail),
-    };
-    let body = std::iter::once(format!("observed: {observed}"))
-        .chain(row.evidence.iter().cloned())
-        .collect::<Vec<_>>()
-        .join("\n");
-    writer
-        .create_element("testcase")
-        .with_attribute(("classname", clean(&view.name).as_str()))
-        .with_attribute((
-            "name",
-            clean(&format!("{}, {}", row.text, row.scope)).as_str(),
-        ))
-        .write_inner_content(|writer| {
-            let element = match row.outcome.status() {
-                Status::Pass => "system-out",
-                Status::Inconclusive => "error",
-                Status::Fail => "failure",
-            };
-            let mut element = writer.create_element(element);
-            if row.outcome.status() != Status::Pass {
-                element = element
-                    .with_attribute(("type", row.outcome.to_string().as_str()))
-                    .with_attribute((
-                        "message",
-                        clean(&format!("{}: {observed}", row.outcome)).as_str(),
-                    ));
+            match &case.result {
+                CaseResult::Passed => {
+                    let out = writer.create_element("system-out");
+                    out.write_text_content(BytesText::new(&case.body))?;
+                }
+                CaseResult::Skipped { message } => {
+                    let skipped = writer.create_element("skipped");
+                    skipped
+                        .with_attribute(("message", message.as_str()))
+                        .write_empty()?;
+                }
+                CaseResult::Bad {
+                    element,
+                    kind,
+                    message,
+                } => {
+                    let bad = writer
+                        .create_element(*element)
+                        .with_attribute(("type", kind.as_str()))
+                        .with_attribute(("message", message.as_str()));
+                    match case.body.is_empty() {
+                        true => bad.write_empty()?,
+                        false => bad.write_text_content(BytesText::new(&case.body))?,
+                    };
+                }
             }
-            element.write_text_content(BytesText::new(&clean(&body)))?;
             Ok(())
         })?;
     Ok(())
-}
-
-/// Without the characters that XML cannot hold in any form, which logs may well contain.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' | '\n' | '\r' => c,
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-            _ => c,
-        })
-        .collect()
 }

@@ -4,20 +4,26 @@
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use clip_service::observe::Subject;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::View;
-use super::humanize::{count, seconds};
-use super::view::RowView;
-use crate::event::{EventKind, RunOutcome};
+use super::humanize;
+use super::model::{Expectation, Report};
+use super::prose::{self, FaultWords};
 use crate::judge::Status;
+use crate::printable::Text;
+
+/// Columns of what is no terminal, or does not say how many it has.
+const USUAL_WIDTH: usize = 110;
+/// With fewer columns than this there is no room for tables.
+const NARROW: usize = 72;
 
 /// How text is made for a terminal, or for what is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// Whether colours may be used.
     pub colour: bool,
+    /// Whether the cursor may be moved.
+    pub movable: bool,
     /// Columns.
     pub width: usize,
 }
@@ -28,22 +34,28 @@ impl Look {
     pub fn plain() -> Self {
         Self {
             colour: false,
-            width: 110,
+            movable: false,
+            width: USUAL_WIDTH,
         }
     }
 
-    /// For a stream that is a terminal or is not: `NO_COLOR` switches colours off, the width is the terminal's, at
-    /// least 80.
+    /// For a stream that is a terminal or is not.
     #[must_use]
     pub fn of(terminal: bool) -> Self {
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let width = match terminal {
-            true => crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns)),
-            false => 110,
-        };
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let dumb = set("TERM").is_none_or(|term| term == "dumb");
+        match terminal {
+            true => Self::of_terminal(dumb, set("NO_COLOR").is_some(), columns()),
+            false => Self::plain(),
+        }
+    }
+
+    /// A terminal that cannot move its cursor cannot colour either; `NO_COLOR` switches colours off.
+    fn of_terminal(dumb: bool, no_colour: bool, columns: Option<usize>) -> Self {
         Self {
-            colour: terminal && !no_colour,
-            width: width.max(80),
+            colour: !dumb && !no_colour,
+            movable: !dumb,
+            width: columns.unwrap_or(USUAL_WIDTH),
         }
     }
 
@@ -71,20 +83,29 @@ pub(super) fn status_style(status: Status) -> Style {
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const BOLD: Style = Style::new().bold();
 
+/// Columns of the terminal, as it is now; some say that they have none.
+pub(super) fn columns() -> Option<usize> {
+    let (columns, _) = crossterm::terminal::size().ok()?;
+    (columns > 0).then_some(usize::from(columns))
+}
+
 /// Text in a column: padded on the right, or cut with `…` when it is too long.
 pub(super) fn fit(text: &str, width: usize) -> String {
     let wide = text.width();
     if wide <= width {
         return format!("{text}{}", " ".repeat(width - wide));
     }
+    if width == 0 {
+        return String::new();
+    }
     let mut kept = String::new();
+    let mut used = 0;
     for c in text.chars() {
-        let mut next = kept.clone();
-        next.push(c);
-        if next.width() + 1 > width {
+        used += c.width().unwrap_or(0);
+        if used + 1 > width {
             break;
         }
-        kept = next;
+        kept.push(c);
     }
     let missing = width.saturating_sub(kept.width() + 1);
     format!("{kept}…{}", " ".repeat(missing))
@@ -94,176 +115,79 @@ fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// What happened, as who and what; `None` for what is shown otherwise or not at all (samples of the host, readiness of
-/// single nodes).
-#[must_use]
-pub fn event_text(kind: &EventKind) -> Option<[String; 2]> {
-    let told = |who: &str, what: String| Some([who.to_owned(), what]);
-    match kind {
-        EventKind::RunStarted { run_id, .. } => told("run", format!("started, {run_id}")),
-        EventKind::NodeStarted {
-            node,
-            incarnation,
-            pid,
-        } => {
-            let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-            match incarnation {
-                0 | 1 => told(node, format!("started{pid}")),
-                again => told(node, format!("started again, {again}{pid}")),
-            }
-        }
-        EventKind::NodeReady { node, took_us } => told(
-            node,
-            format!(
-                "ready after {}",
-                seconds(std::time::Duration::from_micros(*took_us))
-            ),
-        ),
-        EventKind::NodeExited {
-            node,
-            how,
-            expected,
-            ..
-        } => {
-            let surprise = if *expected {
-                ""
-            } else {
-                ", which nobody asked for"
-            };
-            told(node, format!("{how}{surprise}"))
-        }
-        EventKind::SystemReady => told("system", "ready".to_owned()),
-        EventKind::LoadStarted => told("load", "started".to_owned()),
-        EventKind::SteadyReached { .. } => told("steady", "reached".to_owned()),
-        EventKind::FaultInjected { fault, detail, .. } => told(fault, detail.clone()),
-        EventKind::FaultReverted {
-            fault,
-            target,
-            proof,
-            undo,
-        } => {
-            let proof = proof.as_deref().unwrap_or("touched nothing");
-            told(fault, format!("over on {target}: {proof}; {undo}"))
-        }
-        EventKind::FaultFailed {
-            fault,
-            target,
-            error,
-            undo,
-        } => {
-            let what = if *undo {
-                "could not be undone"
-            } else {
-                "could not be injected"
-            };
-            told(fault, format!("{what} on {target}: {error}"))
-        }
-        EventKind::FaultRecovered { fault, .. } => {
-            told(fault, "recovered: steady again".to_owned())
-        }
-        EventKind::Transition(change) => {
-            let kind = match change.subject {
-                Subject::Breaker => "breaker ",
-                Subject::Instance | Subject::Scale => "",
-                Subject::Job => return None,
-            };
-            let reason = match change.reason.as_str() {
-                "" => String::new(),
-                reason => format!(", {reason}"),
-            };
-            told(
-                &change.source,
-                format!(
-                    "{kind}{}: {} -> {}{reason}",
-                    change.name, change.from, change.to
-                ),
-            )
-        }
-        EventKind::NodeLog { node, line } => told(node, line.clone()),
-        EventKind::LoadEnded => told("load", "ended".to_owned()),
-        EventKind::Settling { open, accepted } => told(
-            "ledger",
-            format!(
-                "waiting for {} of {} accepted",
-                count(*open),
-                count(*accepted)
-            ),
-        ),
-        EventKind::Settled { took_us } => told(
-            "ledger",
-            format!(
-                "settled after {}",
-                seconds(std::time::Duration::from_micros(*took_us))
-            ),
-        ),
-        EventKind::Warning { message } => told("warning", message.clone()),
-        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::UpstreamCounts { .. } => {
-            None
-        }
-        EventKind::RunEnded { outcome } => told(
-            "run",
-            match outcome {
-                RunOutcome::Completed => "completed".to_owned(),
-                RunOutcome::Aborted { reason } => format!("aborted: {reason}"),
-                RunOutcome::Interrupted => "interrupted".to_owned(),
-                RunOutcome::NotReady { reason } => format!("not ready: {reason}"),
-                RunOutcome::Broken { reason } => format!("broken: {reason}"),
-                RunOutcome::UndoFailed { leftovers } => {
-                    format!("left behind: {}", leftovers.join("; "))
-                }
-            },
-        ),
-    }
-}
-
 /// What is printed when a run is over: the verdict, every expectation (failing first, with the most telling facts), every
 /// fault, and where to go from here.
 #[must_use]
-pub fn summary(view: &View, report: Option<&Path>, look: Look) -> String {
+pub fn summary(report: &Report, page: Option<&Path>, look: Look) -> String {
     let mut out = String::new();
-    let status = view.status();
-    let word = view.conclusion.to_string();
-    out.push_str(&format!(
-        "{}   {}   {}   seed {}\n",
-        look.paint(status_style(status).bold(), &word),
-        look.paint(BOLD, &view.name),
-        super::humanize::time(view.took),
-        view.seed
-    ));
-    for line in wrap(&view.sentence, look.width.min(110)) {
+    heading(&mut out, report, look);
+    for line in wrap(&prose::sentence(report), look.width.min(USUAL_WIDTH)) {
         out.push_str(&format!("{line}\n"));
     }
-    if !view.rows.is_empty() {
+    let narrow = look.width < NARROW;
+    if !report.expectations.is_empty() {
         out.push('\n');
-        expectations(&mut out, view, look);
+        match narrow {
+            true => expectations_stacked(&mut out, report, look),
+            false => expectations(&mut out, report, look),
+        }
     }
-    if !view.faults.is_empty() {
+    if !report.faults.is_empty() {
         out.push('\n');
-        faults(&mut out, view, look);
+        match narrow {
+            true => faults_stacked(&mut out, report, look),
+            false => faults(&mut out, report, look),
+        }
     }
-    for warning in &view.warnings {
-        out.push_str(&format!(
-            "\n {} {warning}",
-            look.status(Status::Inconclusive, "warning")
-        ));
+    for warning in &report.warnings {
+        let word = look.status(Status::Inconclusive, "warning");
+        let text = prose::warning(warning);
+        match narrow {
+            true => out.push_str(&format!("\n {word}\n{}", indented(&text, look))),
+            false => out.push_str(&format!("\n {word} {text}")),
+        }
     }
-    if !view.warnings.is_empty() {
+    if !report.warnings.is_empty() {
         out.push('\n');
     }
     out.push('\n');
-    if let Some(report) = report {
-        out.push_str(&format!(
-            " {}   {}\n",
-            look.paint(DIM, "report"),
-            short(report).display()
-        ));
+    // What is there to be copied is never cut.
+    let mut line = |name: &str, value: &str| {
+        let gap = if narrow { "\n " } else { "   " };
+        out.push_str(&format!(" {}{gap}{value}\n", look.paint(DIM, name)));
+    };
+    if let Some(page) = page {
+        line("report", &Text::from(short(page).display().to_string()));
     }
-    out.push_str(&format!(
-        " {}   {}\n",
-        look.paint(DIM, "repeat"),
-        view.repeat
-    ));
+    line("repeat", &prose::repeat(report));
     out
+}
+
+fn heading(out: &mut String, report: &Report, look: Look) {
+    let word = report.conclusion.to_string();
+    let took = humanize::time(report.took);
+    let parts = [
+        (status_style(report.status()).bold(), word),
+        (BOLD, report.name.to_string()),
+        (Style::new(), took),
+        (Style::new(), format!("seed {}", report.seed)),
+    ];
+    let (mut used, mut line) = (0, String::new());
+    for (style, text) in parts {
+        let text = fit(&text, text.width().min(look.width));
+        let gap = match used {
+            0 => "",
+            used if used + 3 + text.width() > look.width => "\n",
+            _ => "   ",
+        };
+        used = match gap {
+            "\n" => text.width(),
+            gap => used + gap.width() + text.width(),
+        };
+        line.push_str(gap);
+        line.push_str(&look.paint(style, &text));
+    }
+    out.push_str(&format!("{line}\n"));
 }
 
 /// The path as seen from the working directory, where it lies below that.
@@ -273,85 +197,110 @@ fn short(path: &Path) -> &Path {
         .unwrap_or(path)
 }
 
-fn expectations(out: &mut String, view: &View, look: Look) {
-    // A scope that says nothing more than the text does is left out.
-    let what = |row: &RowView| match row.text.starts_with("ledger") {
-        true => row.text.clone(),
-        false => format!("{}, {}", row.text, row.scope),
-    };
-    let widest = |texts: Vec<usize>| texts.into_iter().max().unwrap_or(0);
-    let words = widest(
-        view.rows
-            .iter()
-            .map(|row| row.outcome.to_string().width())
-            .collect(),
+/// What must hold, and when; a scope that says nothing more than the text does is left out.
+fn stated(expectation: &Expectation) -> String {
+    let what = prose::what(expectation);
+    match expectation.text.starts_with("ledger") {
+        true => what,
+        false => format!("{what}, {}", prose::scope(&expectation.scope)),
+    }
+}
+
+fn found(report: &Report, expectation: &Expectation) -> String {
+    let (observed, detail) = (
+        prose::observed(&expectation.found),
+        prose::detail(report, &expectation.found),
     );
+    format!("{observed}  {detail}").trim_end().to_owned()
+}
+
+fn widest(texts: impl Iterator<Item = String>) -> usize {
+    texts.map(|text| text.width()).max().unwrap_or(0)
+}
+
+/// What one row has told, the next need not.
+#[derive(Default)]
+struct Told(std::collections::BTreeSet<String>);
+
+impl Told {
+    fn new_facts(&mut self, expectation: &Expectation) -> Vec<String> {
+        let facts = expectation.evidence.iter().map(prose::fact);
+        facts.filter(|fact| self.0.insert(fact.clone())).collect()
+    }
+}
+
+fn expectations(out: &mut String, report: &Report, look: Look) {
+    let sorted = report.failing_first();
+    let rows = || sorted.iter().copied();
+    let words = widest(rows().map(|row| row.outcome.to_string()));
     // One space in front, two between columns.
     let room = look.width.saturating_sub(words + 5);
-    let first = widest(view.rows.iter().map(|row| what(row).width()).collect()).min(room * 11 / 20);
-    let found = |row: &RowView| {
-        format!("{}  {}", row.observed, row.detail)
-            .trim_end()
-            .to_owned()
-    };
-    let second = widest(view.rows.iter().map(|row| found(row).width()).collect());
-    let second = second.min(room.saturating_sub(first));
+    let first = widest(rows().map(stated)).min(room * 11 / 20);
+    let second = widest(rows().map(|row| found(report, row))).min(room.saturating_sub(first));
     let head = format!(" {}  {}", fit("expectation", first), "observed");
     out.push_str(&format!("{}\n", look.paint(DIM, &head)));
-    // What one row has told, the next need not.
-    let mut told = std::collections::BTreeSet::new();
-    for row in &view.rows {
+    let mut told = Told::default();
+    for row in rows() {
         out.push_str(&format!(
             " {}  {}  {}\n",
-            fit(&what(row), first),
-            fit(&found(row), second),
-            look.status(row.outcome.status(), &row.outcome.to_string())
+            fit(&stated(row), first),
+            fit(&found(report, row), second),
+            look.status(row.status(), &row.outcome.to_string())
         ));
-        for fact in row
-            .evidence
-            .iter()
-            .filter(|fact| told.insert(fact.as_str()))
-        {
-            let fact = fit(fact, look.width.saturating_sub(5));
+        for fact in told.new_facts(row) {
+            let fact = fit(&fact, look.width.saturating_sub(5));
             out.push_str(&format!("     {}\n", look.paint(DIM, fact.trim_end())));
         }
     }
 }
 
-fn faults(out: &mut String, view: &View, look: Look) {
-    let heads = ["first impact", "detected", "recovered", "requests hurt"];
-    let cells: Vec<_> = view
-        .faults
-        .iter()
-        .map(|fault| {
-            [
-                &fault.first_impact,
-                &fault.detected,
-                &fault.recovered,
-                &fault.hurt,
-            ]
-        })
-        .collect();
-    let widths: Vec<_> = heads
-        .iter()
-        .enumerate()
-        .map(|(column, head)| {
-            let cells = cells.iter().map(|cells| cells[column].width());
-            cells.chain([head.width()]).max().unwrap_or(0)
-        })
-        .collect();
+fn expectations_stacked(out: &mut String, report: &Report, look: Look) {
+    let mut told = Told::default();
+    for row in report.failing_first() {
+        let word = fit(&row.outcome.to_string(), look.width.saturating_sub(1));
+        out.push_str(&format!(
+            " {}\n",
+            look.status(row.status(), word.trim_end())
+        ));
+        for text in [stated(row), found(report, row)]
+            .iter()
+            .chain(&told.new_facts(row))
+        {
+            out.push_str(&indented(text, look));
+        }
+    }
+}
+
+/// Lines below a word that they belong to.
+fn indented(text: &str, look: Look) -> String {
+    let lines = wrap(text, look.width.saturating_sub(3));
+    lines.iter().map(|line| format!("   {line}\n")).collect()
+}
+
+const FAULT_HEADS: [&str; 4] = ["first impact", "detected", "recovered", "requests hurt"];
+
+fn fault_cells(words: &FaultWords) -> [&str; 4] {
+    [
+        &words.first_impact,
+        &words.detected,
+        &words.recovered,
+        &words.hurt,
+    ]
+}
+
+fn faults(out: &mut String, report: &Report, look: Look) {
+    let words: Vec<_> = report.faults.iter().map(FaultWords::of).collect();
+    let widths = FAULT_HEADS.iter().enumerate().map(|(column, head)| {
+        let cells = words.iter().map(|words| fault_cells(words)[column].width());
+        cells.chain([head.width()]).max().unwrap_or(0)
+    });
+    let widths: Vec<usize> = widths.collect();
     let numbers: usize = widths.iter().map(|width| width + 2).sum();
-    let longest = view.faults.iter().map(|fault| fault.name.width()).max();
+    let longest = report.faults.iter().map(|fault| fault.name.width()).max();
     let names = longest.unwrap_or(0).clamp(5, 24);
     let room = look.width.saturating_sub(names + numbers + 3);
-    let proofs = view
-        .faults
-        .iter()
-        .map(|fault| fault.proof.width())
-        .max()
-        .unwrap_or(0)
-        .clamp(5, 60)
-        .min(room.max(12));
+    let proofs = words.iter().map(|words| words.proof.width()).max();
+    let proofs = proofs.unwrap_or(0).clamp(5, 60).min(room.max(5));
     let line = |name: &str, proof: &str, cells: [&str; 4]| {
         let cells: String = cells
             .iter()
@@ -360,13 +309,11 @@ fn faults(out: &mut String, view: &View, look: Look) {
             .collect();
         format!(" {}  {}{cells}", fit(name, names), fit(proof, proofs))
     };
-    out.push_str(&format!(
-        "{}\n",
-        look.paint(DIM, &line("fault", "proof", heads))
-    ));
-    for (fault, cells) in view.faults.iter().zip(cells) {
-        let text = line(&fault.name, &fault.proof, cells.map(String::as_str));
-        let text = match fault.sound {
+    let head = line("fault", "proof", FAULT_HEADS);
+    out.push_str(&format!("{}\n", look.paint(DIM, &head)));
+    for (fault, words) in report.faults.iter().zip(&words) {
+        let text = line(&fault.name, &words.proof, fault_cells(words));
+        let text = match fault.sound() {
             true => text,
             false => look.status(Status::Fail, &text),
         };
@@ -374,18 +321,48 @@ fn faults(out: &mut String, view: &View, look: Look) {
     }
 }
 
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last().map_or(0, |line| line.width());
-        if last > 0 && last + 1 + word.width() > width {
-            lines.push(String::new());
+fn faults_stacked(out: &mut String, report: &Report, look: Look) {
+    for fault in &report.faults {
+        let words = FaultWords::of(fault);
+        let name = fit(
+            &fault.name,
+            fault.name.width().min(look.width.saturating_sub(1)),
+        );
+        let name = match fault.sound() {
+            true => name,
+            false => look.status(Status::Fail, &name),
+        };
+        out.push_str(&format!(" {name}\n{}", indented(&words.proof, look)));
+        for (head, cell) in FAULT_HEADS.iter().zip(fault_cells(&words)) {
+            out.push_str(&indented(&format!("{head} {cell}"), look));
         }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
+    }
+}
+
+/// Lines of at most so many columns; a word that is longer than that is cut into pieces.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        if used > 0 && used + 1 + word.width() > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if used > 0 {
+            lines.last_mut().unwrap_or(&mut String::new()).push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used > 0 && used + wide > width {
+                lines.push(String::new());
+                used = 0;
             }
-            line.push_str(word);
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+            used += wide;
         }
     }
     lines

@@ -3,9 +3,9 @@ use crate::event::Sink as _;
 use crate::judge::judge;
 use crate::judge::testing::{Scene, survived, unprotected};
 
-fn view(scene: &Scene) -> View {
+fn report(scene: &Scene) -> Report {
     let record = scene.record();
-    View::new(&record, &judge(&record))
+    Report::new(&record, &judge(&record))
 }
 
 /// Reports to look at in a browser: `CLIP_HARNESS_SAMPLES=dir cargo test -p clip-harness --lib samples -- --ignored`.
@@ -19,23 +19,23 @@ fn samples() {
         let record = scene.record();
         let formats = [Format::Html, Format::Json, Format::Junit, Format::Markdown];
         let directory = directory.join(&record.plan.name);
-        write_all(&record, &judge(&record), &directory, &formats).unwrap();
-        let text = terminal::summary(&view(&scene), None, terminal::Look::plain());
+        write_all(&report(&scene), &directory, &formats).unwrap();
+        let text = terminal::summary(&report(&scene), None, terminal::Look::plain());
         std::fs::write(directory.join("summary.txt"), text).unwrap();
     }
 }
 
 #[test]
 fn a_suite_puts_what_failed_first_and_says_what_was_skipped() {
-    let (good, bad) = (view(&survived()), view(&unprotected()));
+    let (good, bad) = (report(&survived()), report(&unprotected()));
     let runs = [
         suite::SuiteRun {
-            view: &good,
-            report: "a/report.html",
+            report: &good,
+            page: "a/report.html",
         },
         suite::SuiteRun {
-            view: &bad,
-            report: "b/report.html",
+            report: &bad,
+            page: "b/report.html",
         },
     ];
     let skipped = [suite::Skipped {
@@ -56,6 +56,7 @@ fn a_suite_puts_what_failed_first_and_says_what_was_skipped() {
 fn played(scene: &Scene, mode: progress::Mode, until_ms: u64) -> String {
     let look = terminal::Look {
         colour: false,
+        movable: true,
         width: 100,
     };
     let record = scene.record();
@@ -105,7 +106,7 @@ fn the_live_block_in_the_middle_of_a_fault() {
 #[test]
 fn the_summary_of_a_run_that_passed() {
     let text = terminal::summary(
-        &view(&survived()),
+        &report(&survived()),
         Some(Path::new("reports/a/report.html")),
         terminal::Look::plain(),
     );
@@ -114,13 +115,14 @@ fn the_summary_of_a_run_that_passed() {
 
 #[test]
 fn the_summary_of_a_run_that_failed() {
-    let text = terminal::summary(&view(&unprotected()), None, terminal::Look::plain());
+    let text = terminal::summary(&report(&unprotected()), None, terminal::Look::plain());
     insta::assert_snapshot!(text);
     let narrow = terminal::Look {
         colour: false,
+        movable: true,
         width: 80,
     };
-    for line in terminal::summary(&view(&unprotected()), None, narrow).lines() {
+    for line in terminal::summary(&report(&unprotected()), None, narrow).lines() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line}");
     }
 }
@@ -129,9 +131,10 @@ fn the_summary_of_a_run_that_failed() {
 fn colour_is_a_second_signal_only() {
     let coloured = terminal::Look {
         colour: true,
+        movable: true,
         width: 110,
     };
-    let text = terminal::summary(&view(&unprotected()), None, coloured);
+    let text = terminal::summary(&report(&unprotected()), None, coloured);
     let mut plain = String::new();
     let mut inside = false;
     for c in text.chars() {
@@ -145,21 +148,19 @@ fn colour_is_a_second_signal_only() {
     assert_ne!(plain, text);
     assert_eq!(
         plain,
-        terminal::summary(&view(&unprotected()), None, terminal::Look::plain())
+        terminal::summary(&report(&unprotected()), None, terminal::Look::plain())
     );
 }
 
 #[test]
 fn markdown_and_junit_of_a_run_that_failed() {
-    insta::assert_snapshot!("markdown", markdown::text(&view(&unprotected())));
-    insta::assert_snapshot!("junit", junit::text(&view(&unprotected())).unwrap());
+    insta::assert_snapshot!("markdown", markdown::text(&report(&unprotected())));
+    insta::assert_snapshot!("junit", junit::text(&report(&unprotected())).unwrap());
 }
 
 #[test]
 fn the_json_has_its_documented_shape() {
-    let record = unprotected().record();
-    let verdict = judge(&record);
-    let text = json::text(&record, &verdict, &View::new(&record, &verdict)).unwrap();
+    let text = json::text(&report(&unprotected())).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
     insta::assert_json_snapshot!(
@@ -191,14 +192,14 @@ fn what_comes_from_outside_cannot_become_markup() {
             21_000,
             &crate::event::Outcome::Failed(evil.to_owned()),
         );
-    let page = html::page(&view(&scene));
+    let page = html::page(&report(&scene));
     assert!(!page.contains("<script>alert"));
     assert_eq!(
         page.matches("</script>").count(),
         2,
         "the data and the program"
     );
-    let xml = junit::text(&view(&scene)).unwrap();
+    let xml = junit::text(&report(&scene)).unwrap();
     let mut reader = quick_xml::Reader::from_str(&xml);
     reader.config_mut().check_end_names = true;
     let mut elements = 0;
@@ -213,7 +214,7 @@ fn what_comes_from_outside_cannot_become_markup() {
     }
     assert!(elements > 10);
     assert!(!xml.contains('\u{7}'));
-    let summary = markdown::text(&view(&scene));
+    let summary = markdown::text(&report(&scene));
     // Between back-ticks nothing is markup, and none can be ended from within.
     let outside: String = summary
         .lines()
@@ -253,7 +254,7 @@ fn the_page_needs_no_network_and_stays_small_for_an_hour() {
                 .push(crate::judge::testing::event(60_000 + n * 10_000, kind));
         }
     });
-    let page = html::page(&view(&scene));
+    let page = html::page(&report(&scene));
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     let text = page.replace("http://www.w3.org/2000/svg", "");
     for sign in ["http://", "https://", "src=", "@import", "url(//", "fetch("] {
@@ -264,7 +265,7 @@ fn the_page_needs_no_network_and_stays_small_for_an_hour() {
 #[test]
 fn sentences_say_what_the_verdict_says() {
     use crate::event::{EventKind, RunOutcome};
-    let sentence = |scene: Scene| view(&scene).sentence;
+    let sentence = |scene: Scene| prose::sentence(&report(&scene));
     let reason = "gateway-1: /ready answered 503".to_owned();
     let sentences = [
         sentence(survived()),
@@ -298,9 +299,8 @@ fn sentences_say_what_the_verdict_says() {
 #[test]
 fn all_formats_are_written_where_they_are_asked_for() {
     let directory = tempfile::tempdir().unwrap();
-    let record = survived().record();
     let formats = [Format::Markdown, Format::Html];
-    let paths = write_all(&record, &judge(&record), directory.path(), &formats).unwrap();
+    let paths = write_all(&report(&survived()), directory.path(), &formats).unwrap();
     let names: Vec<_> = paths
         .iter()
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
@@ -338,19 +338,20 @@ fn a_system_that_never_came_up_has_a_report_too() {
         })
         .without(|kind| *kind == EventKind::SystemReady)
         .ended(RunOutcome::NotReady { reason });
-    let view = view(&scene);
-    assert_eq!(view.exit.0, 3);
-    assert_eq!(view.tiles[1].value, "-", "no data is not no outage");
+    let report = report(&scene);
+    assert_eq!(report.exit.code(), 3);
+    let tiles = prose::tiles(&report);
+    assert_eq!(tiles[1].value, "-", "no data is not no outage");
     assert!(
-        view.tiles
+        tiles
             .iter()
             .all(|tile| tile.status != Some(crate::judge::Status::Pass))
     );
-    let text = terminal::summary(&view, None, terminal::Look::plain());
+    let text = terminal::summary(&report, None, terminal::Look::plain());
     insta::assert_snapshot!(text);
-    assert!(junit::text(&view).unwrap().contains("the run"));
-    assert!(html::page(&view).contains("NOT READY"));
+    assert!(junit::text(&report).unwrap().contains("the run"));
+    assert!(html::page(&report).contains("NOT READY"));
     if let Some(directory) = std::env::var_os("CLIP_HARNESS_SAMPLES").map(PathBuf::from) {
-        std::fs::write(directory.join("not-ready.html"), html::page(&view)).unwrap();
+        std::fs::write(directory.join("not-ready.html"), html::page(&report)).unwrap();
     }
 }

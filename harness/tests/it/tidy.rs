@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 /// test is a module of its own here, because only what runs something may import it.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &[]),
+    // Text from outside, made safe to show.
+    ("printable", &[]),
     ("procfs", &[]),
     ("process_set", &["procfs"]),
     // What is known of the system under test, and what is done to it.
     ("sut", &[]),
     ("sut::acting", &["http", "sut"]),
-    ("scenario", &["sut"]),
+    ("scenario", &["sut", "printable"]),
     ("plan", &["sut", "scenario"]),
     ("event", &["scenario", "plan"]),
     ("series", &["scenario", "plan", "event"]),
@@ -78,7 +80,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "sut", "scenario", "plan", "event", "series", "record", "judge",
+            "sut",
+            "printable",
+            "scenario",
+            "plan",
+            "event",
+            "series",
+            "record",
+            "judge",
         ],
     ),
     // Beside both: the service's roles on a simulated network, with a client and checks of its own.

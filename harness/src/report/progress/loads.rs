@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::event::{Offset, Outcome, Sample};
 use crate::plan::LoadPlan;
+use crate::printable::Text;
 use crate::report::humanize::{ratio, time};
 
 /// Requests are remembered so long.
@@ -14,7 +15,7 @@ const SPARK: u64 = 16;
 
 /// A load as it is now, in words.
 pub(super) struct LoadLine {
-    pub(super) name: String,
+    pub(super) name: Text,
     pub(super) rate: f64,
     pub(super) ok: String,
     pub(super) p50: String,
@@ -59,7 +60,7 @@ impl LoadState {
         let share = (self.offered > 0).then(|| ratio(self.ok as f64 / self.offered as f64));
         let ledger = plan.steps.iter().any(|step| step.ledger);
         LoadLine {
-            name: plan.name.clone(),
+            name: Text::from(&plan.name),
             rate: due as f64 / now.since(from).as_secs_f64().max(1e-3),
             ok: share.unwrap_or_else(dash),
             p50: q(0.5),

@@ -11,14 +11,15 @@ use crossterm::QueueableCommand as _;
 use crossterm::cursor::MoveToPreviousLine;
 use crossterm::terminal::{Clear, ClearType};
 
-use self::loads::{LoadLine, LoadState, earlier};
-use super::humanize::count;
-use super::terminal::{BOLD, DIM, Look, event_text, fit, status_style};
-use super::view::system;
+use self::loads::{LoadLine, LoadState};
+use super::humanize::{self, count};
+use super::model::Moment;
+use super::prose::event_text;
+use super::terminal::{Look, columns, fit};
 use crate::event::{Event, EventKind, LedgerEntry, Offset, Sample, Sink};
-use crate::judge::Status;
-use crate::plan::{LedgerCheck, Moment, Plan, StartPlan};
+use crate::plan::{LedgerCheck, Plan};
 
+mod block;
 mod loads;
 
 /// Redrawn at most this often.
@@ -64,6 +65,8 @@ pub struct Progress<W> {
     out: W,
     mode: Mode,
     look: Look,
+    /// Whether the width is that of the terminal, which may change.
+    follows_terminal: bool,
     plan: Plan,
     now: Offset,
     drawn_at: Option<Offset>,
@@ -96,8 +99,15 @@ impl Progress<std::io::Stderr> {
     pub fn stderr(plan: &Plan) -> Self {
         let err = std::io::stderr();
         let terminal = std::io::IsTerminal::is_terminal(&err);
-        let mode = if terminal { Mode::Live } else { Mode::Plain };
-        Self::new(plan, err, mode, Look::of(terminal))
+        let look = Look::of(terminal);
+        let mode = match terminal && look.movable {
+            true => Mode::Live,
+            false => Mode::Plain,
+        };
+        Self {
+            follows_terminal: mode == Mode::Live,
+            ..Self::new(plan, err, mode, look)
+        }
     }
 }
 
@@ -109,6 +119,7 @@ impl<W: Write + Send> Progress<W> {
             out,
             mode,
             look,
+            follows_terminal: false,
             now: Offset(0),
             drawn_at: None,
             drawn_lines: 0,
@@ -180,7 +191,7 @@ impl<W: Write + Send> Progress<W> {
         let stamp = match self.mode {
             Mode::Plain => self.time_of_day(event.at),
             Mode::Live => match self.load_started {
-                Some(origin) => format!("{:>7}", super::humanize::moment(event.at, origin)),
+                Some(origin) => format!("{:>7}", humanize::moment(Moment::new(event.at, origin))),
                 None => format!("{:>7.3}", event.at.seconds()),
             },
         };
@@ -230,214 +241,21 @@ impl<W: Write + Send> Progress<W> {
 
     fn draw_block(&mut self) -> std::io::Result<()> {
         self.erase()?;
+        if self.follows_terminal {
+            self.look.width = columns().unwrap_or(self.look.width);
+        }
+        // A line that fills the last column makes some terminals begin a new one.
+        let width = self.look.width.saturating_sub(1);
         for line in self.pending.split_off(0) {
-            let line = fit(&line, self.look.width - 1);
+            let line = fit(&line, width);
             writeln!(self.out, "{}", line.trim_end())?;
         }
-        let block = self.block();
+        let block = self.block(width);
         self.drawn_lines = u16::try_from(block.len()).unwrap_or(u16::MAX);
         for line in block {
             writeln!(self.out, "{line}")?;
         }
         Ok(())
-    }
-
-    /// The lines that are redrawn in place.
-    fn block(&self) -> Vec<String> {
-        let width = self.look.width - 1;
-        let mut block = vec![String::new()];
-        let about = self
-            .ready
-            .unwrap_or_default()
-            .plus(self.plan.estimate.get());
-        let times = format!(
-            "{} of about {}",
-            minutes(self.now),
-            minutes(about.max(self.now))
-        );
-        let title = format!(
-            "{}   seed {}   {}",
-            self.plan.name,
-            self.plan.seed,
-            system(&self.plan)
-        );
-        let title = fit(&title, width.saturating_sub(times.len() + 2));
-        block.push(format!("{}  {times}", self.look.paint(BOLD, &title)));
-        block.push(String::new());
-        block.extend(self.phases(width));
-        block.push(String::new());
-        let mut lines = self.load_lines().into_iter();
-        let head = lines.next().unwrap_or_default();
-        block.push(self.look.paint(DIM, fit(&head, width).trim_end()));
-        block.extend(lines.map(|line| fit(&line, width).trim_end().to_owned()));
-        block
-    }
-
-    /// Where the run is, phases that do not fit on one line going to the next.
-    fn phases(&self, width: usize) -> Vec<String> {
-        let mut phases = Vec::new();
-        let seconds = |length: Duration| format!("{:.1}s", length.as_secs_f64());
-        phases.push(match self.ready {
-            Some(ready) => (
-                Some(Status::Pass),
-                format!("start ✓ {}", seconds(ready.duration())),
-            ),
-            None => (None, format!("start ▶ {}", seconds(self.now.duration()))),
-        });
-        let load = self.load_started;
-        if self.plan.steady.is_some() {
-            phases.push(match (self.steady, load) {
-                (Some((from, to)), _) => (
-                    Some(Status::Pass),
-                    format!("steady ✓ {}", seconds(to.since(from))),
-                ),
-                (None, Some(load)) => (None, format!("steady ▶ {}", seconds(self.now.since(load)))),
-                (None, None) => (None, "steady".to_owned()),
-            });
-        }
-        for (plan, state) in self.plan.faults.iter().zip(&self.faults) {
-            let name = &plan.name;
-            phases.push(match state {
-                FaultState { failed: true, .. } => (Some(Status::Fail), format!("{name} ✗")),
-                FaultState {
-                    recovered: Some(_),
-                    reverted: Some(end),
-                    injected: Some(start),
-                    ..
-                } => (
-                    Some(Status::Pass),
-                    format!("{name} ✓ {}", seconds(end.since(*start))),
-                ),
-                FaultState {
-                    reverted: Some(end),
-                    injected: Some(start),
-                    ..
-                } => match self.plan.steady {
-                    Some(_) => (
-                        None,
-                        format!("{name} recovering {}", seconds(self.now.since(*end))),
-                    ),
-                    None => (
-                        Some(Status::Pass),
-                        format!("{name} ✓ {}", seconds(end.since(*start))),
-                    ),
-                },
-                FaultState {
-                    injected: Some(start),
-                    ..
-                } => (
-                    Some(Status::Inconclusive),
-                    format!(
-                        "{name} ▶ {} of {}",
-                        seconds(self.now.since(*start)),
-                        seconds(plan.length.get())
-                    ),
-                ),
-                _ => (None, self.ahead(name, &plan.start)),
-            });
-        }
-        phases.push(match (self.settled, self.settling, self.load_ended) {
-            (Some(took), ..) => (Some(Status::Pass), format!("drain ✓ {}", seconds(took))),
-            (None, Some((open, accepted)), Some(_)) => (
-                None,
-                format!("drain ▶ {} of {} open", count(open), count(accepted)),
-            ),
-            (None, None, Some(ended)) => {
-                (None, format!("drain ▶ {}", seconds(self.now.since(ended))))
-            }
-            _ => (None, "drain".to_owned()),
-        });
-        let mut lines = vec![String::new()];
-        let mut used = 0;
-        for (status, text) in phases {
-            let wide = unicode_width::UnicodeWidthStr::width(text.as_str()) + 3;
-            if used > 0 && used + wide > width {
-                lines.push(String::new());
-                used = 0;
-            }
-            used += wide;
-            let text = status.map_or(text.clone(), |status| {
-                self.look.paint(status_style(status), &text)
-            });
-            if let Some(line) = lines.last_mut() {
-                line.push_str(&format!(" {text}  "));
-            }
-        }
-        lines
-            .iter()
-            .map(|line| line.trim_end().to_owned())
-            .collect()
-    }
-
-    fn ahead(&self, name: &str, start: &StartPlan) -> String {
-        match start {
-            StartPlan::At(at) => {
-                let passed = self
-                    .load_started
-                    .map_or(Duration::ZERO, |load| self.now.since(load));
-                match at.get().checked_sub(passed) {
-                    Some(left) => format!("{name} in {:.0}s", left.as_secs_f64().ceil()),
-                    None => format!("{name} when steady"),
-                }
-            }
-            StartPlan::After { fault, moment, .. } => {
-                let moment = match moment {
-                    Moment::Start => "began",
-                    Moment::End => "is over",
-                    Moment::Recovered => "has recovered",
-                };
-                format!("{name} once {fault} {moment}")
-            }
-        }
-    }
-
-    /// A head and a line for each load.
-    fn load_lines(&self) -> Vec<String> {
-        let names = self
-            .plan
-            .load
-            .iter()
-            .map(|load| load.name.len())
-            .max()
-            .unwrap_or(0)
-            .max(4);
-        let head = format!(
-            " {:names$}  {:>9}  {:>9}  {:>8}  {:>8}  {:>10}  {:>6}",
-            "", "offered", "ok", "p50", "p99", "steady p99", "unsent"
-        );
-        let mut lines = vec![head];
-        for line in self.load_states() {
-            let LoadLine {
-                name,
-                rate,
-                ok,
-                p50,
-                p99,
-                steady_p99,
-                unsent,
-                accepted,
-                spark,
-            } = line;
-            let tail = accepted.map_or(spark, |n| format!("accepted {}", count(n)));
-            let unsent = count(unsent);
-            lines.push(format!(
-                " {name:names$}  {rate:>7.1}/s  {ok:>9}  {p50:>8}  {p99:>8}  {steady_p99:>10}  {unsent:>6}  {tail}"
-            ));
-        }
-        lines
-    }
-
-    fn load_states(&self) -> Vec<LoadLine> {
-        // Before the first second is over a rate says nothing.
-        let began = self.load_started.unwrap_or(self.now);
-        let recent = RECENT
-            .min(self.now.since(began))
-            .max(Duration::from_secs(1));
-        let from = earlier(self.now, recent);
-        let loads = self.plan.load.iter().zip(&self.loads);
-        loads
-            .map(|(plan, load)| load.line(plan, from, self.now))
-            .collect()
     }
 
     /// A line for each load that reads by itself.
@@ -503,9 +321,4 @@ impl<W: Write + Send> Sink for Progress<W> {
     }
 
     fn ledger(&mut self, _: &[LedgerEntry], _: &[LedgerCheck]) {}
-}
-
-/// `01:05`.
-fn minutes(at: Offset) -> String {
-    super::humanize::clock(at, Offset(0))
 }

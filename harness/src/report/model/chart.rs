@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::event::{EventKind, Offset};
 use crate::judge::{SecondState, seconds};
+use crate::printable::Text;
 use crate::record::{Record, Timeline};
 use crate::series::Window;
 
@@ -34,7 +35,7 @@ pub struct Chart {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct LoadChart {
-    name: String,
+    name: Text,
     ok: Vec<u64>,
     bad: Vec<u64>,
     p50: Vec<Option<f64>>,
@@ -45,15 +46,15 @@ struct LoadChart {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct LaneChart {
     kind: &'static str,
-    name: String,
+    name: Text,
     /// From, to, state, reason.
-    spans: Vec<(f64, f64, String, String)>,
+    spans: Vec<(f64, f64, Text, Text)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Band {
-    name: String,
-    kind: String,
+    name: Text,
+    kind: Text,
     from: f64,
     to: f64,
 }
@@ -88,7 +89,7 @@ pub(super) fn chart(record: &Record, timeline: &Timeline, origin: Offset) -> Cha
         loads: (0..record.plan.load.len())
             .map(|load| {
                 let mut chart = LoadChart {
-                    name: record.plan.load[load].name.clone(),
+                    name: Text::from(&record.plan.load[load].name),
                     ok: Vec::new(),
                     bad: Vec::new(),
                     p50: Vec::new(),
@@ -130,15 +131,20 @@ pub(super) fn chart(record: &Record, timeline: &Timeline, origin: Offset) -> Cha
                 LaneChart {
                     kind: if breaker { "breaker" } else { "instance" },
                     name: match breaker && several_breakers(&lane.name) {
-                        true => format!("{} at {}", lane.name, lane.source),
-                        false => lane.name.clone(),
+                        true => Text::from(format!("{} at {}", lane.name, lane.source)),
+                        false => Text::from(&lane.name),
                     },
                     spans: lane
                         .spans
                         .iter()
                         .map(|span| {
                             let Window { from, to } = span.window;
-                            (at(from), at(to), span.state.clone(), span.reason.clone())
+                            (
+                                at(from),
+                                at(to),
+                                Text::from(&span.state),
+                                Text::from(&span.reason),
+                            )
                         })
                         .collect(),
                 }
@@ -155,10 +161,8 @@ pub(super) fn chart(record: &Record, timeline: &Timeline, origin: Offset) -> Cha
                 let window = fault.window(timeline.end)?;
                 let planned = record.plan.faults.iter().find(|p| p.name == fault.name);
                 Some(Band {
-                    name: fault.name.clone(),
-                    kind: planned
-                        .map_or("", |planned| planned.inject.word())
-                        .to_owned(),
+                    name: Text::from(&fault.name),
+                    kind: Text::from(planned.map_or("", |planned| planned.inject.word())),
                     from: at(window.from),
                     to: at(window.to),
                 })

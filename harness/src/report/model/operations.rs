@@ -2,18 +2,21 @@
 //! while recovering, and in the rest of the time.
 
 use crate::judge::{FaultRow, Recovered, Verdict};
+use crate::printable::Text;
 use crate::record::{Record, Timeline};
 use crate::series::{Counts, Point, Times, Window};
-
-use super::humanize;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
-    /// Load, or load and step.
-    pub name: String,
-    /// What it asks: `GET /api/v1/…`.
-    pub request: String,
+    /// The load.
+    pub load: Text,
+    /// Number of the step, where the load has several.
+    pub step: Option<usize>,
+    /// HTTP method.
+    pub method: Text,
+    /// Path and query, as planned.
+    pub path: Text,
     /// Whole run first, then phases in order of time.
     pub phases: Vec<Phase>,
 }
@@ -21,8 +24,8 @@ pub struct Operation {
 /// An operation in a phase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
-    /// `whole run`, `steady`, a stage, a fault, `recovery from` it, `rest`.
-    pub name: String,
+    /// Which.
+    pub kind: PhaseKind,
     /// Requests by how they ended.
     pub counts: Counts,
     /// From the intended start.
@@ -31,18 +34,25 @@ pub struct Phase {
     pub service: Times,
 }
 
-impl Phase {
-    /// Share that ended as expected.
-    #[must_use]
-    pub fn ok(&self) -> String {
-        self.counts
-            .success()
-            .map_or("-".to_owned(), humanize::ratio)
-    }
+/// Which part of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PhaseKind {
+    /// All of it.
+    Whole,
+    /// The steady window.
+    Steady,
+    /// A named stage.
+    Stage(Text),
+    /// While a fault was in place.
+    Fault(Text),
+    /// From the end of a fault until steady again.
+    Recovery(Text),
+    /// All time that is in none of the others.
+    Rest,
 }
 
-struct Stretch {
-    name: String,
+struct Part {
+    kind: PhaseKind,
     window: Window,
 }
 
@@ -60,32 +70,31 @@ pub(super) fn operations(
         for (step, plan) in load.steps.iter().enumerate() {
             let several = load.steps.len() > 1;
             let mine = |point: &Point| !several || point.step() == step;
-            let phase = |name: &str, window, keep: &dyn Fn(&Point) -> bool| {
+            let phase = |kind: PhaseKind, window, keep: &dyn Fn(&Point) -> bool| {
                 let spread = record
                     .series
                     .spread(index, window, |point| mine(point) && keep(point));
                 Phase {
-                    name: name.to_owned(),
+                    kind,
                     counts: spread.0,
                     response: spread.1,
                     service: spread.2,
                 }
             };
-            let mut phases = vec![phase("whole run", whole, &|_| true)];
+            let mut phases = vec![phase(PhaseKind::Whole, whole, &|_| true)];
             phases.extend(
                 stretches
                     .iter()
-                    .map(|s| phase(&s.name, s.window, &|_| true)),
+                    .map(|s| phase(s.kind.clone(), s.window, &|_| true)),
             );
             let rest = |point: &Point| !stretches.iter().any(|s| s.window.contains(point.due()));
-            phases.push(phase("rest", whole, &rest));
+            phases.push(phase(PhaseKind::Rest, whole, &rest));
             phases.retain(|phase| phase.counts.offered() > 0);
             operations.push(Operation {
-                name: match several {
-                    true => format!("{} / {}", load.name, step + 1),
-                    false => load.name.clone(),
-                },
-                request: format!("{} {}", plan.method, plan.path),
+                load: Text::from(&load.name),
+                step: several.then_some(step + 1),
+                method: Text::from(&plan.method),
+                path: Text::from(&plan.path),
                 phases,
             });
         }
@@ -93,26 +102,29 @@ pub(super) fn operations(
     operations
 }
 
-fn stretches(timeline: &Timeline, faults: &[FaultRow]) -> Vec<Stretch> {
+fn stretches(timeline: &Timeline, faults: &[FaultRow]) -> Vec<Part> {
     let mut stretches = Vec::new();
-    let mut add = |name: String, window: Window| stretches.push(Stretch { name, window });
+    let mut add = |kind, window: Window| stretches.push(Part { kind, window });
     if let Some(steady) = timeline.steady {
-        add("steady".to_owned(), steady);
+        add(PhaseKind::Steady, steady);
     }
     for (name, window) in &timeline.stages {
-        add(name.clone(), *window);
+        add(PhaseKind::Stage(Text::from(name)), *window);
     }
     for fault in faults {
         let Some(injected) = fault.injected else {
             continue;
         };
         let end = fault.reverted.unwrap_or(timeline.end);
-        add(fault.fault.clone(), Window::new(injected, end));
+        add(
+            PhaseKind::Fault(Text::from(&fault.fault)),
+            Window::new(injected, end),
+        );
         if let Recovered::After(after) = fault.recovered
             && !after.is_zero()
         {
             add(
-                format!("recovery from {}", fault.fault),
+                PhaseKind::Recovery(Text::from(&fault.fault)),
                 Window::starting(end, after),
             );
         }
