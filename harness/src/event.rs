@@ -150,14 +150,16 @@ pub enum EventKind {
     },
     /// A node reported a state transition.
     Transition(Transition),
-    /// What a gateway has asked of those behind it since it was started.
-    UpstreamCounts {
-        /// The gateway.
+    /// What a node has counted for a probe since it was started.
+    ProbeCounts {
+        /// The probe.
+        probe: String,
+        /// The node.
         node: String,
-        /// Calls made.
-        calls: u64,
-        /// Tries made for them, first ones included.
-        tries: u64,
+        /// What the probe counts.
+        counted: u64,
+        /// For so many of the other.
+        per: u64,
     },
     /// A line of a node's log at level WARN or above, rate-limited per node.
     NodeLog {

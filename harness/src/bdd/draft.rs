@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(always.limit, Limit::Ratio(0.999));
         assert!(matches!(
             &plan.expect.during["kill"][0].expr,
-            Expr::Breaker { instance, .. } if instance == "processor-2"
+            Expr::Probe(probe) if probe.node == "processor-2"
         ));
         assert_eq!(
             plan.expect.recover.map(|within| within.get()),

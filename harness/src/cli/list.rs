@@ -12,6 +12,7 @@ use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::kinds::KINDS;
 use crate::scenario::model::Vocabulary;
 use crate::sut;
+use crate::sut::probe::{Form, probes};
 
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -139,16 +140,6 @@ fn checks() -> Vec<Row> {
             "in every window of that length",
         ),
         (
-            "breaker(NODE) opened within 2s",
-            "during",
-            "counted from the fault's start; `closed`: from its end",
-        ),
-        (
-            "amplification(GATEWAY) <= 1.2",
-            "always, during",
-            "tries that the gateway made for each call",
-        ),
-        (
             "recover: { within: 2s, stays: true }",
             "expect",
             "the steady state holds again in time, after every fault; `stays`: and until the next one",
@@ -157,8 +148,20 @@ fn checks() -> Vec<Row> {
     let ledger = LedgerCheck::ALL
         .iter()
         .map(|(word, help, _)| row((*word).to_owned(), "end: ledger", help));
+    let probes = probes().map(|(sut, probe)| {
+        let place = match probe.form {
+            Form::Change { .. } => "during",
+            Form::Ratio(_) => "always, during",
+        };
+        row(
+            probe.shape(),
+            place,
+            &format!("{}; a probe of {}", probe.help, sut.title()),
+        )
+    });
     measured
         .chain(others.map(|(form, place, help)| row(form.to_owned(), place, help)))
+        .chain(probes)
         .chain(ledger)
         .collect()
 }

@@ -104,7 +104,7 @@ fn evidence(
 fn stretch(timeline: &Timeline, row: &Row) -> Option<Window> {
     match (&row.finding, &row.scope) {
         (Finding::Measure(found), _) => Some(found.window),
-        (Finding::Amplification(found), _) => Some(found.window),
+        (Finding::Ratio(found), _) => Some(found.window),
         (Finding::Nothing { .. }, _) => None,
         (_, Scope::During(fault)) => timeline.fault(fault)?.window(timeline.end),
         (_, Scope::Recover(fault)) => {

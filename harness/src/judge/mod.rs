@@ -12,15 +12,16 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Offset, RunOutcome};
 use crate::plan::{ExpectationId, Expected, LedgerCheck};
 use crate::record::{Record, Timeline};
-use crate::scenario::expr::{BreakerChange, Expr};
+use crate::scenario::expr::Expr;
 use crate::series::{Counts, Observation, Window};
+use crate::sut::probe::{Form, Noun, RatioUnit, probe};
 
-mod amplification;
 mod evidence;
 pub mod exit;
 mod faults;
 mod headline;
 mod ledger;
+mod probes;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -193,21 +194,21 @@ impl Row {
 pub enum Finding {
     /// A number.
     Measure(Observation),
-    /// A change of state of a breaker.
-    Breaker {
-        /// Which way.
-        change: BreakerChange,
+    /// A change of state that the system reported.
+    Change {
+        /// Which way, in the author's word.
+        word: String,
         /// Allowed time.
         within: Duration,
         /// Time it took; `None` for never.
         after: Option<Duration>,
-        /// Gateway that reports it.
+        /// Node that reports it.
         source: Option<String>,
-        /// Why the breaker changed.
+        /// Why it changed.
         reason: Option<String>,
     },
-    /// How many tries a gateway made for each call.
-    Amplification(Amplification),
+    /// How much a node counted of one thing for each of another.
+    Ratio(Ratio),
     /// How long the system took to be steady again.
     Recovery {
         /// Allowed time.
@@ -224,22 +225,48 @@ pub enum Finding {
     },
 }
 
-/// Tries of a gateway and the calls they were made for, over a stretch of time.
+/// What a node counted for a probe over a stretch of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Amplification {
-    /// Tries per call; `None` when the counts do not say.
+pub struct Ratio {
+    /// The probe.
+    pub probe: String,
+    /// So much of what is counted for each of the other; `None` when the counts do not say.
     pub observed: Option<f64>,
     /// Allowed.
     pub limit: f64,
-    /// Calls in the stretch.
-    pub calls: u64,
-    /// Tries in it.
-    pub tries: u64,
+    /// What was counted.
+    pub counted: u64,
+    /// For so many of the other.
+    pub per: u64,
     /// The stretch, as far as the counts go.
     pub window: Window,
     /// Why there is no answer.
     pub missing: Option<String>,
 }
+
+impl Ratio {
+    /// What its numbers are of.
+    #[must_use]
+    pub fn unit(&self) -> RatioUnit {
+        match probe(&self.probe).map(|(_, row)| &row.form) {
+            Some(Form::Ratio(unit)) => *unit,
+            _ => UNKNOWN_UNIT,
+        }
+    }
+}
+
+/// Of a probe that no system has any more.
+const UNKNOWN_UNIT: RatioUnit = {
+    let noun = Noun {
+        one: "count",
+        many: "counts",
+    };
+    RatioUnit {
+        name: "counts per count",
+        counted: noun,
+        per: noun,
+    }
+};
 
 /// When the first full steady window after a fault began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use clip_service::observe::Subject;
-
-use super::amplification::amplification;
-use super::{Finding, Recovered, Row, RowOutcome, Scope, ledger};
-use crate::event::{EventKind, Offset, RunOutcome};
+use super::{Finding, Recovered, Row, RowOutcome, Scope, ledger, probes};
+use crate::event::{Offset, RunOutcome};
 use crate::plan::{ExpectationId, Expected};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
-use crate::scenario::expr::{BreakerChange, Expectation, Expr, Measure};
+use crate::scenario::expr::{Expectation, Expr, Measure};
 use crate::series::{Missing, Observation, SLICE, Window};
 
 /// How far the stamps of events may lie from the moments they are about.
@@ -131,18 +128,8 @@ fn over_load(record: &Record, timeline: &Timeline, expectation: &Expected) -> Ro
             let found = record.series.evaluate(measure, load, timeline.marks());
             (outcome_of(&found), Finding::Measure(found))
         }
-        (
-            Expr::Amplification {
-                gateway,
-                cmp,
-                limit,
-            },
-            Some(load),
-        ) => amplification(record, gateway, *cmp, *limit, load),
-        (Expr::Measure(_) | Expr::Amplification { .. }, None) => nothing("no load was driven"),
-        (Expr::Breaker { .. }, _) => {
-            nothing("a breaker is expected to change under a fault, not always")
-        }
+        (Expr::Probe(probe), Some(load)) => probes::judge(record, probe, load, None),
+        (_, None) => nothing("no load was driven"),
     };
     Row::about(expectation, Scope::Always, found)
 }
@@ -163,16 +150,7 @@ fn during(record: &Record, timeline: &Timeline, fault: &FaultSpan, expectation: 
                 let found = record.series.evaluate(measure, window, timeline.marks());
                 (outcome_of(&found), Finding::Measure(found))
             }
-            Expr::Amplification {
-                gateway,
-                cmp,
-                limit,
-            } => amplification(record, gateway, *cmp, *limit, window),
-            Expr::Breaker {
-                instance,
-                change,
-                within,
-            } => breaker(record, fault, window, instance, *change, within.get()),
+            Expr::Probe(probe) => probes::judge(record, probe, window, Some(fault)),
         },
     };
     // What held while nothing was broken shows nothing.
@@ -201,12 +179,7 @@ fn stage(
             let found = record.series.evaluate(measure, window, timeline.marks());
             (outcome_of(&found), Finding::Measure(found))
         }
-        Expr::Amplification {
-            gateway,
-            cmp,
-            limit,
-        } => amplification(record, gateway, *cmp, *limit, window),
-        Expr::Breaker { .. } => nothing("a breaker is expected to change under a fault"),
+        Expr::Probe(probe) => probes::judge(record, probe, window, None),
     };
     Row::about(expectation, Scope::Stage(name.to_owned()), found)
 }
@@ -232,7 +205,7 @@ fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
     let until = next.map_or(last, |next| next.min(last));
     let each = steady.hold.iter().filter_map(|hold| match &hold.expr {
         Expr::Measure(measure) => Some((hold, measure)),
-        Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+        Expr::Probe(_) => None,
     });
     each.enumerate()
         .map(|(index, (hold, measure))| {
@@ -265,59 +238,6 @@ fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
             }
         })
         .collect()
-}
-
-/// Opened: a change to open so soon after the injection. Closed: a change to closed so soon after the fault's end, or
-/// before that and still so.
-fn breaker(
-    record: &Record,
-    fault: &FaultSpan,
-    window: Window,
-    instance: &str,
-    change: BreakerChange,
-    within: Duration,
-) -> (RowOutcome, Finding) {
-    let changes = record.events.iter().filter_map(|event| match &event.kind {
-        EventKind::Transition(transition)
-            if transition.subject == Subject::Breaker && transition.name == instance =>
-        {
-            Some((event.at, transition))
-        }
-        _ => None,
-    });
-    let (from, to) = match change {
-        BreakerChange::Opened => (window.from, "open"),
-        BreakerChange::Closed => (window.to, "closed"),
-    };
-    let found = match change {
-        BreakerChange::Opened => changes.clone().find(|(at, t)| *at >= from && t.to == to),
-        BreakerChange::Closed => {
-            let before = changes
-                .clone()
-                .take_while(|(at, _)| *at < window.to)
-                .filter(|(at, _)| window.contains(*at))
-                .last()
-                .filter(|(_, transition)| transition.to == to);
-            before.or_else(|| changes.clone().find(|(at, t)| *at >= from && t.to == to))
-        }
-    };
-    let after = found.map(|(at, _)| at.since(from));
-    let outcome = match after {
-        Some(after) if after <= within => RowOutcome::Pass,
-        // A fault that is still in place has no end to count from.
-        None if change == BreakerChange::Closed && fault.reverted().is_none() => {
-            RowOutcome::Inconclusive
-        }
-        _ => RowOutcome::Fail,
-    };
-    let finding = Finding::Breaker {
-        change,
-        within,
-        after,
-        source: found.map(|(_, transition)| transition.source.clone()),
-        reason: found.map(|(_, transition)| transition.reason.clone()),
-    };
-    (outcome, finding)
 }
 
 fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within: Duration) -> Row {
@@ -385,7 +305,7 @@ fn steady_load_end(record: &Record, timeline: &Timeline, hold: &[Expectation]) -
     hold.iter()
         .filter_map(|hold| match &hold.expr {
             Expr::Measure(measure) => record.series.load(&measure.load),
-            Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+            Expr::Probe(_) => None,
         })
         .map(|load| record.series.last_due(load, everything).unwrap_or_default())
         .min()

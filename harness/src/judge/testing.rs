@@ -15,7 +15,7 @@ use crate::plan::{
     Shape, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
 };
 use crate::record::{Environment, Record, Recorder};
-use crate::scenario::expr::{BreakerChange, Cmp, Expectation, Expr, Limit, Measure, Metric};
+use crate::scenario::expr::{Cmp, Expectation, Expr, Limit, Measure, Metric};
 use crate::sut::SutKind;
 
 /// Load begins here; fault times count from it.
@@ -145,19 +145,9 @@ pub(crate) fn measure(
     }
 }
 
-pub(crate) fn breaker(instance: &str, change: BreakerChange, within_s: u64) -> Expectation {
-    let outcome = match change {
-        BreakerChange::Opened => "opened",
-        BreakerChange::Closed => "closed",
-    };
-    Expectation {
-        text: format!("breaker({instance}) {outcome} within {within_s}s"),
-        expr: Expr::Breaker {
-            instance: instance.to_owned(),
-            change,
-            within: HumanDuration::secs(within_s),
-        },
-    }
+pub(crate) fn breaker(instance: &str, change: &str, within_s: u64) -> Expectation {
+    let text = format!("breaker({instance}) {change} within {within_s}s");
+    Expectation::parse(&text).expect("an expectation")
 }
 
 fn success(text: &str, limit: f64, over: Option<u64>) -> Expectation {
@@ -227,7 +217,7 @@ fn expect() -> ExpectPlan {
         "crash",
         [
             p99("frames.p99 <= 2x steady", Limit::TimesSteady(2.0)),
-            breaker("processor-2", BreakerChange::Opened, 2),
+            breaker("processor-2", "opened", 2),
         ],
     );
     expect

@@ -310,29 +310,23 @@ fn a_breaker_is_looked_for_from_its_faults_beginning_or_end() {
         });
         judge(&scene.record()).rows.swap_remove(2)
     };
-    let opened = expecting(BreakerChange::Opened, 1);
+    let opened = expecting("opened", 1);
     assert_eq!(opened.outcome, RowOutcome::Pass);
-    let Finding::Breaker { after, source, .. } = &opened.finding else {
+    let Finding::Change { after, source, .. } = &opened.finding else {
         panic!()
     };
     assert_eq!(
         (*after, source.as_deref()),
         (Some(Duration::from_millis(112)), Some("gateway-1"))
     );
-    assert_eq!(
-        expecting(BreakerChange::Opened, 0).outcome,
-        RowOutcome::Fail
-    );
-    assert_eq!(
-        expecting(BreakerChange::Closed, 1).outcome,
-        RowOutcome::Pass
-    );
+    assert_eq!(expecting("opened", 0).outcome, RowOutcome::Fail);
+    assert_eq!(expecting("closed", 1).outcome, RowOutcome::Pass);
 
     // Closed again before the undo was proved, and still so.
     let early = survived()
         .without(|kind| matches!(kind, EventKind::Transition(t) if t.to == "half-open" || t.to == "closed"))
         .change(|scene| {
-            let opens = breaker("processor-2", BreakerChange::Closed, 1);
+            let opens = breaker("processor-2", "closed", 1);
             scene.plan.expect.set_during("crash", [opens]);
             let closed = transition("gateway-1", Subject::Breaker, "processor-2", "half-open", "closed", "");
             scene.events.push(event(LOAD_AT + 22_900, closed));

@@ -61,7 +61,7 @@ fn lag_limit(plan: &Plan) -> Duration {
                 (Metric::Within(time), _) => Some(time),
                 _ => None,
             },
-            Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+            Expr::Probe(_) => None,
         })
         .min();
     strictest.map_or(LAG_ALLOWED, |limit| {

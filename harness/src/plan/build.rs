@@ -7,10 +7,11 @@ use super::timeline::Timeline;
 use super::{
     EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan, Plan,
     PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, SlowSpec, StartPlan,
-    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, overlaps, system, target, times,
+    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, overlaps, probes, system, target,
+    times,
 };
-use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::expr::{Expectation, Expr};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::expr::Expectation;
 use crate::scenario::kinds::FaultKind;
 use crate::scenario::model::Vocabulary as _;
 use crate::scenario::model::{Document, Fault, Inject, ReadBack};
@@ -67,7 +68,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Di
         .iter()
         .map(|fault| plan_fault(fault, &system, &rng, &mut problems))
         .collect();
-    check_instances(document, &system, &mut problems);
+    probes::check(document, &system, &mut problems);
     let end = plan_end(document, &mut problems);
     let mut plan = Plan {
         name: document.name.value.0.clone(),
@@ -294,40 +295,6 @@ fn incapable(
         )
         .help(format!("use runtime {}", able.join(" or "))),
     )
-}
-
-/// A breaker guards an instance of the system, and tries are counted by one of its gateways.
-fn check_instances(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
-    if system.nodes.is_empty() {
-        return;
-    }
-    let nodes: Vec<_> = system.nodes.iter().map(|node| node.name.as_str()).collect();
-    let gateways: Vec<_> = system
-        .nodes
-        .iter()
-        .filter(|node| node.role() == Some("gateway"))
-        .map(|node| node.name.as_str())
-        .collect();
-    let written = document.expect.iter().flat_map(|expect| {
-        let during = expect.during.iter().flat_map(|(_, each)| each);
-        expect.always.iter().chain(during)
-    });
-    for expectation in written.filter(|expectation| expectation.sound) {
-        let (name, what, names) = match &expectation.value.expr {
-            Expr::Measure(_) => continue,
-            Expr::Breaker { instance, .. } => (instance, "node", &nodes),
-            Expr::Amplification { gateway, .. } => (gateway, "gateway", &gateways),
-        };
-        if !names.contains(&name.as_str()) {
-            let problem = format!("the system has no {what} `{name}`");
-            problems.push(Diagnostic::error(expectation.span, problem).help(
-                match nearest(name, names.iter().copied()) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("known: {}", target::some_of(names)),
-                },
-            ));
-        }
-    }
 }
 
 fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {

@@ -6,6 +6,7 @@ mod build;
 mod expected;
 mod load;
 mod overlaps;
+mod probes;
 mod programs;
 mod stages;
 mod system;

@@ -1,9 +1,8 @@
-//! What can be asked of a plan beyond its fields: named stages, entries, whose counts are wanted.
+//! What can be asked of a plan beyond its fields: named stages and entries.
 
 use std::time::Duration;
 
 use super::{LoadModel, LoadPlan, Plan};
-use crate::scenario::expr::Expr;
 
 /// A named stretch of a load's time, counted from the start of load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,19 +54,5 @@ impl Plan {
             ([], system) => system,
             (own, _) => own,
         }
-    }
-
-    /// Gateways whose tries per call an expectation is about.
-    #[must_use]
-    pub fn counted_gateways(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for expectation in self.expect.expressions() {
-            if let Expr::Amplification { gateway, .. } = &expectation.expr
-                && !names.contains(&gateway.as_str())
-            {
-                names.push(gateway);
-            }
-        }
-        names
     }
 }

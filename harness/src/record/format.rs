@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Record;
 
 /// Version of `record.json` that this program writes. 2 added what gateways count, named stages and entries of loads; 3
-/// gave expectations their ids.
+/// gave expectations their ids, and named what systems count and report as probes.
 pub const FORMAT: u32 = 3;
 /// Oldest version that it reads. A plan of an older one has expectations without ids and faults of another shape.
 pub const OLDEST_FORMAT: u32 = 3;

@@ -177,12 +177,12 @@ struct ExpectationJson {
     /// Those of them that ended as expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     ok: Option<u64>,
-    /// Calls of a gateway.
+    /// Of a ratio, what was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<u64>,
-    /// Tries that it made for them.
+    counted: Option<u64>,
+    /// Of a ratio, for so many of the other.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tries: Option<u64>,
+    per: Option<u64>,
     /// Accepted jobs that could not be looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     unverified: Option<u64>,
@@ -446,8 +446,8 @@ fn expectation(report: &Report, expectation: &Expectation) -> ExpectationJson {
         compared_with: None,
         n: None,
         ok: None,
-        calls: None,
-        tries: None,
+        counted: None,
+        per: None,
         unverified: None,
         window: None,
         took_ms: ms(expectation.took),
@@ -484,21 +484,22 @@ fn add_found(json: &mut ExpectationJson, found: &Found) {
             (json.n, json.ok) = (Some(found.n), Some(found.ok));
             json.window = Some(window(found.stretch));
         }
-        Found::Breaker { within, after, .. } => {
+        Found::Change { within, after, .. } => {
             json.observed = after.map(ms);
             (json.unit, json.limit) = (Some("ms"), Some(ms(*within)));
         }
-        Found::Amplification {
+        Found::Ratio {
             observed,
             limit,
-            calls,
-            tries,
+            counted,
+            per,
+            unit,
             stretch,
             ..
         } => {
             json.observed = *observed;
-            (json.unit, json.limit) = (Some("tries per call"), Some(*limit));
-            (json.calls, json.tries) = (Some(*calls), Some(*tries));
+            (json.unit, json.limit) = (Some(unit.name), Some(*limit));
+            (json.counted, json.per) = (Some(*counted), Some(*per));
             json.window = Some(window(*stretch));
         }
         Found::Recovery { within, recovery } => {

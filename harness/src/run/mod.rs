@@ -6,11 +6,11 @@
 mod fault_runner;
 mod host;
 mod monitor;
+mod probes;
 mod pump;
 mod settle;
 pub mod signals;
 mod stop;
-mod upstreams;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -162,7 +162,7 @@ async fn execute(
             run_phases,
             stop.guard(cancel, plan.limit.get(), &over),
             host::watch(emitter, &over),
-            upstreams::watch(plan, &testbed.system, emitter, window_edge, &over),
+            probes::watch(plan, &testbed.system, emitter, window_edge, &over),
             fleet::follow(&testbed.system, emitter.wanted(), &over)
         );
         left.extend(testbed.system.stop(&options.force).await);

@@ -230,7 +230,7 @@ impl LiveMonitor {
 fn measured(expectation: &Expectation) -> Option<&Measure> {
     match &expectation.expr {
         Expr::Measure(measure) => Some(measure),
-        Expr::Breaker { .. } | Expr::Amplification { .. } => None,
+        Expr::Probe(_) => None,
     }
 }
 

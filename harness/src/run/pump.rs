@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use super::upstreams;
+use super::probes;
 use crate::event::{EventKind, Sink};
 use crate::runtime::emit::Message;
 use crate::series::Series;
@@ -25,7 +25,7 @@ pub(super) async fn run(
             match message {
                 Message::Event(event) => {
                     sink.event(&event);
-                    if upstreams::is_window_edge(&event.kind) {
+                    if probes::is_window_edge(&event.kind) {
                         window_edge.notify_one();
                     }
                     if matches!(event.kind, EventKind::RunEnded { .. }) {

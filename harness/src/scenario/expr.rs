@@ -3,7 +3,7 @@
 //! Types and grammar only; what an expression means over measured data is [`crate::series`]'s business.
 //!
 //! ```text
-//! expectation   := measure | breaker | amplification
+//! expectation   := measure | probe
 //! measure       := load "." metric cmp limit [ "over" duration ]
 //! load          := name | "all"
 //! metric        := "success" | "within" "(" duration ")" | "goodput"
@@ -12,8 +12,7 @@
 //! limit         := number "%" | duration | rate
 //!                | number "x" ( "steady" | stage | load "." metric )
 //!                | "steady" "+" duration
-//! breaker       := "breaker" "(" instance ")" ( "opened" | "closed" ) "within" duration
-//! amplification := "amplification" "(" gateway ")" cmp number
+//! probe         := name "(" node ")" ( change "within" duration | cmp number )
 //! ```
 
 use std::fmt;
@@ -23,9 +22,11 @@ use clip_service::units::HumanDuration;
 use serde::{Deserialize, Serialize};
 
 mod parse;
+mod probe;
 
 pub use parse::METRICS;
 pub(crate) use parse::{is_decimal, percent, stand_in};
+pub use probe::{Claim, ProbeExpr};
 
 /// An expectation with the text it was written as.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,28 +43,26 @@ pub struct Expectation {
 pub enum Expr {
     /// A number measured on one load.
     Measure(Measure),
-    /// A breaker changed state in time, counted from the start of the fault it is written under.
-    Breaker {
-        /// Instance the breaker guards.
-        instance: String,
-        /// Which way.
-        change: BreakerChange,
-        /// At most this long after the fault began (opened) or ended (closed).
-        within: HumanDuration,
-    },
-    /// How many tries a gateway made for each call.
-    Amplification {
-        /// The gateway.
-        gateway: String,
-        /// How it compares.
-        cmp: Cmp,
-        /// With what: 1.2 is a fifth more tries than calls.
-        limit: f64,
-    },
+    /// What the system tells of itself.
+    Probe(ProbeExpr),
 }
 
-/// Names that stand for something else than a load in front of a measure.
-pub const RESERVED: &[&str] = &["breaker", "amplification", ALL];
+impl Expr {
+    /// The measure, if it is one.
+    #[must_use]
+    pub fn measure(&self) -> Option<&Measure> {
+        match self {
+            Self::Measure(measure) => Some(measure),
+            Self::Probe(_) => None,
+        }
+    }
+}
+
+/// Whether a name stands for something else than a load.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name == ALL || crate::sut::probe::probe(name).is_some()
+}
 
 /// The name of all loads together.
 pub const ALL: &str = "all";
@@ -209,36 +208,11 @@ impl Limit {
     }
 }
 
-/// Which way a breaker changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BreakerChange {
-    /// To open.
-    Opened,
-    /// To closed.
-    Closed,
-}
-
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Measure(measure) => measure.fmt(f),
-            Self::Breaker {
-                instance,
-                change,
-                within,
-            } => {
-                let change = match change {
-                    BreakerChange::Opened => "opened",
-                    BreakerChange::Closed => "closed",
-                };
-                write!(f, "breaker({instance}) {change} within {within}")
-            }
-            Self::Amplification {
-                gateway,
-                cmp,
-                limit,
-            } => write!(f, "amplification({gateway}) {cmp} {limit}"),
+            Self::Probe(probe) => probe.fmt(f),
         }
     }
 }

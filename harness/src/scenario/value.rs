@@ -12,6 +12,7 @@ use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::source::Span;
 use super::syntax::SyntaxError;
+use crate::sut::probe::probes;
 
 const DURATION: &str = r"(\d+(\.\d+)?(ns|us|ms|s|m|h)\s*)+";
 const RATE: &str = r"\d+(\.\d+)?\s*/\s*(s|m|h)";
@@ -479,6 +480,24 @@ pub(crate) fn with_percent_sign(text: &str) -> Option<String> {
     }
 }
 
+/// What expectations of a load look like, for editors.
+const EXPECTATION_FORMS: &[&str] = &[
+    "LOAD.success >= 99.9%",
+    "LOAD.within(250ms) >= 99.9%",
+    "LOAD.goodput >= 0.9x STAGE",
+    "LOAD.p99 <= 250ms",
+    "LOAD.p99 <= 2x steady",
+    "LOAD.max <= steady + 50ms",
+    "LOAD.p95 <= 0.5x LOAD.p95",
+    "… over 5s",
+];
+
+const EXPECTATION_EXAMPLES: &[&str] = &[
+    "frames.success >= 99.9%",
+    "frames.within(250ms) >= 99.9%",
+    "frames.p99 <= 2x steady",
+];
+
 impl Scalar for Expectation {
     const NAME: &'static str = "Expectation";
 
@@ -492,18 +511,21 @@ impl Scalar for Expectation {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
+        let shapes = probes().map(|(_, probe)| probe.shape());
+        let forms = EXPECTATION_FORMS
+            .iter()
+            .map(|form| (*form).to_owned())
+            .chain(shapes);
+        let examples = probes().map(|(_, probe)| probe.example);
+        let examples: Vec<_> = EXPECTATION_EXAMPLES
+            .iter()
+            .copied()
+            .chain(examples)
+            .collect();
         json_schema!({
             "type": "string",
-            "description": "LOAD.success >= 99.9%, LOAD.within(250ms) >= 99.9%, LOAD.goodput >= 0.9x STAGE, LOAD.p99 <= 250ms, \
-                            LOAD.p99 <= 2x steady, LOAD.max <= steady + 50ms, LOAD.p95 <= 0.5x LOAD.p95, … over 5s, \
-                            breaker(INSTANCE) opened within 2s, amplification(GATEWAY) <= 1.2",
-            "examples": [
-                "frames.success >= 99.9%",
-                "frames.within(250ms) >= 99.9%",
-                "frames.p99 <= 2x steady",
-                "breaker(processor-2) opened within 2s",
-                "amplification(gateway-1) <= 1.2",
-            ],
+            "description": forms.collect::<Vec<_>>().join(", "),
+            "examples": examples,
         })
     }
 }

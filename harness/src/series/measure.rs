@@ -338,7 +338,7 @@ impl Series {
                     }
                 }
                 // Breakers and tries are events, not requests: nothing in here can say.
-                Expr::Breaker { .. } | Expr::Amplification { .. } => all = None,
+                Expr::Probe(_) => all = None,
             }
         }
         all

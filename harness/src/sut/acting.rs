@@ -37,13 +37,13 @@ pub trait Acting: Sync {
         entry: SocketAddr,
     ) -> BoxFuture<'a, Result<BTreeMap<String, String>, String>>;
 
-    /// What a node has counted of its calls since it was started: calls, and the tries made for them. `None` when it does
-    /// not say.
+    /// What a node has counted for a probe that is a ratio, since the node was started. `None` when it does not say.
     fn counts<'a>(
         &'a self,
+        probe: &'a str,
         client: &'a reqwest::Client,
         node: SocketAddr,
-    ) -> BoxFuture<'a, Option<(u64, u64)>>;
+    ) -> BoxFuture<'a, Option<Counts>>;
 
     /// What looks at results.
     ///
@@ -69,6 +69,15 @@ pub fn acting(kind: SutKind) -> Option<&'static dyn Acting> {
         SutKind::ClipService => Some(&ClipService),
         SutKind::Programs => None,
     }
+}
+
+/// The two numbers of a ratio. Both only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// What is counted.
+    pub counted: u64,
+    /// For so many of the other.
+    pub per: u64,
 }
 
 /// A role that is to be started, and where.

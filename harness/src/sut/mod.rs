@@ -14,6 +14,7 @@
 
 pub mod acting;
 pub mod clip_service;
+pub mod probe;
 pub mod programs;
 
 use std::fmt;
@@ -22,6 +23,8 @@ use std::time::Duration;
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+
+use probe::Probe;
 
 /// A description of one system.
 pub trait Sut: Sync {
@@ -42,6 +45,10 @@ pub trait Sut: Sync {
     /// How accepted work is read back when a scenario does not say.
     fn read_back(&self) -> Option<&'static ReadBack> {
         None
+    }
+    /// What expectations may name of what it tells of itself.
+    fn probes(&self) -> &'static [Probe] {
+        &[]
     }
     /// How it expands by itself, where it does.
     fn preset(&self) -> Option<&dyn Preset> {

@@ -582,3 +582,53 @@ fn a_problem_of_the_services_configuration_is_shown_at_its_value() {
         );
     }
 }
+
+/// A system of plain programs has no probes, and says so at the expectation; the clip service's take its own nodes only.
+#[test]
+fn probes_are_those_of_the_system() {
+    let of = |system: &str, expectation: &str| {
+        let text = format!(
+            "version: 1\nname: t\nsystem: {system}\n{LOAD}faults: [ {{ name: f, at: 2s, for: 1s, target: '*-1', inject: kill }} ]\n\
+             expect:\n  during:\n    f: [ {expectation} ]\n"
+        );
+        let found = problems(&text).to_json();
+        let items = found["problems"].as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .filter(|item| item["severity"] == "error")
+            .map(|item| format!("{}:{} {}", item["line"], item["column"], item["message"]))
+            .collect::<Vec<_>>()
+    };
+    let programs = "{ nodes: { web: { run: [sh, -c, 'sleep 1'], replicas: 2 } }, entry: web }";
+    let service = "{ service: { processors: 2 } }";
+    for (system, expectation, problem) in [
+        (
+            programs,
+            "breaker(web-1) opened within 2s",
+            Some("`breaker` is a probe of the clip service; this system has none"),
+        ),
+        (
+            programs,
+            "amplification(web-1) <= 1.2",
+            Some("`amplification` is a probe of the clip service; this system has none"),
+        ),
+        (service, "breaker(processor-1) opened within 2s", None),
+        (service, "amplification(gateway-1) <= 1.2", None),
+        (
+            service,
+            "amplification(processor-1) <= 1.2",
+            Some("the system has no gateway `processor-1`"),
+        ),
+        (
+            service,
+            "braker(processor-1) opened within 2s",
+            Some("there is no probe `braker`"),
+        ),
+    ] {
+        let expected: Vec<_> = problem
+            .map(|problem| format!("8:10 \"{problem}\""))
+            .into_iter()
+            .collect();
+        assert_eq!(of(system, expectation), expected, "{expectation}");
+    }
+}

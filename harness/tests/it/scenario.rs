@@ -327,7 +327,7 @@ expect: { during: { stairs: [ a.goodput >= 0.5x peak, amplification(gateway-2) <
         named,
         [("peak".to_owned(), 2, 5), ("stairs".to_owned(), 5, 13)]
     );
-    assert_eq!(plan.counted_gateways(), ["gateway-2"]);
+    assert_eq!(plan.counting_probes(), [("amplification", "gateway-2")]);
 }
 
 #[test]

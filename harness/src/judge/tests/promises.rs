@@ -109,10 +109,11 @@ fn a_stage_that_load_did_not_reach_the_end_of_says_nothing() {
 fn counted(scene: Scene, counts: &[(u64, u64, u64)]) -> Scene {
     scene.change(|scene| {
         for (at, calls, tries) in counts {
-            let counts = EventKind::UpstreamCounts {
+            let counts = EventKind::ProbeCounts {
+                probe: "amplification".to_owned(),
                 node: "gateway-1".to_owned(),
-                calls: *calls,
-                tries: *tries,
+                counted: *tries,
+                per: *calls,
             };
             scene.events.push(event(LOAD_AT + at, counts));
         }
@@ -122,11 +123,11 @@ fn counted(scene: Scene, counts: &[(u64, u64, u64)]) -> Scene {
 
 const TRIES: &str = "amplification(gateway-1) <= 1.2";
 
-fn amplified(scene: Scene) -> (RowOutcome, Amplification) {
+fn amplified(scene: Scene) -> (RowOutcome, Ratio) {
     let verdict = judge(&scene.record());
     let row = row(&verdict, TRIES);
     match &row.finding {
-        Finding::Amplification(found) => (row.outcome, found.clone()),
+        Finding::Ratio(found) => (row.outcome, found.clone()),
         other => panic!("{other:#?}"),
     }
 }
@@ -137,7 +138,7 @@ fn tries_per_call_are_the_difference_over_the_stretch() {
     // What came before load does not count.
     let (outcome, found) = of(&[(0, 100, 300), (20_000, 600, 820), (45_000, 1_100, 1_350)]);
     assert_eq!(
-        (outcome, found.calls, found.tries),
+        (outcome, found.per, found.counted),
         (RowOutcome::Pass, 1_000, 1_050)
     );
     assert_eq!(found.observed, Some(1.05));
@@ -175,7 +176,7 @@ fn tries_during_a_fault_are_those_between_its_borders() {
     ];
     let (outcome, found) = amplified(counted(scene, &counts));
     assert_eq!(
-        (outcome, found.calls, found.tries),
+        (outcome, found.per, found.counted),
         (RowOutcome::Fail, 1_000, 1_300)
     );
 }
@@ -197,7 +198,7 @@ fn a_gateway_that_is_started_again_counts_from_nothing() {
         (45_000, 540, 640),
     ];
     let (_, found) = amplified(counted(scene, &counts));
-    assert_eq!((found.calls, found.tries), (500 + 540, 600 + 640));
+    assert_eq!((found.per, found.counted), (500 + 540, 600 + 640));
 }
 
 /// Recovery within a second and for good, `frames` being bad in this stretch of load besides.

@@ -27,7 +27,7 @@ pub(in crate::report) fn page(report: &Report) -> String {
         (ledger(report))
         (events(report))
         (environment(report))
-        (definitions())
+        (definitions(report))
     };
     frame(&format!("{word}: {}", report.name), &body, &scripts(report))
 }
@@ -168,7 +168,7 @@ fn environment(report: &Report) -> Markup {
 }
 
 /// Terms and what is meant by them.
-const DEFINITIONS: [(&str, &str); 11] = [
+const DEFINITIONS: &[(&str, &str)] = &[
     (
         "Success, availability",
         "Requests that ended as expected, of all that were offered. Late, unanswered and unsent ones count against it.",
@@ -192,15 +192,11 @@ const DEFINITIONS: [(&str, &str); 11] = [
     ("Phase of a request", "The phase in which it was due."),
     (
         "First impact, detected",
-        "From the injection to the first bad request; to the first change of a breaker or of the registry about what was hit.",
+        "From the injection to the first bad request; to the first change that the system itself reports about what was hit.",
     ),
     (
         "Recovered",
         "From the end of a fault to the start of the first full window in which the steady state held.",
-    ),
-    (
-        "Tries per call",
-        "Requests that a gateway sent to others for each one it was asked to make, retries and hedges included; as it counts them itself.",
     ),
     (
         "Must fail",
@@ -212,13 +208,13 @@ const DEFINITIONS: [(&str, &str); 11] = [
     ),
 ];
 
-fn definitions() -> Markup {
+fn definitions(report: &Report) -> Markup {
     html! {
         section aria-labelledby="definitions" {
             details {
                 summary { h2 id="definitions" { "What the words mean" } }
                 dl class="definitions" {
-                    @for (term, meaning) in DEFINITIONS {
+                    @for (term, meaning) in DEFINITIONS.iter().chain(&report.terms) {
                         div { dt { (term) } dd { (meaning) } }
                     }
                 }

@@ -71,6 +71,13 @@ impl Report {
             seed: plan.seed,
             system: System::of(plan),
             words: plan.system.vocabulary(),
+            terms: plan
+                .system
+                .sut()
+                .probes()
+                .iter()
+                .filter_map(|probe| probe.term)
+                .collect(),
             headline: headline(cx, &verdict.headline),
             expectations: verdict
                 .rows

@@ -41,8 +41,8 @@ fn scope(scope: &judge::Scope) -> Scope {
 fn found(cx: &Context<'_>, finding: &Finding) -> Found {
     match finding {
         Finding::Measure(found) => Found::Measure(measured(cx, found)),
-        Finding::Breaker {
-            change,
+        Finding::Change {
+            word,
             within,
             after,
             source,
@@ -52,19 +52,20 @@ fn found(cx: &Context<'_>, finding: &Finding) -> Found {
                 let text = text.as_ref().filter(|text| !text.is_empty());
                 text.map(Text::from)
             };
-            Found::Breaker {
-                change: *change,
+            Found::Change {
+                word: Text::from(word),
                 within: *within,
                 after: *after,
                 source: said(source),
                 reason: said(reason),
             }
         }
-        Finding::Amplification(found) => Found::Amplification {
+        Finding::Ratio(found) => Found::Ratio {
             observed: found.observed,
             limit: found.limit,
-            calls: found.calls,
-            tries: found.tries,
+            counted: found.counted,
+            per: found.per,
+            unit: found.unit(),
             stretch: cx.stretch(found.window),
             missing: found.missing.as_ref().map(Text::from),
         },

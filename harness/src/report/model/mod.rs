@@ -12,9 +12,10 @@ use crate::event::{Event, Offset};
 use crate::judge::{Conclusion, Exit, RowOutcome, Status};
 use crate::plan::{FaultSpec, LedgerCheck, RuntimeKind};
 use crate::printable::Text;
-use crate::scenario::expr::{BreakerChange, Metric};
+use crate::scenario::expr::Metric;
 use crate::series::{Counts, Missing, Reading, Window};
 use crate::sut::Vocabulary;
+use crate::sut::probe::RatioUnit;
 
 mod build;
 mod chart;
@@ -96,6 +97,8 @@ pub struct Report {
     pub system: System,
     /// What its work is called.
     pub words: &'static Vocabulary,
+    /// Terms of the system's own that readers may not know, with their meaning.
+    pub terms: Vec<(&'static str, &'static str)>,
     /// The few numbers to begin with.
     pub headline: Headline,
     /// Expectations, in the order of the plan.
@@ -254,29 +257,31 @@ impl Expectation {
 pub enum Found {
     /// A number.
     Measure(Measured),
-    /// A change of state of a breaker.
-    Breaker {
-        /// Which way.
-        change: BreakerChange,
+    /// A change of state that the system reported.
+    Change {
+        /// Which way, in the author's word.
+        word: Text,
         /// Allowed time.
         within: Duration,
         /// Time it took; `None` for never.
         after: Option<Duration>,
-        /// Gateway that reports it.
+        /// Node that reports it.
         source: Option<Text>,
-        /// Why the breaker changed.
+        /// Why it changed.
         reason: Option<Text>,
     },
-    /// How many tries a gateway made for each call.
-    Amplification {
-        /// Tries per call; `None` when the counts do not say.
+    /// How much a node counted of one thing for each of another.
+    Ratio {
+        /// So much for each; `None` when the counts do not say.
         observed: Option<f64>,
         /// Allowed.
         limit: f64,
-        /// Calls in the stretch.
-        calls: u64,
-        /// Tries in it.
-        tries: u64,
+        /// What was counted.
+        counted: u64,
+        /// For so many of the other.
+        per: u64,
+        /// What the numbers are of.
+        unit: RatioUnit,
         /// The stretch.
         stretch: Stretch,
         /// Why there is no answer.

@@ -101,7 +101,7 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
             format!("settled after {}", seconds(Duration::from_micros(*took_us))),
         ),
         EventKind::Warning { message } => told("warning", message.clone()),
-        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::UpstreamCounts { .. } => {
+        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::ProbeCounts { .. } => {
             None
         }
         EventKind::RunEnded { outcome } => told(

@@ -4,8 +4,8 @@ use crate::plan::LedgerCheck;
 use crate::printable::Text;
 use crate::report::humanize::{count, counted, reading, seconds, stretch};
 use crate::report::model::{Base, Expectation, Found, Measured, Recovery, Report, Scope};
-use crate::scenario::expr::BreakerChange;
 use crate::series::Reading;
+use crate::sut::probe::Noun;
 
 /// What must hold, or must not.
 pub fn what(expectation: &Expectation) -> String {
@@ -43,15 +43,9 @@ pub fn observed(found: &Found) -> String {
             Some(observed) => reading(observed),
             None => "no reading".to_owned(),
         },
-        Found::Breaker { change, after, .. } => {
-            let verb = match change {
-                BreakerChange::Opened => "opened",
-                BreakerChange::Closed => "closed",
-            };
-            after.map_or_else(|| format!("never {verb}"), seconds)
-        }
-        Found::Amplification { observed, .. } => match observed {
-            Some(factor) => format!("{factor:.2} tries per call"),
+        Found::Change { word, after, .. } => after.map_or_else(|| format!("never {word}"), seconds),
+        Found::Ratio { observed, unit, .. } => match observed {
+            Some(factor) => format!("{factor:.2} {}", unit.name),
             None => "no reading".to_owned(),
         },
         Found::Recovery {
@@ -74,7 +68,7 @@ pub fn observed(found: &Found) -> String {
 pub fn detail(report: &Report, found: &Found) -> String {
     match found {
         Found::Measure(found) => measured(found),
-        Found::Breaker {
+        Found::Change {
             within,
             source,
             reason,
@@ -87,18 +81,19 @@ pub fn detail(report: &Report, found: &Found) -> String {
                 false => by.join(": "),
             }
         }
-        Found::Amplification {
+        Found::Ratio {
             limit,
-            calls,
-            tries,
+            counted,
+            per,
+            unit,
             missing,
             ..
         } => match missing {
             Some(missing) => format!("limit {limit}, {missing}"),
             None => {
-                let noun = if *tries == 1 { "try" } else { "tries" };
-                let calls = counted(*calls, "call");
-                format!("limit {limit}, {} {noun} for {calls}", count(*tries))
+                let several = |n: u64, noun: Noun| format!("{} {}", count(n), noun.of(n));
+                let (counted, per) = (several(*counted, unit.counted), several(*per, unit.per));
+                format!("limit {limit}, {counted} for {per}")
             }
         },
         Found::Recovery { within, recovery } => match recovery {

@@ -3,7 +3,7 @@
 use super::faults::unknown_fault;
 use super::{positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::expr::{ALL, Expectation, Expr, Limit};
+use crate::scenario::expr::{ALL, Claim, Expectation, Expr, Limit, ProbeExpr};
 use crate::scenario::model::Document;
 use crate::scenario::read::{Reader, Spanned};
 use crate::scenario::source::Span;
@@ -68,20 +68,33 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
                     );
                 }
             }
-            Expr::Breaker { .. } => cx.report(misplaced_breaker(expectation.span)),
-            Expr::Amplification { .. } => cx.report(misplaced_amplification(expectation.span)),
+            Expr::Probe(probe) => cx.report(misplaced(probe, expectation.span)),
         }
     }
 }
 
-fn misplaced_amplification(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "`amplification` is known only when the run is over")
-        .help("write it under expect: always:, or during: FAULT:")
+/// A probe where it has nothing to say.
+fn misplaced(probe: &ProbeExpr, span: Span) -> Diagnostic {
+    let name = &probe.probe;
+    let (message, help) = match probe.claim {
+        Claim::Change { .. } => (
+            format!("`{name}` is counted from the start of a fault"),
+            "write it under expect: during: FAULT:",
+        ),
+        Claim::Ratio { .. } => (
+            format!("`{name}` is known only when the run is over"),
+            "write it under expect: always:, or during: FAULT:",
+        ),
+    };
+    Diagnostic::error(span, message).help(help)
 }
 
-fn misplaced_breaker(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "`breaker` is counted from the start of a fault")
-        .help("write it under expect: during: FAULT:")
+/// The probe that is about a change, where an expectation is one.
+fn change(expectation: &Spanned<Expectation>) -> Option<&ProbeExpr> {
+    match &expectation.value.expr {
+        Expr::Probe(probe) if expectation.sound && probe.is_change() => Some(probe),
+        _ => None,
+    }
 }
 
 pub(super) fn expectations(document: &Document, cx: &mut Reader) {
@@ -103,8 +116,8 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
             cx.report(unknown_fault(&name.value, document, &stages, name.span));
         }
         for one in each {
-            if one.sound && is_stage && matches!(one.value.expr, Expr::Breaker { .. }) {
-                cx.report(misplaced_breaker(one.span));
+            if let Some(probe) = change(one).filter(|_| is_stage) {
+                cx.report(misplaced(probe, one.span));
             }
             of_a_load(one, document, cx);
             against_a_stage(one, &stages, cx);
@@ -115,7 +128,7 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
     }
     for one in document.abort.iter().filter(|one| one.sound) {
         match &one.value.expr {
-            Expr::Amplification { .. } => cx.report(misplaced_amplification(one.span)),
+            Expr::Probe(probe) if !probe.is_change() => cx.report(misplaced(probe, one.span)),
             Expr::Measure(measure) if matches!(measure.limit, Limit::TimesStage { .. }) => cx
                 .report(
                     Diagnostic::error(one.span, "`abort` cannot be compared with a stage")
@@ -125,8 +138,8 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
         }
     }
     for one in always.iter().chain(&document.abort) {
-        if one.sound && matches!(one.value.expr, Expr::Breaker { .. }) {
-            cx.report(misplaced_breaker(one.span));
+        if let Some(probe) = change(one) {
+            cx.report(misplaced(probe, one.span));
         }
         of_a_load(one, document, cx);
     }

@@ -8,7 +8,7 @@ pub(super) mod stages;
 
 use super::config;
 use super::diagnostic::{Diagnostic, Severity};
-use super::expr::RESERVED;
+use super::expr::is_reserved;
 use super::model::{Document, Json, System};
 use super::read::{Reader, Spanned};
 use super::source::Span;
@@ -84,7 +84,7 @@ fn names(document: &Document, cx: &mut Reader) {
         }
     }
     for (name, _) in document.load.iter() {
-        if RESERVED.contains(&name.value.as_str()) {
+        if is_reserved(&name.value) {
             cx.report(
                 Diagnostic::error(
                     name.span,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::{BreakerChange, Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
+use super::{Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
 use crate::scenario::diagnostic::nearest;
 use crate::scenario::syntax::{Scan, SyntaxError};
 use crate::scenario::value::{per_second, with_duration_unit, with_percent_sign, with_rate_unit};
@@ -119,14 +119,12 @@ impl Scan {
             return Err(self.error(
                 start..start + 1,
                 "an expectation begins with the name of a load",
-                "write LOAD.success >= 99.9% or breaker(INSTANCE) opened within 2s",
+                "write LOAD.success >= 99.9%",
             ));
         }
         self.space();
-        match name.as_str() {
-            "breaker" if self.peek() == Some('(') => return self.breaker(),
-            "amplification" if self.peek() == Some('(') => return self.amplification(),
-            _ => {}
+        if self.peek() == Some('(') {
+            return self.probe(&name, start).map(Expr::Probe);
         }
         if self.peek() != Some('.') {
             return Err(self.error(
@@ -192,7 +190,7 @@ impl Scan {
         Ok(Metric::Within(time.get()))
     }
 
-    fn bracket(&mut self, bracket: char, help: &str) -> Result<(), SyntaxError> {
+    pub(super) fn bracket(&mut self, bracket: char, help: &str) -> Result<(), SyntaxError> {
         self.space();
         if self.peek() != Some(bracket) {
             let message = format!("`{bracket}` is expected here");
@@ -202,7 +200,7 @@ impl Scan {
         Ok(())
     }
 
-    fn cmp(&mut self) -> Result<Cmp, SyntaxError> {
+    pub(super) fn cmp(&mut self) -> Result<Cmp, SyntaxError> {
         self.space();
         let start = self.at();
         let sign = self.take(|c| matches!(c, '<' | '>' | '=' | '!' | '≤' | '≥'));
@@ -363,80 +361,7 @@ impl Scan {
         Ok(Limit::TimesSteady(factor))
     }
 
-    fn amplification(&mut self) -> Result<Expr, SyntaxError> {
-        const HELP: &str = "write amplification(gateway-1) <= 1.2";
-        let gateway = self.bracketed("a gateway is expected here", HELP)?;
-        let cmp = self.cmp()?;
-        self.space();
-        let start = self.at();
-        let text = self.take(|c| c.is_alphanumeric() || matches!(c, '.' | '%'));
-        match text.parse::<f64>() {
-            Ok(limit) if is_decimal(&text) && limit.is_finite() => Ok(Expr::Amplification {
-                gateway,
-                cmp,
-                limit,
-            }),
-            _ => {
-                let message = match text.is_empty() {
-                    true => "tries per call are expected here".to_owned(),
-                    false => format!("`{text}` is not a number of tries per call"),
-                };
-                Err(self.error(start..self.at().max(start + 1), &message, HELP))
-            }
-        }
-    }
-
-    /// A name in brackets, of which the first comes next.
-    fn bracketed(&mut self, missing: &str, help: &str) -> Result<String, SyntaxError> {
-        self.advance();
-        self.space();
-        let start = self.at();
-        let name = self.name();
-        if name.is_empty() {
-            return Err(self.error(start..start + 1, missing, help));
-        }
-        self.bracket(')', help)?;
-        Ok(name)
-    }
-
-    fn breaker(&mut self) -> Result<Expr, SyntaxError> {
-        let help = "write breaker(processor-2) opened within 2s";
-        let instance = self.bracketed("an instance is expected here", help)?;
-        self.space();
-        let start = self.at();
-        let change = match self.name().as_str() {
-            "opened" => BreakerChange::Opened,
-            "closed" => BreakerChange::Closed,
-            word => {
-                let message = match word.is_empty() {
-                    true => "`opened` or `closed` is expected here".to_owned(),
-                    false => format!("`{word}` is not a change of a breaker"),
-                };
-                return Err(self.error(
-                    start..self.at().max(start + 1),
-                    &message,
-                    "write breaker(processor-2) opened within 2s",
-                ));
-            }
-        };
-        self.space();
-        let start = self.at();
-        if self.name() != "within" {
-            return Err(self.error(
-                start..self.at().max(start + 1),
-                "`within` and a duration are expected here",
-                "write breaker(processor-2) opened within 2s",
-            ));
-        }
-        let within = self.duration(|_| Ok(()))?;
-        Ok(Expr::Breaker {
-            instance,
-            change,
-            within,
-        })
-    }
-
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         check: impl Fn(HumanDuration) -> Result<(), &'static str>,
     ) -> Result<HumanDuration, SyntaxError> {

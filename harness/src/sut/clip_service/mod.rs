@@ -1,11 +1,14 @@
 //! The clip service: all that the harness knows of it. `topology.rs` says which nodes it has and how they are linked,
-//! `config.rs` which of its configuration a scenario may set, `acting/` how its roles are started and what else is done
+//! `config.rs` which of its configuration a scenario may set, `probes.rs` what
+//! expectations may name, `acting/` how its roles are started and what else is done
 //! to it.
 
 pub mod acting;
 mod config;
+mod probes;
 mod topology;
 
+use super::probe::Probe;
 use super::{Fixture, Preset, ReadBack, Role, Sut, SutKind, Vocabulary};
 
 /// Roles, by their names in plans; they are the verbs of the service's binary as well.
@@ -75,6 +78,10 @@ impl Sut for ClipService {
             url: "download_url",
             rank: "rank",
         })
+    }
+
+    fn probes(&self) -> &'static [Probe] {
+        probes::PROBES
     }
 
     fn preset(&self) -> Option<&dyn Preset> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::scenario::expr::{Claim, ProbeExpr};
 use proptest::prelude::*;
 
 fn parsed(text: &str) -> Expr {
@@ -89,19 +90,25 @@ fn reads_what_the_grammar_says() {
     );
     assert_eq!(
         parsed("amplification(gateway-1) <= 1.2"),
-        Expr::Amplification {
-            gateway: "gateway-1".into(),
-            cmp: Cmp::AtMost,
-            limit: 1.2
-        }
+        Expr::Probe(ProbeExpr {
+            probe: "amplification".into(),
+            node: "gateway-1".into(),
+            claim: Claim::Ratio {
+                cmp: Cmp::AtMost,
+                limit: 1.2
+            }
+        })
     );
     assert_eq!(
         parsed("breaker( processor-2 ) opened within 2s"),
-        Expr::Breaker {
-            instance: "processor-2".into(),
-            change: BreakerChange::Opened,
-            within: HumanDuration::secs(2)
-        }
+        Expr::Probe(ProbeExpr {
+            probe: "breaker".into(),
+            node: "processor-2".into(),
+            claim: Claim::Change {
+                word: "opened".into(),
+                within: HumanDuration::secs(2)
+            }
+        })
     );
 }
 
@@ -194,6 +201,21 @@ fn points_at_what_is_wrong() {
         ),
         ("breaker(p opened within 2s", 10, "`)` is expected here"),
         (
+            "braker(p) opened within 2s",
+            0,
+            "there is no probe `braker`",
+        ),
+        (
+            "breaker(p) <= 2",
+            11,
+            "`opened` or `closed` is expected here",
+        ),
+        (
+            "amplification(p) opened within 2s",
+            17,
+            "a comparison is expected here",
+        ),
+        (
             "breaker(p) burst within 2s",
             11,
             "`burst` is not a change of a breaker",
@@ -285,20 +307,22 @@ fn any_expr() -> impl Strategy<Value = Expr> {
                 over
             })
         ),
-        (name, cmp, 0_u32..1_000).prop_map(|(gateway, cmp, tenths)| Expr::Amplification {
-            gateway,
-            cmp,
-            limit: f64::from(tenths) / 10.0,
-        }),
-        (name, any::<bool>(), duration).prop_map(|(instance, opened, within)| Expr::Breaker {
-            instance,
-            change: if opened {
-                BreakerChange::Opened
-            } else {
-                BreakerChange::Closed
+        (name, cmp, 0_u32..1_000).prop_map(|(node, cmp, tenths)| Expr::Probe(ProbeExpr {
+            probe: "amplification".to_owned(),
+            node,
+            claim: Claim::Ratio {
+                cmp,
+                limit: f64::from(tenths) / 10.0,
             },
-            within
-        }),
+        })),
+        (name, any::<bool>(), duration).prop_map(|(node, opened, within)| Expr::Probe(ProbeExpr {
+            probe: "breaker".to_owned(),
+            node,
+            claim: Claim::Change {
+                word: if opened { "opened" } else { "closed" }.to_owned(),
+                within,
+            },
+        })),
     ]
 }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use futures_util::future::BoxFuture;
 
 use super::ClipService;
-use crate::sut::acting::{Acting, Body, CommandLine, Inspector, Place};
+use crate::sut::acting::{Acting, Body, CommandLine, Counts, Inspector, Place};
 
 impl Acting for ClipService {
     fn command(&self, place: &Place<'_>) -> Result<CommandLine, String> {
@@ -34,10 +34,11 @@ impl Acting for ClipService {
 
     fn counts<'a>(
         &'a self,
+        probe: &'a str,
         client: &'a reqwest::Client,
         node: SocketAddr,
-    ) -> BoxFuture<'a, Option<(u64, u64)>> {
-        Box::pin(counts::ask(client, node))
+    ) -> BoxFuture<'a, Option<Counts>> {
+        Box::pin(counts::ask(probe, client, node))
     }
 
     fn inspector(&self) -> Result<Box<dyn Inspector>, String> {

@@ -1,6 +1,5 @@
-//! What gateways have counted of the calls they made, while a run goes on: once a second, and at the moments that
-//! expectations begin and end at. Only gateways that an expectation is about are asked, and directly, so that no fault
-//! on a link hides their answer.
+//! What nodes have counted for probes, while a run goes on: once a second, and at the moments that expectations begin and
+//! end at. Only nodes that an expectation is about are asked, and directly, so that no fault on a link hides their answer.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::http;
 use crate::plan::Plan;
 use crate::runtime::System;
 use crate::runtime::emit::Emitter;
-use crate::sut::acting;
+use crate::sut::acting::{self, Counts};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -28,7 +27,7 @@ pub(super) fn is_window_edge(kind: &EventKind) -> bool {
     )
 }
 
-/// Reports until the run is over. A gateway that does not answer is passed over: what is not known is not counted.
+/// Reports until the run is over. A node that does not answer is passed over: what is not known is not counted.
 pub(super) async fn watch(
     plan: &Plan,
     system: &System,
@@ -36,8 +35,8 @@ pub(super) async fn watch(
     window_edge: &Notify,
     over: &CancellationToken,
 ) {
-    let gateways = plan.counted_gateways();
-    if gateways.is_empty() {
+    let wanted = plan.counting_probes();
+    if wanted.is_empty() {
         return;
     }
     let Some(acting) = acting::acting(plan.system.sut().kind()) else {
@@ -53,11 +52,15 @@ pub(super) async fn watch(
             () = window_edge.notified() => {}
             _ = ticks.tick() => {}
         }
-        let asked = gateways.iter().map(|name| async {
+        let asked = wanted.iter().map(|(probe, name)| async {
             let address = *system.node(name).ok()?.address().borrow();
-            let (calls, tries) = acting.counts(&client, address?).await?;
-            let node = (*name).to_owned();
-            emitter.event(EventKind::UpstreamCounts { node, calls, tries });
+            let Counts { counted, per } = acting.counts(probe, &client, address?).await?;
+            emitter.event(EventKind::ProbeCounts {
+                probe: (*probe).to_owned(),
+                node: (*name).to_owned(),
+                counted,
+                per,
+            });
             Some(())
         });
         tokio::select! {
