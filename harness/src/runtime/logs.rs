@@ -1,5 +1,6 @@
 //! What nodes write to their logs: every line into a file of the run, and lines of weight on to the watchers.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -14,6 +15,8 @@ use crate::event::EventKind;
 const PER_SECOND: u32 = 5;
 /// Longest line handed on.
 const LONGEST: usize = 1000;
+/// Lines kept for the case that the node ends by itself.
+const KEPT: usize = 5;
 
 /// The log of one node.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct NodeLog {
     file: Option<File>,
     emitter: Emitter,
     limit: Limit,
-    last: Option<String>,
+    last: VecDeque<String>,
 }
 
 impl NodeLog {
@@ -38,7 +41,7 @@ impl NodeLog {
             file: Some(file),
             emitter,
             limit: Limit::default(),
-            last: None,
+            last: VecDeque::new(),
         })
     }
 
@@ -54,7 +57,10 @@ impl NodeLog {
             ));
         }
         if !line.trim().is_empty() {
-            self.last = Some(cut(line));
+            if self.last.len() == KEPT {
+                self.last.pop_front();
+            }
+            self.last.push_back(cut(line));
         }
         if !weighty(line) {
             return;
@@ -70,9 +76,9 @@ impl NodeLog {
         }
     }
 
-    /// What the node said last, for people.
-    pub(crate) fn last_line(&self) -> Option<String> {
-        self.last.as_deref().map(readable)
+    /// What the node said last, for people: some lines, the latest at the end.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        self.last.iter().map(|line| readable(line)).collect()
     }
 
     fn forward(&self, line: String) {

@@ -54,6 +54,16 @@ pub enum RuntimeError {
         /// What was there instead.
         seen: String,
     },
+    /// It ended before it met its readiness condition.
+    #[error("{node} ended before it was ready, {after} after its start: {how}")]
+    EndedEarly {
+        /// The node.
+        node: String,
+        /// Time from its start.
+        after: String,
+        /// How.
+        how: String,
+    },
     /// A signal did not have its effect.
     #[error("{node}: {reason}")]
     Control {
@@ -141,10 +151,23 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     fn bind(&self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::LOCALHOST)
     }
+    /// Ends what was started for a run and belongs to no node any more. Called when every node has been stopped.
+    fn sweep<'a>(&'a self, _run: &'a str) -> BoxFuture<'a, Swept> {
+        Box::pin(std::future::ready(Swept::default()))
+    }
     /// How its nodes dial a link that listens at this address.
     fn reach(&self, link: SocketAddr) -> HostPort {
         link.into()
     }
+}
+
+/// What a runtime found at the end of a run that belonged to no node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What was ended, for people.
+    pub ended: Vec<String>,
+    /// What could not be ended, for people.
+    pub left: Vec<String>,
 }
 
 /// Where a node says that it listens.
@@ -195,6 +218,11 @@ impl Runtimes {
     pub fn of(runtimes: impl IntoIterator<Item = Arc<dyn Runtime>>) -> Self {
         let by_kind = runtimes.into_iter().map(|one| (one.kind(), one));
         Self(by_kind.collect())
+    }
+
+    /// Every runtime.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Runtime>> {
+        self.0.values()
     }
 
     /// The runtime that runs this node.

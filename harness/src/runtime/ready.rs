@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Node, RuntimeError};
 use crate::http::{client, describe};
 use crate::plan::ReadyPlan;
@@ -12,12 +14,13 @@ const TRY_BOUND: Duration = Duration::from_secs(1);
 /// Waits until the node answers as planned, asking it directly and not through a link.
 pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), RuntimeError> {
     let client = client();
+    let began = Instant::now();
     let mut seen = "nothing".to_owned();
     let poll = async {
         loop {
             // Nobody waits for the dead.
             if let Some(how) = node.ended() {
-                return Err(format!("it had ended: {how}"));
+                return Err(how);
             }
             match probe(&client, plan, node).await {
                 Ok(status) if status == plan.status => return Ok(()),
@@ -30,7 +33,13 @@ pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), Runtim
     let within = plan.within.get();
     let failed = match tokio::time::timeout(within, poll).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(ended)) => ended,
+        Ok(Err(how)) => {
+            return Err(RuntimeError::EndedEarly {
+                node: node.name().to_owned(),
+                after: format!("{:.1} s", began.elapsed().as_secs_f64()),
+                how,
+            });
+        }
         Err(_) => seen,
     };
     Err(RuntimeError::NotReady {

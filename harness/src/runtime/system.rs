@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::emit::Emitter;
-use super::{AddressSender, Node, NodeContext, RuntimeError, ready};
+use super::{AddressSender, Node, NodeContext, RuntimeError, Runtimes, ready};
 use crate::event::EventKind;
 use crate::plan::{NodePlan, ReadyPlan, SystemPlan};
 
@@ -23,6 +23,8 @@ pub struct System {
     nodes: IndexMap<String, (NodePlan, Arc<dyn Node>)>,
     emitter: Emitter,
     stopping: Arc<AtomicBool>,
+    runtimes: Runtimes,
+    run_id: String,
 }
 
 /// Time a node has to end by itself when the system is stopped.
@@ -49,6 +51,8 @@ impl System {
             nodes,
             emitter: context.emitter.clone(),
             stopping: context.stopping.clone(),
+            runtimes: context.runtimes.clone(),
+            run_id: context.run_id.clone(),
         })
     }
 
@@ -184,6 +188,15 @@ impl System {
             }
         }
         left.extend(self.nodes.values().flat_map(|(_, node)| node.leftovers()));
+        for runtime in self.runtimes.iter() {
+            let swept = runtime.sweep(&self.run_id).await;
+            for ended in swept.ended {
+                self.warn(format!(
+                    "was still running when every node had been stopped, and was ended: {ended}"
+                ));
+            }
+            left.extend(swept.left);
+        }
         left
     }
 }

@@ -9,6 +9,7 @@ mod run;
 mod scenario;
 mod schema;
 mod sim;
+mod strays;
 mod suite;
 mod tidy;
 
@@ -26,13 +27,18 @@ fn top() -> PathBuf {
 
 /// Runs the command from the top folder, as people do.
 fn harness(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_clip-harness"))
+    harness_command(args).output().expect("the command starts")
+}
+
+/// The command as it is run by [`harness`], not started yet.
+fn harness_command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clip-harness"));
+    command
         .args(args)
         .current_dir(top())
         .env("COLUMNS", "100")
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the command starts")
+        .env("NO_COLOR", "1");
+    command
 }
 
 /// Every scenario file of the repository.
