@@ -41,6 +41,15 @@ pub enum Evidence {
         /// The line.
         line: String,
     },
+    /// A node's end that nothing asked for.
+    Exit {
+        /// When.
+        at: Offset,
+        /// The node.
+        node: String,
+        /// How: exit code or signal.
+        how: String,
+    },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
     Job {
         /// Its id.

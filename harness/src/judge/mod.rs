@@ -18,6 +18,7 @@ use crate::sut::probe::{Form, Noun, RatioUnit, probe};
 
 mod evidence;
 pub mod exit;
+mod exits;
 mod faults;
 mod headline;
 mod ledger;
@@ -438,10 +439,12 @@ pub fn judge(record: &Record) -> Verdict {
     let timeline = Timeline::of(record);
     let mut rows = rows::rows(record, &timeline);
     evidence::add(record, &timeline, &mut rows);
+    let exits = exits::rows(record);
+    rows.extend(exits.iter().cloned());
     let faults = faults::faults(record, &timeline);
     let headline = headline::headline(record, &timeline, &faults);
     let validity = validity::validity(record);
-    let (conclusion, reason) = conclude(record, &rows, &faults, &validity);
+    let (conclusion, reason) = conclude(record, &rows, &exits, &faults, &validity);
     Verdict {
         conclusion,
         reason,
@@ -456,6 +459,7 @@ pub fn judge(record: &Record) -> Verdict {
 fn conclude(
     record: &Record,
     rows: &[Row],
+    exits: &[Row],
     faults: &[FaultRow],
     validity: &Validity,
 ) -> (Conclusion, Option<String>) {
@@ -479,6 +483,11 @@ fn conclude(
         RunOutcome::Interrupted => return (Conclusion::Interrupted, None),
         RunOutcome::NotReady { reason } => return (Conclusion::NotReady, Some(reason.clone())),
         RunOutcome::Aborted { reason } => return (Conclusion::Aborted, Some(reason.clone())),
+        // That a node has ended is a fact, whatever became of the rest of the run because of it.
+        RunOutcome::Broken { reason } if !exits.is_empty() => {
+            return (Conclusion::Fail, Some(reason.clone()));
+        }
+        RunOutcome::Completed if !exits.is_empty() => return (Conclusion::Fail, None),
         RunOutcome::Broken { reason } => return (Conclusion::Invalid, Some(reason.clone())),
         RunOutcome::Completed => {}
     }

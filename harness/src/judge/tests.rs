@@ -463,3 +463,84 @@ fn the_worst_word_is_the_maximum() {
     );
     assert!(Status::Fail > Status::Inconclusive && Status::Inconclusive > Status::Pass);
 }
+
+/// The run that survived, with a node that ends at a moment of the run.
+fn with_an_end(ms: u64, how: &str, expected: bool) -> super::testing::Scene {
+    survived().change(|scene| {
+        let at = scene
+            .events
+            .partition_point(|event| event.at <= Offset(ms * 1000));
+        let kind = EventKind::NodeExited {
+            node: "gateway-1".to_owned(),
+            how: how.to_owned(),
+            expected,
+            log: vec!["opening the cache".to_owned(), "out of memory".to_owned()],
+        };
+        scene.events.insert(at, event(ms, kind));
+    })
+}
+
+#[test]
+fn a_node_that_ends_unasked_fails_the_run_whenever_and_however() {
+    // Before the first fault, during it, after load; with an error, a signal, and without.
+    for (ms, how) in [
+        (LOAD_AT + 2_000, "exit code 3"),
+        (LOAD_AT + 16_000, "exited by signal 11"),
+        (64_700, "exit code 0"),
+    ] {
+        let verdict = judge(&with_an_end(ms, how, false).record());
+        assert_eq!(
+            (verdict.conclusion, verdict.exit()),
+            (Conclusion::Fail, Exit::Failed)
+        );
+        let row = verdict.rows.last().unwrap();
+        assert_eq!(row.id.as_str(), "exits/gateway-1");
+        assert_eq!(row.outcome, RowOutcome::Fail);
+        assert_eq!(
+            row.finding,
+            Finding::Nothing {
+                reason: how.to_owned()
+            }
+        );
+        let at = Offset(ms * 1000);
+        let said = |line: &str| Evidence::LogLine {
+            at,
+            node: "gateway-1".to_owned(),
+            line: line.to_owned(),
+        };
+        let ended = Evidence::Exit {
+            at,
+            node: "gateway-1".to_owned(),
+            how: how.to_owned(),
+        };
+        assert_eq!(
+            row.evidence,
+            [ended, said("opening the cache"), said("out of memory")]
+        );
+    }
+}
+
+#[test]
+fn a_node_may_end_when_it_was_asked_to_or_is_allowed_to() {
+    let asked = judge(&with_an_end(LOAD_AT + 2_000, "exit code 0", true).record());
+    assert_eq!(asked.conclusion, Conclusion::Pass);
+    let allowed = with_an_end(LOAD_AT + 2_000, "exit code 1", false).change(|scene| {
+        for node in &mut scene.plan.system.nodes {
+            node.exits = crate::plan::ExitRule::Allowed;
+        }
+    });
+    assert_eq!(judge(&allowed.record()).conclusion, Conclusion::Pass);
+}
+
+#[test]
+fn an_end_that_kept_a_fault_from_being_injected_is_a_failure_and_not_an_invalid_run() {
+    let reason = "crash could not be injected: gateway-1: no SIGKILL".to_owned();
+    let broken = with_an_end(LOAD_AT + 2_000, "exit code 1", false).ended(RunOutcome::Broken {
+        reason: reason.clone(),
+    });
+    let verdict = judge(&broken.record());
+    assert_eq!(
+        (verdict.conclusion, verdict.reason),
+        (Conclusion::Fail, Some(reason))
+    );
+}

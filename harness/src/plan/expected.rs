@@ -15,7 +15,7 @@ use crate::scenario::expr::{Expectation, Expr};
 use crate::scenario::model::Vocabulary as _;
 
 /// What an expectation is called in verdicts and reports: `always-1`, `during/crash-2`, `recover/crash`,
-/// `stays/crash-1`, `fault/crash`, `end/no_lost`, `steady`.
+/// `stays/crash-1`, `fault/crash`, `exits/web`, `end/no_lost`, `steady`.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -57,6 +57,12 @@ impl ExpectationId {
     #[must_use]
     pub fn stays(fault: &str, index: usize) -> Self {
         Self(format!("stays/{fault}-{}", index + 1))
+    }
+
+    /// Of a node's not ending by itself.
+    #[must_use]
+    pub fn exits(node: &str) -> Self {
+        Self(format!("exits/{node}"))
     }
 
     /// Of a ledger check.

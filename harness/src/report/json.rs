@@ -244,6 +244,15 @@ enum Evidence {
         /// The line, control characters made visible.
         line: String,
     },
+    /// A node's end that nothing asked for.
+    Exit {
+        /// When.
+        at: f64,
+        /// The node.
+        node: String,
+        /// How: exit code or signal.
+        how: String,
+    },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
     Job {
         /// Its id.
@@ -539,6 +548,11 @@ fn evidence(fact: &model::Evidence) -> Evidence {
             at: at.seconds(),
             node: node.to_string(),
             line: line.to_string(),
+        },
+        model::Evidence::Exit { at, node, how } => Evidence::Exit {
+            at: at.seconds(),
+            node: node.to_string(),
+            how: how.to_string(),
         },
         model::Evidence::Job { id, trouble } => Evidence::Job {
             id: id.to_string(),

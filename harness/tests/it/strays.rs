@@ -86,15 +86,20 @@ load:
         (output.status.code(), text)
     }
 
-    /// Proofs of a fault in the run's report.
-    fn proof(&self, fault: &str) -> String {
-        let run = std::fs::read_dir(self.home.path().join("reports/stray"))
+    /// The folder of the one run.
+    fn report(&self) -> std::path::PathBuf {
+        std::fs::read_dir(self.home.path().join("reports/stray"))
             .expect("a report")
             .next()
             .expect("one run")
             .expect("an entry")
-            .path();
-        let events = std::fs::read_to_string(run.join("events.jsonl")).expect("events");
+            .path()
+    }
+
+    /// Proof of a fault in the run's report.
+    fn proof(&self, fault: &str) -> String {
+        let events = self.report().join("events.jsonl");
+        let events = std::fs::read_to_string(events).expect("events");
         events
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
@@ -260,6 +265,43 @@ fn a_program_that_ends_early_is_not_said_to_have_been_waited_for() {
         !text.contains("10s") && !text.contains("background"),
         "{text}"
     );
+}
+
+#[test]
+fn a_node_that_ends_unasked_fails_the_run_and_every_report_says_so() {
+    let ends = "SERVER & sleep 2; echo the disk is full >&2; kill -9 $!; exit 3";
+    let expect = "expect: { always: [ work.success >= 1% ] }";
+    let place = Place::new("unasked");
+    let (code, text) = place.run(&place.scenario(ends, "4s", expect));
+    assert_eq!(code, Some(1), "{text}");
+    let run = place.report();
+    for (report, told) in [
+        ("report.json", "\"id\": \"exits/web\""),
+        ("junit.xml", "web does not end by itself"),
+        ("report.html", "web does not end by itself"),
+        ("summary.md", "web does not end by itself"),
+    ] {
+        let written = std::fs::read_to_string(run.join(report)).expect(report);
+        assert!(written.contains(told), "{report}: {written}");
+        assert!(written.contains("the disk is full"), "{report}");
+    }
+    for told in [
+        "FAIL",
+        "web does not end by itself",
+        "exit code 3",
+        "the disk is full",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    place.assert_clean();
+
+    let allowed = Place::new("allowed");
+    let scenario = allowed.scenario(ends, "4s", expect);
+    let text = std::fs::read_to_string(&scenario).expect("scenario");
+    let text = text.replace("      ready:", "      exits: allowed\n      ready:");
+    std::fs::write(&scenario, text).expect("writable");
+    let (code, text) = allowed.run(&scenario);
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

@@ -125,6 +125,11 @@ fn evidence(cx: &Context<'_>, fact: &judge::Evidence) -> Evidence {
             node: Text::from(node),
             line: Text::from(line),
         },
+        judge::Evidence::Exit { at, node, how } => Evidence::Exit {
+            at: cx.at(*at),
+            node: Text::from(node),
+            how: Text::from(how),
+        },
         judge::Evidence::Job { id, trouble } => Evidence::Job {
             id: Text::from(id),
             trouble: Text::from(trouble),

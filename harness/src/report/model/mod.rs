@@ -374,6 +374,15 @@ pub enum Evidence {
         /// The line.
         line: Text,
     },
+    /// A node's end that nothing asked for.
+    Exit {
+        /// When.
+        at: Moment,
+        /// The node.
+        node: Text,
+        /// How: exit code or signal.
+        how: Text,
+    },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
     Job {
         /// Its id.

@@ -23,6 +23,7 @@ pub fn fact(fact: &Evidence) -> String {
             slowest.id.as_deref().unwrap_or("without an id")
         ),
         Evidence::LogLine { at, node, line } => format!("{} {node}: {line}", moment(*at)),
+        Evidence::Exit { at, node, how } => format!("{} {node} ended: {how}", moment(*at)),
         Evidence::Job { id, trouble } => format!("{id} {trouble}"),
     }
 }
