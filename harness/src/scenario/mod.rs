@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod model;
 pub(crate) mod node;
 pub(crate) mod read;
+mod schema;
 pub mod source;
 mod special;
 pub(crate) mod stages;
@@ -146,7 +147,5 @@ impl Reading {
 /// The JSON Schema of scenario files.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    let mut schema = schemars::SchemaGenerator::default().into_root_schema_for::<Document>();
-    schema.insert("title".to_owned(), "Scenario".into());
-    schema
+    schema::of_scenarios()
 }

@@ -8,6 +8,7 @@ use super::kinds;
 use super::model::{Latency, Restart, RollingRestart, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
+use super::value::DURATION;
 use super::vocabulary::{Moment, unknown_word};
 
 /// A JSON value; its texts may be templates.
@@ -88,8 +89,25 @@ impl Scalar for Status {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 100, "maximum": 599 })
+        json_schema!({
+            "description": "An HTTP status code.",
+            "type": ["integer", "string"],
+            "minimum": 100,
+            "maximum": 599,
+            "pattern": r"^\s*[1-5][0-9][0-9]\s*$|\$\(",
+        })
     }
+}
+
+/// What one of them is, or a list of such; keywords only hold for the types that they are about.
+fn one_or_several(one: Schema) -> Schema {
+    let mut several = one.clone();
+    if let Some(serde_json::Value::Array(types)) = several.get_mut("type") {
+        types.push("array".into());
+    }
+    several.insert("items".to_owned(), one.to_value());
+    several.insert("minItems".to_owned(), 1.into());
+    several
 }
 
 /// One status code or several.
@@ -119,8 +137,7 @@ impl Scalar for Statuses {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = Status::schema(generator);
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+        one_or_several(Status::schema(generator))
     }
 }
 
@@ -154,9 +171,8 @@ impl Scalar for Targets {
         Self(Vec::new())
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = String::schema(generator);
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        one_or_several(json_schema!({ "type": ["string"], "description": "Nodes or links." }))
     }
 }
 
@@ -198,10 +214,10 @@ impl Scalar for Factor {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "How many times as much: a number above 1.",
-            "anyOf": [
-                { "type": "number", "exclusiveMinimum": 1, "maximum": LARGEST_FACTOR },
-                { "type": "string", "pattern": r"\$\(" },
-            ],
+            "type": ["number", "string"],
+            "exclusiveMinimum": 1,
+            "maximum": LARGEST_FACTOR,
+            "pattern": r"^\s*[0-9]+\.?[0-9]*\s*$|\$\(",
         })
     }
 }
@@ -280,7 +296,9 @@ impl Scalar for After {
         json_schema!({
             "type": "string",
             "description": "A moment of another fault and a time after it: crash.recovered + 3s.",
-            "pattern": r"^\s*[A-Za-z0-9_-]+\.(start|end|recovered)\s*(\+.*)?$|\$\(",
+            "pattern": format!(
+                r"^\s*[A-Za-z0-9_-]+\.(start|end|recovered)\s*(\+\s*{DURATION})?$|\$\("
+            ),
         })
     }
 }

@@ -14,8 +14,10 @@ use super::source::Span;
 use super::syntax::SyntaxError;
 use crate::sut::probe::probes;
 
-const DURATION: &str = r"(\d+(\.\d+)?(ns|us|ms|s|m|h)\s*)+";
-const RATE: &str = r"\d+(\.\d+)?\s*/\s*(s|m|h)";
+// Patterns for the JSON Schema: what several dialects of regular expressions understand alike.
+pub(super) const DURATION: &str = r"(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|ms|s|m|h)\s*)+";
+pub(super) const RATE: &str = r"0*([0-9]{1,6}(\.[0-9]*)?|1000000(\.0*)?)\s*/\s*(s|m|h)";
+pub(super) const PERCENT: &str = r"0*(100(\.0*)?|[0-9]{1,2}(\.[0-9]*)?)\s*%";
 const DURATION_HELP: &str = "write a number and a unit: 300ms, 15s, 2m";
 const RATE_HELP: &str = "write a number per unit of time: 100/s, 30/m";
 
@@ -24,18 +26,21 @@ fn text_schema(description: &str, pattern: &str) -> Schema {
     json_schema!({
         "type": "string",
         "description": description,
-        "pattern": format!(r"^\s*{pattern}\s*$|\$\("),
+        "pattern": format!(r"^\s*({pattern})\s*$|\$\("),
     })
 }
 
 /// A whole number, or a variable.
 fn number_schema(description: &str, minimum: u64) -> Schema {
+    let digits = match minimum {
+        0 => "[0-9]+",
+        _ => "0*[1-9][0-9]*",
+    };
     json_schema!({
         "description": description,
-        "anyOf": [
-            { "type": "integer", "minimum": minimum },
-            { "type": "string", "pattern": r"\$\(" },
-        ],
+        "type": ["integer", "string"],
+        "minimum": minimum,
+        "pattern": format!(r"^\s*{digits}\s*$|\$\("),
     })
 }
 
@@ -82,7 +87,8 @@ impl Scalar for bool {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "true or false.",
-            "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"\$\(" }],
+            "type": ["boolean", "string"],
+            "pattern": r"^\s*(true|false)\s*$|\$\(",
         })
     }
 }
@@ -104,10 +110,12 @@ impl Scalar for Name {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        text_schema(
-            "Letters, digits, - and _.",
-            "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
-        )
+        // What YAML takes for a number or a truth value is read as it is written.
+        json_schema!({
+            "type": ["string", "integer", "boolean"],
+            "description": "Letters, digits, - and _.",
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$|\$\(",
+        })
     }
 }
 
@@ -462,7 +470,7 @@ impl Scalar for Percent {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        text_schema("0% to 100%.", r"\d+(\.\d+)?\s*%")
+        text_schema("0% to 100%.", PERCENT)
     }
 }
 
@@ -543,7 +551,7 @@ impl Scalar for JsonPath {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        const NAME: &str = r"[\p{L}_-][\p{L}\p{N}_-]*";
+        const NAME: &str = r"[^\s.\[\]()'\x22*?:,$@0-9][^\s.\[\]()'\x22*?:,$@]*";
         const QUOTED: &str = r#"'([^'\\]|\\.)*'|"([^"\\]|\\.)*""#;
         text_schema(
             "The way to one value of a JSON answer: $.job_id, $.clips[0].id, $['first name'].",

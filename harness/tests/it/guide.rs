@@ -138,10 +138,9 @@ fn every_word_of_the_format_stands_in_it() {
             .into_iter()
             .flatten()
             .for_each(|(key, _)| check(key));
-        for one in definition["oneOf"].as_array().into_iter().flatten() {
-            if let Some(Json::String(word)) = one.get("const") {
-                check(word);
-            }
+        let words = definition["then"]["enum"].as_array();
+        for word in words.into_iter().flatten().filter_map(Json::as_str) {
+            check(word);
         }
     }
     schema["properties"]

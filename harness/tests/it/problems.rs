@@ -55,9 +55,8 @@ fn a_misspelt_key_is_read_as_what_it_was_meant_for() {
     );
 }
 
-/// Each small mistake gives exactly one problem, and it says what to do.
-#[test]
-fn one_mistake_one_problem() {
+/// Small mistakes, each with the one problem that it is.
+pub(super) fn small_mistakes() -> Vec<(String, &'static str)> {
     let fault = |fault: &str| {
         format!(
             "{HEAD}{LOAD}{EXPECT}steady: {{ window: 2s, hold: [ a.success > 9% ] }}\nfaults: {fault}\n"
@@ -76,7 +75,7 @@ fn one_mistake_one_problem() {
     };
     let expect = |expect: &str| format!("{HEAD}{LOAD}expect: {expect}\n");
     let system = |system: &str| format!("version: 1\nname: t\n{LOAD}{EXPECT}system: {system}\n");
-    let cases = [
+    vec![
         (
             format!("{HEAD}{LOAD}{EXPECT}").replace("version: 1", "version: 3"),
             "version 3 is not known",
@@ -456,9 +455,14 @@ fn one_mistake_one_problem() {
             expect("{ end: { ledger: [ no_lost ] } }"),
             "no step has `ledger: accepted`, so the ledger stays empty",
         ),
-    ];
+    ]
+}
+
+/// Each small mistake gives exactly one problem, and it says what to do.
+#[test]
+fn one_mistake_one_problem() {
     let mut wrong = Vec::new();
-    for (text, message) in cases {
+    for (text, message) in small_mistakes() {
         let found = problems(&text);
         match found.items().as_slice() {
             [only] if only.message == message && only.help.is_some() => {}

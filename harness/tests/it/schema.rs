@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use clip_harness::scenario::JsonPath;
+use clip_harness::scenario::expr::{Expectation, METRICS};
 use clip_harness::scenario::model::{
     Arrivals, Baseline, Document, End, Expect, Fault, Latency, LinkSettings, Load, Program,
     ReadBack, ReadResults, Ready, Recover, Report, Restart, RollingRestart, Service, Slow,
     StageText, StatusAnswer, Steady, Step, StepExpectation, System, Users,
 };
+use clip_service::units::HumanDuration;
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::Value as Json;
 
 fn of_the_service(name: &str) -> bool {
@@ -72,7 +77,9 @@ fn the_reader_takes_the_keys_that_the_schema_describes() {
         .chain([("Document", &schema)]);
     for (name, definition) in described {
         // Scalars have no keys; the service's configuration is described by the service.
-        if definition["additionalProperties"] != Json::Bool(false) || of_the_service(name) {
+        let is_mapping = definition["type"] == "object"
+            && definition["additionalProperties"] == Json::Bool(false);
+        if !is_mapping || of_the_service(name) {
             continue;
         }
         let (keys, required) = readers
@@ -101,13 +108,213 @@ fn the_reader_takes_the_keys_that_the_schema_describes() {
                     .collect()
             })
             .unwrap_or_default();
-        assert_eq!(sorted(needed), owned(required), "{name}");
+        // The schema may need more: a list that the reader finds empty when it is absent.
+        let missing: Vec<_> = owned(required)
+            .into_iter()
+            .filter(|key| !needed.contains(key))
+            .collect();
+        assert_eq!(missing, Vec::<String>::new(), "{name}");
     }
     assert!(
         readers.is_empty(),
         "not in the schema: {:?}",
         readers.keys()
     );
+}
+
+/// A scenario file as an editor sees it.
+fn as_json(text: &str) -> Option<Json> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_saphyr::from_str(text).ok()
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&schema()).expect("a schema")
+}
+
+/// What a validator says, with its place.
+fn refusals(validator: &jsonschema::Validator, text: &str) -> Vec<String> {
+    let Some(json) = as_json(text) else {
+        return vec!["not YAML".to_owned()];
+    };
+    validator
+        .iter_errors(&json)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+#[test]
+fn every_scenario_of_the_repository_is_valid() {
+    let validator = validator();
+    let files = super::scenario_files();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let refused = refusals(&validator, &text);
+        assert!(refused.is_empty(), "{}: {refused:#?}", file.display());
+    }
+}
+
+/// The small mistakes that the schema cannot see: they need names from elsewhere in the file, or arithmetic.
+const ONLY_FOR_THE_READER: &[&str] = &[
+    "the run takes longer than 5s",
+    "must be above 0s",
+    "a program cannot run in the embedded runtime",
+    "`w` waits for itself",
+    "there is no link from w to `x`",
+    "`entry` is missing",
+    "the system has no node `x`",
+    "no whole number of steps leads from 50/s to 60/s",
+    "these are more than 1000 steps",
+    "there is already a stage `s`",
+    "the system has no node `gateway-9`",
+    "the system has no node `gateway-9*`",
+    "the system has no node `gateway-2`",
+    "every stage has a rate of zero",
+    "`for` is missing: no other load says how long the users stay",
+    "unknown variable `jbo`",
+    "there is no fixture `tlak`",
+    "`f` begins after the load has ended",
+    "there is no fault `g`",
+    "these faults wait for each other",
+    "`kill` needs a node, and `gateway-1->processor-1` is a link",
+    "`down` needs a link, and `processor-1` is a node",
+    "`jitter` must not be greater than `add`",
+    "the system has no node `gatway-*`",
+    "`retry_after` must be whole seconds, not 1500ms",
+    "the system has no link `*->processor-7`",
+    "there is no load `b`",
+    "there is no steady state to compare with",
+    "there is no fault `f`",
+    "there is no stage `peek`",
+    "there is no load `b`",
+    "the system has no gateway `processor-1`",
+    "`a.success >= 98%` is not an expectation of this scenario",
+    "`abort` cannot be compared with a stage",
+    "the steady state cannot be compared with a stage, which may come later",
+    "no step has `ledger: accepted`, so the ledger stays empty",
+];
+
+#[test]
+fn the_schema_refuses_what_check_refuses() {
+    let validator = validator();
+    let mistakes = super::problems::small_mistakes();
+    let accepted: Vec<_> = mistakes
+        .iter()
+        .filter(|(text, _)| refusals(&validator, text).is_empty())
+        .map(|(_, message)| *message)
+        .collect();
+    assert_eq!(accepted, ONLY_FOR_THE_READER, "of {}", mistakes.len());
+}
+
+/// A mistake is a few messages of a validator at its place, short enough to be read.
+#[test]
+fn messages_of_validators_can_be_read() {
+    let validator = validator();
+    let mut long = Vec::new();
+    for (text, message) in super::problems::small_mistakes() {
+        let refused = refusals(&validator, &text);
+        // A mapping that is something else altogether lacks every key that it must have.
+        if refused.len() > 4 || refused.iter().any(|said| said.chars().count() > 300) {
+            long.push(format!("{message}: {refused:#?}"));
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// The rules of one definition.
+fn of_definition(name: &str) -> jsonschema::Validator {
+    let mut schema = schema();
+    let mut rules = schema["$defs"][name].clone();
+    rules["$defs"] = schema["$defs"].take();
+    jsonschema::validator_for(&rules).expect("a schema")
+}
+
+/// What a text is made of that may be an expectation.
+fn expectations() -> impl Strategy<Value = String> {
+    let measures: Vec<_> = METRICS.iter().map(|(word, ..)| *word).collect();
+    let word = prop_oneof![
+        4 => select(vec!["a.", "all.", "b-1 ."]),
+        4 => select(measures),
+        2 => select(vec!["(250ms)", "( 1s )"]),
+        4 => select(vec![">=", "<=", ">", "<", " >= ", "≤", "=>", "="]),
+        4 => select(vec!["99.9%", "100 %", "101%", "1h30m", "250ms", "40/s", "30 / m", "2x steady", "0.9 x peak", "2x b.p95", "0.5x b.success", "steady + 5ms", "7"]),
+        1 => select(vec![" over 5s", "over 1m", " ", "x", "steady"]),
+        1 => select(vec!["breaker(p-1) opened within 2s", "amplification( g ) <= 1.2", "breaker(p)"]),
+    ];
+    proptest::collection::vec(word, 1..6).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// An editor must not underline what `check` accepts.
+    #[test]
+    fn what_is_read_is_valid(
+        expectation in expectations(),
+        time in "([0-9]{0,2}(\\.[0-9]?)?(ns|us|ms|s|m|h|d) ?){1,3}",
+        path in "\\$([.]?[a-z_-]{0,3}|\\[ ?(-?[0-9]{0,2}|'[a-z ]?'|[a-z]) ?\\]){0,3}",
+    ) {
+        thread_local! {
+            static RULES: [jsonschema::Validator; 3] =
+                ["Expectation", "TimeSpan", "JsonPath"].map(of_definition);
+        }
+        RULES.with(|[expectations, times, paths]| {
+            let valid = |rules: &jsonschema::Validator, text: &str| rules.is_valid(&text.into());
+            if expectation.parse::<Expectation>().is_ok() {
+                prop_assert!(valid(expectations, &expectation), "{expectation}");
+            }
+            prop_assert_eq!(time.parse::<HumanDuration>().is_ok(), valid(times, &time), "{}", time);
+            prop_assert_eq!(path.parse::<JsonPath>().is_ok(), valid(paths, &path), "{}", path);
+            Ok(())
+        })?;
+    }
+}
+
+/// What the grammar refuses, the schema refuses too, but for the arithmetic.
+#[test]
+fn misspelt_expectations_are_refused() {
+    let rules = of_definition("Expectation");
+    for text in [
+        "shop.sucess >= 99%",
+        "shop.P99 <= 2s",
+        "shop.p97 <= 1s",
+        "shop.success => 99%",
+        "shop.p99 = 2s",
+        "shop.success 99%",
+        "shop.success >= 0.99",
+        "shop.p99 < 200",
+        "shop.success >= 101%",
+        "shop.success >= -5%",
+        "shop.success >= 2x steady",
+        "shop.goodput >= 40",
+        "shop.p99 <= 2s over 5",
+        "shop.p99 <= 2s ovr 5s",
+        "breaker(p) opened in 2s",
+        "breaker() opened within 2s",
+        "amplification(g) <= 120%",
+        "success >= 99%",
+        "http_req_duration p(95)<200",
+    ] {
+        assert!(!rules.is_valid(&text.into()), "{text}");
+        assert!(text.parse::<Expectation>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn no_choice_has_null_in_it() {
+    fn look(schema: &Json, at: &str) {
+        match schema {
+            Json::Array(items) => items.iter().for_each(|item| look(item, at)),
+            Json::Object(entries) => {
+                assert!(entries.get("type") != Some(&Json::from("null")), "{at}");
+                for (key, value) in entries {
+                    look(value, &format!("{at}/{key}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    look(&schema(), "");
 }
 
 #[test]
