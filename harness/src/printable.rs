@@ -33,6 +33,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// As [`printable`], of text that is laid out in lines: their ends stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    let shown = lines.map(|line| match line.strip_suffix('\n') {
+        Some(line) => printable(line) + "\n",
+        None => printable(line),
+    });
+    shown.collect()
+}
+
 /// Whether something acts on this character instead of showing it.
 fn is_active(c: char) -> bool {
     match c {
@@ -58,6 +69,14 @@ pub struct Text(String);
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(printable(text).into_owned())
+    }
+}
+
+impl Text {
+    /// What something says of itself: a path, an error.
+    #[must_use]
+    pub fn of(told: impl fmt::Display) -> Self {
+        Self::from(told.to_string())
     }
 }
 
@@ -127,6 +146,7 @@ mod tests {
             assert_eq!(printable(raw), expected);
             assert_eq!(&*Text::from(raw.to_owned()), expected);
         }
+        assert_eq!(printable_lines("a\u{1b}\nb\r\n"), "a␛\nb␍\n");
         for kept in ["plain", "naïve → 東京 👩‍👩‍👧", "می‌خواهم", "a�b"]
         {
             assert!(matches!(printable(kept), Cow::Borrowed(same) if same == kept));

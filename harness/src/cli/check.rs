@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CheckArgs, Exit, Terminal};
 use crate::plan::{Plan, PlanOptions};
+use crate::printable::Text;
 use crate::scenario::Diagnostics;
 
 pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
@@ -37,7 +38,7 @@ pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<E
         writeln!(
             terminal.err,
             "error: no scenario files in {}",
-            path.display()
+            Text::of(path.display())
         )?;
     }
     if args.json {

@@ -3,13 +3,14 @@
 use std::io;
 
 use super::{Exit, JudgeArgs, Terminal, run};
+use crate::printable::Text;
 use crate::record::open;
 
 pub(super) fn main(args: &JudgeArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let record = match open(&args.directory) {
         Ok(record) => record,
         Err(error) => {
-            writeln!(terminal.err, "error: {error}")?;
+            writeln!(terminal.err, "error: {}", Text::of(&error))?;
             return Ok(Exit::InvalidScenario);
         }
     };

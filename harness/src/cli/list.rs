@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::check::scenario_files;
 use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
+use crate::printable::Text;
 use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::kinds::KINDS;
 use crate::scenario::model::Vocabulary;
@@ -41,7 +42,7 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
             writeln!(
                 terminal.err,
                 "error: {} is not a folder",
-                args.folder.display()
+                Text::of(args.folder.display())
             )?;
             return Ok(Exit::InvalidScenario);
         }
@@ -193,10 +194,11 @@ fn table(rows: &[Row]) -> String {
     };
     let heads: Vec<String> = first.iter().map(|(head, _)| (*head).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(heads)
-        .chain(
-            rows.iter()
-                .map(|row| row.iter().map(|(_, cell)| cell.clone()).collect()),
-        )
+        .chain(rows.iter().map(|row| {
+            row.iter()
+                .map(|(_, cell)| Text::from(cell).to_string())
+                .collect()
+        }))
         .collect();
     let widths: Vec<usize> = (0..first.len())
         .map(|column| {

@@ -19,6 +19,7 @@ mod run;
 use crate::judge::exit::{EXITS, Exit};
 
 use crate::plan::{Plan, PlanOptions, RuntimeKind};
+use crate::printable::{Text, printable_lines};
 use crate::scenario::model::Vocabulary as _;
 
 /// Breaks a system on purpose, under load, and judges what its users would have noticed.
@@ -42,8 +43,12 @@ enum Verb {
     Judge(JudgeArgs),
     /// Lists what a scenario can use
     List(ListArgs),
-    /// Prints the JSON Schema of scenario files, for editors
-    Schema,
+    /// Prints the JSON Schema of scenario files, for editors; or that of report.json, for programs that read it
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t)]
+        what: SchemaOf,
+    },
     /// Writes a first scenario of your own
     New(NewArgs),
     /// Undoes what killed runs left behind: stopped processes, children, folders
@@ -234,9 +239,10 @@ pub(crate) fn run_with(
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let text = match terminal.colours {
+            // Errors say again what was given, which may be anything.
+            let text = match terminal.colours && !error.use_stderr() {
                 true => error.render().ansi().to_string(),
-                false => error.render().to_string(),
+                false => printable_lines(&error.render().to_string()),
             };
             // Help and version are results, everything else is an error.
             let (stream, exit) = match error.use_stderr() {
@@ -253,12 +259,12 @@ pub(crate) fn run_with(
         Verb::Judge(args) => judge::main(&args, terminal),
         Verb::Cleanup => cleanup::main(terminal),
         Verb::List(args) => list::main(&args, terminal),
-        Verb::Schema => schema(terminal),
+        Verb::Schema { what } => schema(what, terminal),
         Verb::New(args) => new::main(&args, terminal),
     };
     result.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
-            writeln!(terminal.err, "error: {error}").ok();
+            writeln!(terminal.err, "error: {}", Text::of(&error)).ok();
         }
         written(Err(error), Exit::Pass)
     })
@@ -298,12 +304,22 @@ fn written(result: io::Result<()>, exit: Exit) -> Exit {
     }
 }
 
-fn schema(terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    writeln!(terminal.out, "{}", schema_text())?;
-    Ok(Exit::Pass)
+/// What has a schema.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum SchemaOf {
+    /// Scenario files
+    #[default]
+    Scenario,
+    /// report.json
+    Report,
 }
 
-/// The JSON Schema as it is committed.
-pub(crate) fn schema_text() -> String {
-    format!("{:#}", crate::scenario::schema().as_value())
+/// As it is committed.
+fn schema(what: SchemaOf, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let schema = match what {
+        SchemaOf::Scenario => crate::scenario::schema(),
+        SchemaOf::Report => crate::report::schema(),
+    };
+    writeln!(terminal.out, "{:#}", schema.as_value())?;
+    Ok(Exit::Pass)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use super::{Exit, NewArgs, Terminal};
+use crate::printable::Text;
 
 /// Everything a scenario needs, and a word on each part.
 pub(crate) const FIRST_SCENARIO: &str = "\
@@ -46,7 +47,7 @@ pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
         writeln!(
             terminal.err,
             "error: `{}` is not a name: use letters, digits, - and _",
-            args.name
+            Text::of(&args.name)
         )?;
         return Ok(Exit::InvalidScenario);
     }
@@ -59,8 +60,12 @@ pub(super) fn main(args: &NewArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
     });
     match written {
         Ok(()) => {
-            writeln!(terminal.out, "wrote {}", path.display())?;
-            writeln!(terminal.out, "next: clip-harness plan {}", path.display())?;
+            writeln!(terminal.out, "wrote {}", Text::of(path.display()))?;
+            writeln!(
+                terminal.out,
+                "next: clip-harness plan {}",
+                Text::of(path.display())
+            )?;
             Ok(Exit::Pass)
         }
         Err(error) => {

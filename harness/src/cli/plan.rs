@@ -4,6 +4,7 @@ use std::io;
 
 use super::{Exit, PlanArgs, Terminal, chart};
 use crate::plan::PlanOptions;
+use crate::printable::printable_lines;
 
 pub(super) fn main(args: PlanArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let options = PlanOptions::from(args.choices);
@@ -14,7 +15,11 @@ pub(super) fn main(args: PlanArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
         let json = serde_json::to_value(&plan)?;
         writeln!(terminal.out, "{json:#}")?;
     } else {
-        write!(terminal.out, "{}", chart::render(&plan, terminal.width))?;
+        write!(
+            terminal.out,
+            "{}",
+            printable_lines(&chart::render(&plan, terminal.width))
+        )?;
     }
     Ok(Exit::Pass)
 }

@@ -14,6 +14,7 @@ use super::check::scenario_files;
 use super::{Exit, RunArgs, Terminal, cleanup};
 use crate::judge::judge;
 use crate::plan::{Format, Plan, PlanOptions};
+use crate::printable::Text;
 use crate::record::{Environment, Record, Recorder, run_dir, save};
 use crate::report::progress::{Progress, Tee};
 use crate::report::suite::{self, SuiteRun};
@@ -70,7 +71,7 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
         let index = write_index(&args.reports, &done)?;
         if !args.json {
             write!(terminal.out, "{}", table(&done))?;
-            writeln!(terminal.out, "\n suite    {}", index.display())?;
+            writeln!(terminal.out, "\n suite    {}", Text::of(index.display()))?;
         }
     }
     let worst = done
@@ -101,7 +102,7 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
             writeln!(
                 terminal.err,
                 "error: no scenario files in {}",
-                path.display()
+                Text::of(path.display())
             )?;
             sound = false;
         }
@@ -120,7 +121,11 @@ fn plans(args: &RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Option<Vec<P
     }
     if plans.is_empty() {
         let tags = args.tags.join(", ");
-        writeln!(terminal.err, "error: no scenario has a tag of: {tags}")?;
+        writeln!(
+            terminal.err,
+            "error: no scenario has a tag of: {}",
+            Text::of(tags)
+        )?;
         return Ok(None);
     }
     Ok(Some(plans))
@@ -258,7 +263,7 @@ fn table(done: &[Done]) -> String {
             done.exit.code(),
             done.view.name,
             done.exit.meaning(),
-            done.report.display(),
+            Text::of(done.report.display()),
         )
         .ok();
     }

@@ -13,8 +13,8 @@ use super::prose;
 use crate::judge::{Conclusion, RowOutcome, Status};
 use crate::series::{Reading, Times};
 
-/// Version of the shape of `report.json`.
-pub const SHAPE_VERSION: u32 = 1;
+/// Version of the shape of `report.json`. 2: what was `calls` and `tries` is `per` and `counted`, of any ratio.
+pub const SHAPE_VERSION: u32 = 2;
 
 pub(super) fn text(report: &Report) -> io::Result<String> {
     let mut text = serde_json::to_string_pretty(&Document::of(report))?;
@@ -126,6 +126,7 @@ struct Jobs {
 /// When an expectation must hold.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Scope")]
 enum ScopeJson {
     /// Before the first fault.
     Steady,
@@ -143,6 +144,7 @@ enum ScopeJson {
 
 /// One expectation in one scope.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Expectation")]
 struct ExpectationJson {
     /// What it is called; stable as long as the scenario lists its expectations in the same order.
     id: String,
@@ -264,6 +266,7 @@ enum Evidence {
 
 /// A fault, as it turned out.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Fault")]
 struct FaultJson {
     /// Its name.
     name: String,
@@ -300,6 +303,7 @@ struct FaultJson {
 /// Whether the system became steady again.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Recovered")]
 enum RecoveredJson {
     /// It did.
     After,
@@ -311,6 +315,7 @@ enum RecoveredJson {
 
 /// An operation by phase of the run.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Operation")]
 struct OperationJson {
     /// Its load, and its step where the load has several.
     name: String,
@@ -322,6 +327,7 @@ struct OperationJson {
 
 /// An operation in a phase.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Phase")]
 struct PhaseJson {
     /// `whole run`, `steady`, a stage, a fault, `recovery from` it, `rest`.
     name: String,
@@ -341,6 +347,7 @@ struct PhaseJson {
 
 /// Quantiles, null where there are too few requests for them.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Times")]
 struct TimesJson {
     /// Half took at most so long.
     p50_ms: Option<f64>,
@@ -358,6 +365,7 @@ struct TimesJson {
 
 /// A way in which requests of a load failed.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
 struct ErrorJson {
     /// The load.
     load: String,

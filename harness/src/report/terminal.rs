@@ -51,7 +51,7 @@ impl Look {
     }
 
     /// A terminal that cannot move its cursor cannot colour either; `NO_COLOR` switches colours off.
-    fn of_terminal(dumb: bool, no_colour: bool, columns: Option<usize>) -> Self {
+    pub(super) fn of_terminal(dumb: bool, no_colour: bool, columns: Option<usize>) -> Self {
         Self {
             colour: !dumb && !no_colour,
             movable: !dumb,

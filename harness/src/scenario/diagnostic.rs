@@ -8,6 +8,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::source::{Source, Span};
+use crate::printable::printable;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -155,7 +156,7 @@ impl Diagnostics {
         };
         let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-        let name = &self.source.name;
+        let name = printable(&self.source.name);
         match (errors, warnings) {
             (0, 0) => format!("no problems in {name}"),
             (0, warnings) => format!("{} in {name}", plural(warnings, "warning")),
@@ -235,13 +236,6 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// Control characters would move the cursor or change colours of the terminal they are shown on.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
 /// The part of a source line that is shown, and where the carets go.
 struct Window {
     text: String,
@@ -256,16 +250,7 @@ impl Window {
     fn around(line: &str, start: usize, end: usize) -> Self {
         let start = start.min(line.len());
         let end = end.clamp(start, line.len());
-        let clean = |part: Option<&str>| {
-            part.unwrap_or_default()
-                .chars()
-                .map(|c| match c {
-                    '\t' => ' ',
-                    c if c.is_control() => '\u{fffd}',
-                    c => c,
-                })
-                .collect::<String>()
-        };
+        let clean = |part: Option<&str>| printable(part.unwrap_or_default()).into_owned();
         let (before, marked, after) = (
             clean(line.get(..start)),
             clean(line.get(start..end)),

@@ -35,6 +35,30 @@ fn the_committed_schema_is_the_generated_one() {
 }
 
 #[test]
+fn the_committed_schema_of_reports_is_the_generated_one() {
+    let path = super::top().join("harness/report.schema.json");
+    let committed = std::fs::read_to_string(path).expect("the schema is committed");
+    let generated = clip_harness::report::schema().to_value();
+    assert!(
+        committed == format!("{generated:#}\n"),
+        "run: cargo run -p clip-harness -- schema report > harness/report.schema.json"
+    );
+    let definitions = generated["$defs"].as_object().expect("definitions");
+    let root = ("Document", &generated);
+    for (name, definition) in definitions
+        .iter()
+        .map(|(name, d)| (name.as_str(), d))
+        .chain([root])
+    {
+        for (key, value) in definition["properties"].as_object().into_iter().flatten() {
+            // The tag of an enum is a constant, which says what it is.
+            let told = value["description"].is_string() || value["const"].is_string();
+            assert!(told, "{name}.{key} has no description");
+        }
+    }
+}
+
+#[test]
 fn the_reader_takes_the_keys_that_the_schema_describes() {
     macro_rules! keys {
         ($($mapping:ident),*) => {

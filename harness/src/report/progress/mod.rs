@@ -59,6 +59,17 @@ pub enum Mode {
     Plain,
 }
 
+impl Mode {
+    /// What this terminal can show.
+    #[must_use]
+    pub fn of(look: Look) -> Self {
+        match look.movable {
+            true => Self::Live,
+            false => Self::Plain,
+        }
+    }
+}
+
 /// Shows a run while it goes on.
 #[derive(Debug)]
 pub struct Progress<W> {
@@ -100,10 +111,7 @@ impl Progress<std::io::Stderr> {
         let err = std::io::stderr();
         let terminal = std::io::IsTerminal::is_terminal(&err);
         let look = Look::of(terminal);
-        let mode = match terminal && look.movable {
-            true => Mode::Live,
-            false => Mode::Plain,
-        };
+        let mode = Mode::of(look);
         Self {
             follows_terminal: mode == Mode::Live,
             ..Self::new(plan, err, mode, look)

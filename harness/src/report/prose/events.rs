@@ -8,13 +8,44 @@ use crate::event::{EventKind, RunOutcome};
 use crate::printable::Text;
 use crate::report::humanize::{count, seconds};
 
-/// What happened, as who and what; `None` for what is shown otherwise or not at all (samples of the host, readiness of
-/// single nodes).
+/// Who, and what.
+type Told = Option<[Text; 2]>;
+
+fn told(who: &str, what: String) -> Told {
+    Some([Text::from(who), Text::from(what)])
+}
+
+/// What happened, as who and what; `None` for what is shown otherwise or not at all (samples of the host, counts).
 #[must_use]
 pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
-    let told = |who: &str, what: String| Some([Text::from(who), Text::from(what)]);
     match kind {
-        EventKind::RunStarted { run_id, .. } => told("run", format!("started, {run_id}")),
+        EventKind::NodeStarted { .. }
+        | EventKind::NodeReady { .. }
+        | EventKind::NodeExited { .. }
+        | EventKind::Transition(_)
+        | EventKind::NodeLog { .. } => node(kind),
+        EventKind::FaultInjected { .. }
+        | EventKind::FaultReverted { .. }
+        | EventKind::FaultFailed { .. }
+        | EventKind::FaultRecovered { .. } => fault(kind),
+        EventKind::RunStarted { .. }
+        | EventKind::SystemReady
+        | EventKind::LoadStarted
+        | EventKind::SteadyReached { .. }
+        | EventKind::LoadEnded
+        | EventKind::Settling { .. }
+        | EventKind::Settled { .. }
+        | EventKind::Warning { .. }
+        | EventKind::RunEnded { .. } => run(kind),
+        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::ProbeCounts { .. } => {
+            None
+        }
+    }
+}
+
+/// What happened to a node, or was said by one.
+fn node(kind: &EventKind) -> Told {
+    match kind {
         EventKind::NodeStarted {
             node,
             incarnation,
@@ -39,9 +70,32 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
             let surprise = if *expected { "" } else { ", unexpectedly" };
             told(node, format!("{how}{surprise}"))
         }
-        EventKind::SystemReady => told("system", "ready".to_owned()),
-        EventKind::LoadStarted => told("load", "started".to_owned()),
-        EventKind::SteadyReached { .. } => told("steady", "reached".to_owned()),
+        EventKind::Transition(change) => {
+            let kind = match change.subject {
+                Subject::Breaker => "breaker ",
+                Subject::Instance | Subject::Scale => "",
+                Subject::Job => return None,
+            };
+            let reason = match change.reason.as_str() {
+                "" => String::new(),
+                reason => format!(", {reason}"),
+            };
+            told(
+                &change.source,
+                format!(
+                    "{kind}{}: {} -> {}{reason}",
+                    change.name, change.from, change.to
+                ),
+            )
+        }
+        EventKind::NodeLog { node, line } => told(node, line.clone()),
+        _ => None,
+    }
+}
+
+/// What happened to a fault.
+fn fault(kind: &EventKind) -> Told {
+    match kind {
         EventKind::FaultInjected { fault, detail, .. } => told(fault, detail.clone()),
         EventKind::FaultReverted {
             fault,
@@ -68,25 +122,17 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
         EventKind::FaultRecovered { fault, .. } => {
             told(fault, "recovered: steady again".to_owned())
         }
-        EventKind::Transition(change) => {
-            let kind = match change.subject {
-                Subject::Breaker => "breaker ",
-                Subject::Instance | Subject::Scale => "",
-                Subject::Job => return None,
-            };
-            let reason = match change.reason.as_str() {
-                "" => String::new(),
-                reason => format!(", {reason}"),
-            };
-            told(
-                &change.source,
-                format!(
-                    "{kind}{}: {} -> {}{reason}",
-                    change.name, change.from, change.to
-                ),
-            )
-        }
-        EventKind::NodeLog { node, line } => told(node, line.clone()),
+        _ => None,
+    }
+}
+
+/// Where the run is.
+fn run(kind: &EventKind) -> Told {
+    match kind {
+        EventKind::RunStarted { run_id, .. } => told("run", format!("started, {run_id}")),
+        EventKind::SystemReady => told("system", "ready".to_owned()),
+        EventKind::LoadStarted => told("load", "started".to_owned()),
+        EventKind::SteadyReached { .. } => told("steady", "reached".to_owned()),
         EventKind::LoadEnded => told("load", "ended".to_owned()),
         EventKind::Settling { open, accepted } => told(
             "ledger",
@@ -101,9 +147,6 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
             format!("settled after {}", seconds(Duration::from_micros(*took_us))),
         ),
         EventKind::Warning { message } => told("warning", message.clone()),
-        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::ProbeCounts { .. } => {
-            None
-        }
         EventKind::RunEnded { outcome } => told(
             "run",
             match outcome {
@@ -117,5 +160,6 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
                 }
             },
         ),
+        _ => None,
     }
 }

@@ -59,7 +59,7 @@ fn broke(report: &Report) -> String {
         .faults
         .iter()
         .filter(|fault| fault.exercised)
-        .map(|fault| deed(fault))
+        .map(deed)
         .collect();
     if deeds.is_empty() {
         return String::new();

@@ -3,6 +3,11 @@ use crate::event::Sink as _;
 use crate::judge::judge;
 use crate::judge::testing::{Scene, survived, unprotected};
 
+mod hostile;
+mod narrow;
+mod script;
+mod shapes;
+
 fn report(scene: &Scene) -> Report {
     let record = scene.record();
     Report::new(&record, &judge(&record))
@@ -59,6 +64,10 @@ fn played(scene: &Scene, mode: progress::Mode, until_ms: u64) -> String {
         movable: true,
         width: 100,
     };
+    played_on(scene, mode, until_ms, look)
+}
+
+fn played_on(scene: &Scene, mode: progress::Mode, until_ms: u64, look: terminal::Look) -> String {
     let record = scene.record();
     let mut progress = progress::Progress::new(&record.plan, Vec::new(), mode, look);
     let mut events = record
