@@ -41,6 +41,8 @@ const SWITCHES: &[&str] = &[
 pub(super) fn check(system: &System, machine: &Machine) -> Vec<Diagnostic> {
     let programs = system.nodes.iter().map(|(_, program)| program);
     programs
+        // One with keys that mean nothing here is another tool's, perhaps with a folder of its own to start in.
+        .filter(|program| program.complete)
         .filter_map(|program| {
             let words = program.run.known()?.0.as_slice();
             missing_program(program, words.first()?, machine)
@@ -109,7 +111,7 @@ fn missing_script(words: &[Spanned<TemplateText>], machine: &Machine) -> Option<
     let program = Path::new(&program.value.0).file_name()?.to_str()?;
     let program = program.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
     let is_known = |name: &&str| name.trim_end_matches(|c: char| c.is_ascii_digit()) == program;
-    if !INTERPRETERS.iter().any(|name| is_known(name)) {
+    if !INTERPRETERS.iter().any(is_known) {
         return None;
     }
     let script = arguments

@@ -258,7 +258,11 @@ fn usual_door(
             problems.push(
                 Diagnostic::error(system.span, "`entry` is missing").help(format!(
                     "add the node that the load enters through: entry: {}",
-                    known.last().map_or("NODE", String::as_str)
+                    system
+                        .nodes
+                        .0
+                        .last()
+                        .map_or("NODE", |(name, _)| name.value.as_str())
                 )),
             );
             None

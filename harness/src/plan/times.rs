@@ -80,7 +80,7 @@ pub(super) fn check(
             problems.push(
                 Diagnostic::warning(place, format!("`{}` may not be seen to recover", name.0))
                     .help(format!(
-                        "it ends at {}, a steady window takes {}, the load ends at {}",
+                        "it ends at {} at the earliest, a steady window takes {}, the load ends at {}",
                         HumanDuration(*end),
                         HumanDuration(window),
                         HumanDuration(load_end)
@@ -93,7 +93,7 @@ pub(super) fn check(
                     format!("`{}` cannot be seen to recover before `{next}` begins", name.0),
                 )
                 .help(format!(
-                    "it ends at {}, a steady window takes {}, `{next}` begins at {}; write after: {}.recovered + 1s there",
+                    "it ends at {} at the earliest, a steady window takes {}, `{next}` begins at {}; write after: {}.recovered + 1s there",
                     HumanDuration(*end),
                     HumanDuration(window),
                     HumanDuration(begins),

@@ -130,6 +130,10 @@ impl FromStr for JsonPath {
                 start..usize::MAX,
                 format!("`{}` is not a JSON path", text.trim()),
                 match format!("$.{}", text.trim()).parse::<Self>() {
+                    _ if text.trim_start().starts_with("header") => {
+                        "a capture reads the JSON body of the answer, not its headers: write $.id"
+                            .to_owned()
+                    }
                     Ok(meant) => format!("a path begins with `$`: write {meant}"),
                     Err(_) => EXAMPLES.to_owned(),
                 },
@@ -371,6 +375,7 @@ mod tests {
             assert!(!error.help.is_empty(), "{text}");
         }
         let help = |text: &str| text.parse::<JsonPath>().expect_err(text).help;
+        assert!(help("header.set-cookie").contains("not its headers"));
         assert_eq!(help("job_id"), "a path begins with `$`: write $.job_id");
         assert_eq!(
             help("$.jobs[x]"),

@@ -20,6 +20,7 @@ mod schema;
 pub mod source;
 mod special;
 pub(crate) mod stages;
+mod suggest;
 mod syntax;
 pub mod template;
 mod unsupported;

@@ -178,6 +178,15 @@ fn explain(error: &serde_saphyr::Error, line: Option<&str>) -> (String, &'static
             "use fewer aliases",
         );
     }
+    if says("did not find expected key") && says("block mapping") {
+        return (
+            "this line is not a key of the mapping above".to_owned(),
+            "check the indentation: the keys of one mapping begin in the same column",
+        );
+    }
+    if says("tabs disallowed") {
+        return ("a tab cannot indent".to_owned(), "indent with spaces");
+    }
     let help = match line {
         _ if says("found a tab") => "indent with spaces",
         Some(line) if line.contains("${") => {

@@ -19,7 +19,7 @@ pub(crate) struct Reader {
     /// Names of the scenario's variables, for suggestions.
     pub(crate) vars: Vec<String>,
     /// Whether something is only tried out, and nobody will see the problems.
-    trial: bool,
+    pub(super) trial: bool,
 }
 
 /// A value with its place in the file.
@@ -384,6 +384,14 @@ impl Reader {
                     written.to_owned()
                 }
             }
+            Value::Null => {
+                self.wrong_kind(
+                    node,
+                    what,
+                    Some("write a value, in quotes where it is a text like ~ or null"),
+                );
+                return None;
+            }
             _ => {
                 self.wrong_kind(node, what, None);
                 return None;
@@ -396,113 +404,10 @@ impl Reader {
                 .unwrap_or_default()
                 .trim();
             let span = self.call_in(node.span, name);
-            self.report(self.unknown_variable(name, &[], span));
+            self.report(self.unknown_variable(name, None, span));
             return None;
         }
         Some(text)
-    }
-
-    /// An unknown name in `$(…)`, with what may be meant: a variable, or a name captured earlier.
-    pub(crate) fn unknown_variable(&self, name: &str, captured: &[&str], span: Span) -> Diagnostic {
-        let problem = Diagnostic::error(span, format!("unknown variable `{name}`"));
-        let known = self.vars.iter().map(String::as_str);
-        if let Some(meant) = nearest(name, known.chain(captured.iter().copied())) {
-            return problem.help(format!("did you mean `$({meant})`?"));
-        }
-        let plain = |text: &str| {
-            let mut chars = text.chars();
-            chars
-                .next()
-                .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-                && chars.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        };
-        problem.help(match name.split_once('.') {
-            Some(("env" | "ENV", variable)) if plain(variable) => format!(
-                "environment variables are not read: define `{variable}` under `vars:`, write $({variable}), and run with --var {variable}=\"${variable}\""
-            ),
-            _ if plain(name) => "define it under `vars:`, or capture it in an earlier step".to_owned(),
-            _ => "$(…) holds the name of a variable; for a shell's own substitution use backquotes".to_owned(),
-        })
-    }
-
-    /// The place of `$(name)` in a scalar; all of it where that cannot be said.
-    pub(crate) fn call_in(&self, span: Span, name: &str) -> Span {
-        let written = self.source.slice(span);
-        let found = written.match_indices("$(").find_map(|(open, _)| {
-            let inner = written[open + 2..].split(')').next()?;
-            (inner.trim() == name).then(|| open..open + 2 + inner.len() + 1)
-        });
-        match found {
-            Some(place) => {
-                Span::new(span.start + place.start..span.start + place.end.min(written.len()))
-            }
-            None => span,
-        }
-    }
-
-    /// How what stands here would be written as a list.
-    fn as_list(&self, node: &Node) -> String {
-        match &node.value {
-            Value::Map(entries) => match entries.as_slice() {
-                [
-                    (
-                        key,
-                        Node {
-                            value: Value::Map(_),
-                            ..
-                        },
-                    ),
-                    ..,
-                ] => {
-                    format!("begin each entry with `-`: - {{ name: {}, … }}", key.name)
-                }
-                _ => "put it in brackets, or begin it with `-`".to_owned(),
-            },
-            _ => match self.source.slice(node.span) {
-                "" => "write it in brackets: [ … ]".to_owned(),
-                written
-                    if written.contains([',', '{', '}', '[', ']'])
-                        && !written.starts_with(['"', '\'']) =>
-                {
-                    format!("write [ \"{}\" ]", written.replace('"', "\\\""))
-                }
-                written => format!("write [ {written} ]"),
-            },
-        }
-    }
-
-    /// The first of these keys whose value can be what stands here, as the mapping would be written: `{ add: 200ms }`.
-    pub(crate) fn as_mapping(
-        &self,
-        node: &Node,
-        keys: &[(&'static str, bool, fn(&Node, &mut Self))],
-    ) -> Option<String> {
-        let fits = |read: &fn(&Node, &mut Self), value: Value| {
-            let mut trial = Self {
-                source: self.source.clone(),
-                problems: Vec::new(),
-                vars: Vec::new(),
-                trial: true,
-            };
-            let span = node.span;
-            read(&Node { value, span }, &mut trial);
-            trial.problems.is_empty()
-        };
-        // What takes any text says nothing of what was meant, unless it is the mapping's first key.
-        let any_text = |read| fits(read, Value::Text("any text?".to_owned()));
-        let (key, ..) = keys
-            .iter()
-            .enumerate()
-            .find(|(index, (_, _, read))| {
-                fits(read, node.value.clone()) && (*index == 0 || !any_text(read))
-            })
-            .map(|(_, key)| key)?;
-        let others = keys
-            .iter()
-            .filter(|(other, required, _)| *required && other != key);
-        let others: String = others.map(|(other, ..)| format!(", {other}: …")).collect();
-        let written = self.source.slice(node.span);
-        Some(format!("{{ {key}: {written}{others} }}"))
     }
 }
 

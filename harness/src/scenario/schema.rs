@@ -294,7 +294,7 @@ fn stage() -> Json {
 
 fn step() -> Json {
     const REQUESTS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
-    let path = json!({ "pattern": r"^/|^\$\(" });
+    let path = json!({ "pattern": r"^(?![\s\S]*\$\{[A-Za-z_])(/|\$\()" });
     let paths: Map<String, Json> = REQUESTS
         .iter()
         .map(|method| ((*method).to_owned(), path.clone()))

@@ -11,6 +11,7 @@ use super::json_path::JsonPath;
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::source::Span;
+use super::suggest::{with_duration_unit, with_percent_sign, with_rate_unit};
 use super::syntax::SyntaxError;
 use crate::sut::probe::probes;
 
@@ -146,10 +147,7 @@ impl Scalar for TemplateText {
         match &node.value {
             Value::Text(text) => Some(Self(text.clone())),
             Value::Number(_) | Value::Bool(_) => cx.plain(node, "text").map(Self),
-            _ => {
-                cx.wrong_kind(node, "text", None);
-                None
-            }
+            _ => cx.plain(node, "text").map(Self),
         }
     }
 
@@ -275,28 +273,6 @@ fn duration(text: &str, span: Span, cx: &mut Reader) -> Option<HumanDuration> {
     })
 }
 
-/// What a duration without a unit, or with one of another language, may have meant: `10` is `10s or 10ms`.
-pub(crate) fn with_duration_unit(text: &str) -> Option<String> {
-    let text = text.trim();
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    if !expr::is_decimal(number) {
-        return None;
-    }
-    let unit = match unit.trim().to_lowercase().trim_end_matches('s') {
-        "" if unit.trim().is_empty() => return Some(format!("{number}s or {number}ms")),
-        "" | "sec" | "second" => "s",
-        "m" | "msec" | "milli" | "millisecond" => "ms",
-        "min" | "minute" => "m",
-        "h" | "hr" | "hour" => "h",
-        "u" | "µ" | "usec" | "microsecond" => "us",
-        _ => return None,
-    };
-    Some(format!("{number}{unit}"))
-}
-
 /// Shortest and longest: `1s..3s`; a single duration is both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurationRange(pub HumanDuration, pub HumanDuration);
@@ -353,23 +329,6 @@ pub(crate) fn per_second(text: &str) -> Option<f64> {
     // `inf` and `nan` are numbers to the standard library, not to people.
     let number: f64 = number.parse().ok().filter(|_| expr::is_decimal(number))?;
     (number <= HIGHEST_RATE).then_some(number / per)
-}
-
-/// What a rate without a unit, or with one of another language, may have meant: `20` is `20/s`.
-pub(crate) fn with_rate_unit(text: &str) -> Option<String> {
-    let text = text.trim();
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let unit = unit.trim().trim_start_matches('/').trim().to_lowercase();
-    let unit = match unit.as_str() {
-        "" | "s" | "sec" | "second" | "rps" | "qps" | "hz" | "per second" | "ps" => "s",
-        "min" | "minute" | "rpm" | "per minute" => "m",
-        "hour" | "hr" | "per hour" => "h",
-        _ => return None,
-    };
-    expr::is_decimal(number).then(|| format!("{number}/{unit}"))
 }
 
 fn rate(text: &str, span: Span, cx: &mut Reader) -> Option<f64> {
@@ -471,20 +430,6 @@ impl Scalar for Percent {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         text_schema("0% to 100%.", PERCENT)
-    }
-}
-
-/// What a share without its sign may have meant: `0.99` is `99%`.
-pub(crate) fn with_percent_sign(text: &str) -> Option<String> {
-    let number = text.trim();
-    let share: f64 = number.parse().ok().filter(|_| expr::is_decimal(number))?;
-    match share {
-        share if share <= 1.0 => {
-            let percent = (share * 100.0 * 1e9).round() / 1e9;
-            Some(format!("{percent}%"))
-        }
-        share if share <= 100.0 => Some(format!("{number}%")),
-        _ => None,
     }
 }
 

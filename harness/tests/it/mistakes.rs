@@ -567,7 +567,7 @@ fn gaps_too_short_for_recovery() {
         [(
             Severity::Warning,
             "`slow` cannot be seen to recover before `cut` begins".to_owned(),
-            Some("it ends at 7s, a steady window takes 2s, `cut` begins at 9s; write after: slow.recovered + 1s there".to_owned()),
+            Some("it ends at 7s at the earliest, a steady window takes 2s, `cut` begins at 9s; write after: slow.recovered + 1s there".to_owned()),
         )]
     );
     assert_eq!(said(FAULTS[1]), []);

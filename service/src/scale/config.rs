@@ -97,7 +97,7 @@ impl ScaleConfig {
             ("shrink_after", self.shrink_after),
         ] {
             if value.get().is_zero() {
-                problems.push(ConfigError::at(key, format!("must be above 0s")));
+                problems.push(ConfigError::at(key, "must be above 0s"));
             }
         }
         if self.every.get().as_millis() < 10 {

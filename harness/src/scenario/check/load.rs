@@ -292,7 +292,7 @@ fn one_step(step: &Step, captured: &[&str], later: &[&str], cx: &mut Reader) {
                             .help("put the step that captures it before this one"),
                     );
                 }
-                Call::Capture(name) => unknown_variable(name, captured, span, cx),
+                Call::Capture(name) => unknown_variable(name, Some(captured), span, cx),
                 Call::Link(_) => cx.report(
                     Diagnostic::error(span, format!("`$({call})` cannot be used in a step"))
                         .help("steps are sent to the entry of the load; write a path"),

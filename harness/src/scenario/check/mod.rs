@@ -156,7 +156,7 @@ fn at_start_up(value: &Spanned<TemplateText>, place: &str, cx: &mut Reader) {
                 )
                 .help("write run: [ sh, -c, \"exec program --port $PORT\" ]"),
             ),
-            Call::Capture(name) => unknown_variable(name, &[], value.span, cx),
+            Call::Capture(name) => unknown_variable(name, None, value.span, cx),
             other => cx.report(
                 Diagnostic::error(
                     value.span,
@@ -192,10 +192,10 @@ fn template(text: &str, span: Span, cx: &mut Reader) -> Option<Template> {
     }
 }
 
-fn unknown_variable(name: &str, captured: &[&str], span: Span, cx: &mut Reader) {
-    let known: Vec<_> = captured.iter().copied().chain(["uuid"]).collect();
+fn unknown_variable(name: &str, captured: Option<&[&str]>, span: Span, cx: &mut Reader) {
+    let known = captured.map(|names| names.iter().copied().chain(["uuid"]).collect::<Vec<_>>());
     let span = cx.call_in(span, name);
-    let problem = cx.unknown_variable(name, &known, span);
+    let problem = cx.unknown_variable(name, known.as_deref(), span);
     cx.report(problem);
 }
 

@@ -6,8 +6,9 @@ use clip_service::units::HumanDuration;
 
 use super::{Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
 use crate::scenario::diagnostic::nearest;
+use crate::scenario::suggest::{with_duration_unit, with_percent_sign, with_rate_unit};
 use crate::scenario::syntax::{Scan, SyntaxError};
-use crate::scenario::value::{per_second, with_duration_unit, with_percent_sign, with_rate_unit};
+use crate::scenario::value::per_second;
 
 /// What can be measured on a load, with its meaning. `within` stands for all its times.
 pub const METRICS: &[(&str, &str, Metric)] = &[
