@@ -45,10 +45,10 @@ impl NodeLog {
         })
     }
 
-    /// Takes one line.
-    pub(crate) fn line(&mut self, line: &str) {
+    /// Takes one line: its bytes as they are into the file, its text on to the watchers.
+    pub(crate) fn line(&mut self, raw: &[u8]) {
         if let Some(file) = &mut self.file
-            && let Err(error) = writeln!(file, "{line}")
+            && let Err(error) = file.write_all(&[raw, b"\n"].concat())
         {
             self.file = None;
             self.emitter.warn(format!(
@@ -56,7 +56,9 @@ impl NodeLog {
                 self.node
             ));
         }
-        if !line.trim().is_empty() {
+        let line = String::from_utf8_lossy(raw);
+        let line = line.trim_end();
+        if !line.is_empty() {
             if self.last.len() == KEPT {
                 self.last.pop_front();
             }
@@ -197,10 +199,10 @@ mod tests {
         let (emitter, mut rx) = Emitter::new();
         let mut log = NodeLog::open("gateway-1", dir.path(), emitter).expect("open");
         for i in 0..100 {
-            log.line(&format!("WARN {i}"));
+            log.line(format!("WARN {i}").as_bytes());
         }
         tokio::time::advance(Duration::from_secs(2)).await;
-        log.line("WARN last");
+        log.line(b"WARN last \xff\x1b[31m");
         let mut lines = Vec::new();
         while let Ok(Message::Event(event)) = rx.try_recv() {
             if let EventKind::NodeLog { line, .. } = event.kind {
@@ -216,10 +218,14 @@ mod tests {
                 "WARN 3",
                 "WARN 4",
                 "95 more lines are in the log file",
-                "WARN last"
+                "WARN last \u{fffd}\u{1b}[31m"
             ]
         );
-        let file = std::fs::read_to_string(dir.path().join("gateway-1.log")).expect("file");
-        assert_eq!(file.lines().count(), 101);
+        let file = std::fs::read(dir.path().join("gateway-1.log")).expect("file");
+        assert_eq!(file.iter().filter(|byte| **byte == b'\n').count(), 101);
+        assert!(
+            file.ends_with(b"WARN last \xff\x1b[31m\n"),
+            "bytes as they came"
+        );
     }
 }

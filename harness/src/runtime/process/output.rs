@@ -49,7 +49,7 @@ impl Output {
         if let Some(stdout) = child.stdout.take() {
             let log = log.clone();
             readers.push(tokio::spawn(each_line(stdout, move |line| {
-                match serde_json::from_str(line) {
+                match serde_json::from_slice(line) {
                     Ok(Notice::Listening { address: said, .. }) if listens == Listens::ByNotice => {
                         match said.parse() {
                             Ok(parsed) => {
@@ -78,8 +78,8 @@ impl Output {
     }
 }
 
-/// Calls `take` with each line until the stream ends. Lines too long are cut into pieces, bytes that are no text replaced.
-async fn each_line(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
+/// Calls `take` with each line until the stream ends. Lines too long are cut into pieces.
+async fn each_line(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&[u8])) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
@@ -94,12 +94,12 @@ async fn each_line(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
         };
         reader.consume(used);
         if complete || line.len() > LINE_LIMIT {
-            take(String::from_utf8_lossy(&line).trim_end());
+            take(&line);
             line.clear();
         }
     }
     if !line.is_empty() {
-        take(String::from_utf8_lossy(&line).trim_end());
+        take(&line);
     }
 }
 
@@ -113,7 +113,10 @@ mod tests {
         text.extend(vec![b'x'; LINE_LIMIT * 2]);
         text.extend(b"\nlast");
         let mut lines = Vec::new();
-        each_line(text.as_slice(), |line| lines.push(line.to_owned())).await;
+        each_line(text.as_slice(), |line| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        })
+        .await;
         assert_eq!(lines[..2], ["one", "two"]);
         assert_eq!(lines.last().map(String::as_str), Some("last"));
         let xs: usize = lines[2..lines.len() - 1].iter().map(String::len).sum();
