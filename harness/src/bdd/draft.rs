@@ -342,7 +342,7 @@ mod tests {
             .unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(sketch.expect.always.len(), 1);
         let problems = draft.plan().expect_err("nothing can fail");
-        assert!(problems.contains("nothing is expected"), "{problems}");
+        assert!(problems.contains("has no expectations"), "{problems}");
         let mut wrong = draft.clone();
         wrong.fault(
             "kil",
@@ -352,7 +352,7 @@ mod tests {
         );
         let problems = wrong.sketch().expect_err("no such fault");
         assert!(problems.contains("did you mean `kill`"), "{problems}");
-        assert!(!problems.contains("nothing is expected"), "{problems}");
+        assert!(!problems.contains("has no expectations"), "{problems}");
     }
 
     #[test]

@@ -196,8 +196,8 @@ pub(crate) struct Terminal<'t> {
 /// Parses the arguments of this process and does what they ask for.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Embedded processors start their media workers as children of this program.
-    if let Some(code) = clip_service::media::worker::answer_worker_verb() {
+    // Nodes in this process may start their helpers as children of this program.
+    if let Some(code) = crate::sut::acting::answer_helper_verb() {
         return code;
     }
     log_to_stderr();

@@ -51,7 +51,7 @@ pub enum Evidence {
         how: String,
     },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
-    Job {
+    Work {
         /// Its id.
         id: String,
         /// What is wrong with it.
@@ -77,11 +77,11 @@ fn evidence(
 ) -> Vec<Evidence> {
     if let Finding::Ledger(found) = &row.finding {
         let examples = found.examples.iter().take(MOST);
-        let job = |(id, trouble): &(String, String)| Evidence::Job {
+        let work = |(id, trouble): &(String, String)| Evidence::Work {
             id: id.clone(),
             trouble: trouble.clone(),
         };
-        return examples.map(job).collect();
+        return examples.map(work).collect();
     }
     let Some(window) = stretch(timeline, row) else {
         return Vec::new();

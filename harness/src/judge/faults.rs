@@ -135,7 +135,7 @@ fn detected(record: &Record, targets: &[String], window: Window) -> Option<(Dura
         {
             let kind = match change.subject {
                 Subject::Breaker => "breaker",
-                _ => "registry",
+                _ => record.plan.system.vocabulary().instances,
             };
             let by = format!("{}: {kind} {} -> {}", change.source, change.name, change.to);
             Some((event.at.since(window.from), by))

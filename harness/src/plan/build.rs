@@ -323,7 +323,7 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
                 "`ledger` needs `read`: how the state of accepted work is read back",
             )
             .help(
-                "add `read: { get: /jobs/{id}, state: $.state, done: [done], failed: [failed] }`",
+                "add `read: { get: /orders/{id}, state: $.state, done: [done], failed: [failed] }`",
             ),
         );
     }

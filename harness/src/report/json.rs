@@ -12,6 +12,7 @@ use super::model::{self, Expectation, Fault, Found, Moment, Operation, Recovery,
 use super::prose;
 use crate::judge::{Conclusion, RowOutcome, Status};
 use crate::series::{Reading, Times};
+use crate::sut::Vocabulary;
 
 /// Version of the shape of `report.json`. 2: what was `calls` and `tries` is `per` and `counted`, of any ratio.
 pub const SHAPE_VERSION: u32 = 2;
@@ -65,7 +66,7 @@ struct Document {
     /// Whether the run says anything about the system.
     validity: Validity,
     /// Accepted work; null when none was submitted.
-    jobs: Option<Jobs>,
+    work: Option<Work>,
     /// Every expectation in every scope, in the order of the plan.
     expectations: Vec<ExpectationJson>,
     /// Every fault.
@@ -114,7 +115,9 @@ struct Validity {
 
 /// Accepted work.
 #[derive(Serialize, JsonSchema)]
-struct Jobs {
+struct Work {
+    /// What a piece of it is called: `order`.
+    noun: &'static str,
     /// Definitely accepted.
     accepted: u64,
     /// Accepted, and unknown to the system at the end.
@@ -166,14 +169,14 @@ struct ExpectationJson {
     status: Status,
     /// The number found; null when there is none.
     observed: Option<f64>,
-    /// What the number is of: `ratio`, `ms`, `per second`, `tries per call`, `jobs`.
+    /// What the number is of: `ratio`, `ms`, `per second`, the unit of a probe, or what accepted work is called.
     unit: Option<&'static str>,
     /// The limit, in the same unit.
     limit: Option<f64>,
     /// What the limit rests on, where it is not a number of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_with: Option<ComparedWith>,
-    /// Samples: requests, or accepted jobs.
+    /// Samples: requests, or accepted work.
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<u64>,
     /// Those of them that ended as expected.
@@ -185,7 +188,7 @@ struct ExpectationJson {
     /// Of a ratio, for so many of the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     per: Option<u64>,
-    /// Accepted jobs that could not be looked at.
+    /// Accepted work that could not be looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     unverified: Option<u64>,
     /// From when to when the number was found.
@@ -256,7 +259,7 @@ enum Evidence {
         how: String,
     },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
-    Job {
+    Work {
         /// Its id.
         id: String,
         /// What is wrong with it.
@@ -412,10 +415,11 @@ impl Document {
                 lag_p99_ms: report.validity.lag_p99.map(ms),
                 lag_limit_ms: ms(report.validity.lag_limit),
             },
-            jobs: headline.jobs.map(|jobs| Jobs {
-                accepted: jobs.accepted,
-                lost: jobs.lost,
-                unknown: jobs.unknown,
+            work: headline.work.map(|work| Work {
+                noun: report.words.work,
+                accepted: work.accepted,
+                lost: work.lost,
+                unknown: work.unknown,
             }),
             expectations: report
                 .expectations
@@ -472,7 +476,7 @@ fn expectation(report: &Report, expectation: &Expectation) -> ExpectationJson {
         evidence: expectation.evidence.iter().map(evidence).collect(),
         facts: expectation.evidence.iter().map(prose::fact).collect(),
     };
-    add_found(&mut json, &expectation.found);
+    add_found(&mut json, &expectation.found, report.words);
     json
 }
 
@@ -484,7 +488,7 @@ fn number(reading: Reading) -> f64 {
     }
 }
 
-fn add_found(json: &mut ExpectationJson, found: &Found) {
+fn add_found(json: &mut ExpectationJson, found: &Found, words: &'static Vocabulary) {
     match found {
         Found::Measure(found) => {
             json.observed = found.observed.map(number);
@@ -530,7 +534,7 @@ fn add_found(json: &mut ExpectationJson, found: &Found) {
             ..
         } => {
             json.observed = Some(*bad as f64);
-            (json.unit, json.limit) = (Some("jobs"), Some(0.0));
+            (json.unit, json.limit) = (Some(words.works), Some(0.0));
             (json.n, json.unverified) = (Some(*accepted), Some(*unverified));
         }
         Found::Nothing { .. } => {}
@@ -562,7 +566,7 @@ fn evidence(fact: &model::Evidence) -> Evidence {
             node: node.to_string(),
             how: how.to_string(),
         },
-        model::Evidence::Job { id, trouble } => Evidence::Job {
+        model::Evidence::Work { id, trouble } => Evidence::Work {
             id: id.to_string(),
             trouble: trouble.to_string(),
         },

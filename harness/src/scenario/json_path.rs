@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::syntax::{Scan, SyntaxError};
 
 /// What a path looks like, for remedies.
-const EXAMPLES: &str = "write $.job_id, $.clips[0].id or $['first name']";
+const EXAMPLES: &str = "write $.id, $.items[0].id or $['first name']";
 
 /// A parsed path. Serialised as its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,7 +149,7 @@ impl FromStr for JsonPath {
                     return Err(scan.error(
                         start..start + 1,
                         "`.` or `[` is expected here",
-                        "write $.job_id, $.clips[0].id; quote names that hold other characters: $['first name']",
+                        "write $.id, $.items[0].id; quote names that hold other characters: $['first name']",
                     ));
                 }
             });

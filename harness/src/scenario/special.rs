@@ -153,7 +153,7 @@ impl Scalar for Targets {
             Value::List(items) if items.is_empty() => {
                 cx.report(
                     Diagnostic::error(node.span, "the list of targets is empty")
-                        .help("write a node, a link, or a list of them: [gateway-*, processor-*]"),
+                        .help("write a node, a link, or a list of them: [web-*, db]"),
                 );
                 return None;
             }

@@ -499,7 +499,7 @@ impl Scalar for JsonPath {
         const NAME: &str = r"[^\s.\[\]()'\x22*?:,$@0-9][^\s.\[\]()'\x22*?:,$@]*";
         const QUOTED: &str = r#"'([^'\\]|\\.)*'|"([^"\\]|\\.)*""#;
         text_schema(
-            "The way to one value of a JSON answer: $.job_id, $.clips[0].id, $['first name'].",
+            "The way to one value of a JSON answer: $.id, $.items[0].id, $['first name'].",
             &format!(r"\$(\.{NAME}|\[\s*(0|-?[1-9][0-9]*|{QUOTED})\s*\])*"),
         )
     }

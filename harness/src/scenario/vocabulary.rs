@@ -226,7 +226,7 @@ vocabulary!(
         ("junit", "junit.xml: for CI.", Format::Junit),
         (
             "markdown",
-            "summary.md: for pull requests and job summaries.",
+            "summary.md: for pull requests and summaries of CI runs.",
             Format::Markdown
         ),
     ]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clip_service::observe::Notices;
@@ -45,11 +46,22 @@ pub trait Acting: Sync {
         node: SocketAddr,
     ) -> BoxFuture<'a, Option<Counts>>;
 
+    /// Does what a child is asked for that a role in this process starts from this program; `None` in any other process.
+    fn answer_helper_verb(&self) -> Option<ExitCode>;
+
     /// What looks at results.
     ///
     /// # Errors
     /// Why nothing can.
     fn inspector(&self) -> Result<Box<dyn Inspector>, String>;
+}
+
+/// Does what a node in this process asks of a child that it starts from this program, if this is such a child; the exit
+/// code then.
+#[must_use]
+pub fn answer_helper_verb() -> Option<ExitCode> {
+    let systems = SYSTEMS.iter().filter_map(|kind| acting(*kind));
+    systems.into_iter().find_map(Acting::answer_helper_verb)
 }
 
 /// What looks at results. A file is looked at by itself, so the results of any system can be.

@@ -110,6 +110,10 @@ pub const SYSTEMS: &[SutKind] = &[SutKind::ClipService, SutKind::Programs];
 /// The system that the key `service` of a scenario stands for.
 pub const SERVICE: SutKind = SutKind::ClipService;
 
+/// A scenario of that system that runs as it is, with a word on each part, for authors to begin with. `NAME` stands for
+/// its name.
+pub const FIRST_SCENARIO: &str = clip_service::FIRST_SCENARIO;
+
 /// The fixtures of all systems, each with its system.
 pub fn fixtures() -> impl Iterator<Item = (&'static dyn Sut, &'static Fixture)> {
     SYSTEMS.iter().flat_map(|kind| {
@@ -118,11 +122,13 @@ pub fn fixtures() -> impl Iterator<Item = (&'static dyn Sut, &'static Fixture)> 
     })
 }
 
-/// What a system's work is called, for headlines, tiles, tables and rows. Singular; the plural takes an `s`.
+/// What a system's work is called, for headlines, tiles, tables and rows. The plural takes an `s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vocabulary {
     /// A piece of work that it accepts: `job`.
     pub work: &'static str,
+    /// Several of them: `jobs`.
+    pub works: &'static str,
     /// What comes of one: `clip`.
     pub result: &'static str,
     /// What of it reports the state of its instances: `registry`.

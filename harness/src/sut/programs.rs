@@ -22,6 +22,7 @@ impl Sut for Programs {
     fn vocabulary(&self) -> &'static Vocabulary {
         &Vocabulary {
             work: "item",
+            works: "items",
             result: "result",
             instances: "discovery",
         }

@@ -266,8 +266,8 @@ pub(super) fn ledger(report: &Report) -> Markup {
                             }
                         }
                         tbody {
-                            @for job in &ledger.troubled {
-                                @let [id, what] = prose::trouble(job);
+                            @for work in &ledger.troubled {
+                                @let [id, what] = prose::trouble(work);
                                 tr { th scope="row" { code { (id) } } td { (what) } }
                             }
                         }

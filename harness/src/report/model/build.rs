@@ -6,8 +6,8 @@ use super::chart::chart;
 use super::expectations::expectation;
 use super::operations::operations;
 use super::{
-    Environment, ErrorCount, Fault, Generator, Headline, Jobs, Ledger, Moment, Recovery, Repeat,
-    Report, Request, Stretch, System, Trouble, TroubledJob, Validity, Warning,
+    Environment, ErrorCount, Fault, Generator, Headline, Ledger, Moment, Recovery, Repeat, Report,
+    Request, Stretch, System, Trouble, TroubledWork, Validity, Warning, Work,
 };
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset, Outcome};
 use crate::judge::{self, FaultRow, Recovered, Verdict};
@@ -158,7 +158,7 @@ fn headline(cx: &Context<'_>, found: &judge::Headline) -> Headline {
             .slowest_recovery
             .as_ref()
             .map(|(recovered, fault)| (recovery(recovered), Text::from(fault))),
-        jobs: found.accepted.map(|accepted| Jobs {
+        work: found.accepted.map(|accepted| Work {
             accepted,
             lost: found.lost.unwrap_or(0),
             unknown: found.unknown.unwrap_or(0),
@@ -237,7 +237,7 @@ fn ledger(cx: &Context<'_>) -> Option<Ledger> {
         number(&|one| one.accepted == Accepted::Ok && one.fate.as_ref().is_some_and(fate))
     };
     let troubled = entries.iter().filter_map(|entry| {
-        Some(TroubledJob {
+        Some(TroubledWork {
             id: entry.id.as_ref().map(Text::from),
             due: cx.at(entry.due),
             trouble: trouble(entry)?,

@@ -130,7 +130,7 @@ fn evidence(cx: &Context<'_>, fact: &judge::Evidence) -> Evidence {
             node: Text::from(node),
             how: Text::from(how),
         },
-        judge::Evidence::Job { id, trouble } => Evidence::Job {
+        judge::Evidence::Work { id, trouble } => Evidence::Work {
             id: Text::from(id),
             trouble: Text::from(trouble),
         },

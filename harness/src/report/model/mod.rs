@@ -177,12 +177,12 @@ pub struct Headline {
     /// Slowest recovery, and the fault.
     pub slowest_recovery: Option<(Recovery, Text)>,
     /// Accepted work; `None` when none was submitted.
-    pub jobs: Option<Jobs>,
+    pub work: Option<Work>,
 }
 
 /// Accepted work in four numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jobs {
+pub struct Work {
     /// Definitely accepted.
     pub accepted: u64,
     /// Those of them that are unknown now.
@@ -384,7 +384,7 @@ pub enum Evidence {
         how: Text,
     },
     /// A piece of accepted work that breaks the rule, or could not be looked at.
-    Job {
+    Work {
         /// Its id.
         id: Text,
         /// What is wrong with it.
@@ -487,12 +487,12 @@ pub struct Ledger {
     /// Without a definite answer.
     pub unknown: u64,
     /// Some of those that something is wrong with.
-    pub troubled: Vec<TroubledJob>,
+    pub troubled: Vec<TroubledWork>,
 }
 
 /// A piece of work that something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TroubledJob {
+pub struct TroubledWork {
     /// Its id.
     pub id: Option<Text>,
     /// When it was due to be submitted.

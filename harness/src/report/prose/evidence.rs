@@ -24,6 +24,6 @@ pub fn fact(fact: &Evidence) -> String {
         ),
         Evidence::LogLine { at, node, line } => format!("{} {node}: {line}", moment(*at)),
         Evidence::Exit { at, node, how } => format!("{} {node} ended: {how}", moment(*at)),
-        Evidence::Job { id, trouble } => format!("{id} {trouble}"),
+        Evidence::Work { id, trouble } => format!("{id} {trouble}"),
     }
 }

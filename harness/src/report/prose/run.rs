@@ -3,7 +3,7 @@
 use crate::plan::RuntimeKind;
 use crate::report::humanize::{bytes, capital, clock, count, counted, moment, time};
 use crate::report::model::{
-    Ledger, Operation, PhaseKind, Repeat, Report, Request, System, Trouble, TroubledJob, Warning,
+    Ledger, Operation, PhaseKind, Repeat, Report, Request, System, Trouble, TroubledWork, Warning,
 };
 
 /// `process runtime · 1 gateway, 3 processors`.
@@ -61,7 +61,7 @@ pub fn environment(report: &Report) -> Vec<(&'static str, String)> {
         ("host", here.host.to_string()),
         ("system", format!("{}, kernel {}", here.os, here.kernel)),
         (
-            "processor",
+            "CPU",
             format!("{}, {}", some(&here.cpu), counted(here.cores, "core")),
         ),
         ("memory", bytes(here.memory)),
@@ -167,12 +167,12 @@ pub fn counts(ledger: &Ledger) -> [(&'static str, u64); 7] {
 }
 
 /// A piece of work, and what is wrong with it.
-pub fn trouble(job: &TroubledJob) -> [String; 2] {
-    let id = job.id.as_ref().map_or_else(
-        || format!("submitted {}", clock(job.due)),
+pub fn trouble(work: &TroubledWork) -> [String; 2] {
+    let id = work.id.as_ref().map_or_else(
+        || format!("submitted {}", clock(work.due)),
         ToString::to_string,
     );
-    let what = match &job.trouble {
+    let what = match &work.trouble {
         Trouble::NoAnswer => "no definite answer to the submit".to_owned(),
         Trouble::Lost => "lost".to_owned(),
         Trouble::Failed(reason) => format!("failed: {reason}"),

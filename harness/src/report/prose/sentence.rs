@@ -79,9 +79,9 @@ fn requests(report: &Report) -> String {
     }
 }
 
-fn jobs(report: &Report) -> Option<String> {
-    let jobs = report.headline.jobs?;
-    let (accepted, lost) = (jobs.accepted, jobs.lost);
+fn work(report: &Report) -> Option<String> {
+    let work = report.headline.work?;
+    let (accepted, lost) = (work.accepted, work.lost);
     (accepted > 0).then(|| match lost {
         0 => format!(
             "none of {} was lost",
@@ -114,7 +114,7 @@ fn recovery(report: &Report) -> Option<String> {
 }
 
 fn held(report: &Report) -> String {
-    let facts = [Some(requests(report)), jobs(report), recovery(report)];
+    let facts = [Some(requests(report)), work(report), recovery(report)];
     let facts: Vec<_> = facts.into_iter().flatten().collect();
     format!("{}.", capital(&list(&facts)))
 }
@@ -138,7 +138,7 @@ fn failed(report: &Report) -> String {
             seconds(headline.longest_outage)
         ));
     }
-    facts.extend(jobs(report));
+    facts.extend(work(report));
     facts.extend(recovery(report).filter(|_| {
         let late = |one: &Expectation| matches!(one.found, Found::Recovery { .. });
         report

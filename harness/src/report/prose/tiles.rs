@@ -27,7 +27,7 @@ pub fn tiles(report: &Report) -> [Tile; 5] {
         outage(report),
         latency(report),
         recovering(report),
-        jobs(report),
+        work(report),
     ]
 }
 
@@ -134,18 +134,18 @@ fn recovering(report: &Report) -> Tile {
     }
 }
 
-fn jobs(report: &Report) -> Tile {
-    let (jobs, words) = (report.headline.jobs, report.words);
+fn work(report: &Report) -> Tile {
+    let (work, words) = (report.headline.work, report.words);
     Tile {
         label: format!("{}s accepted → lost", capital(words.work)),
-        value: jobs.map_or(dash(), |jobs| {
-            format!("{} → {}", count(jobs.accepted), count(jobs.lost))
+        value: work.map_or(dash(), |work| {
+            format!("{} → {}", count(work.accepted), count(work.lost))
         }),
-        note: match jobs {
+        note: match work {
             None => format!("no {} was submitted", words.work),
-            Some(jobs) => match jobs.decoded {
+            Some(work) => match work.decoded {
                 Some(decoded) => format!("{} decoded and sound", counted(decoded, words.result)),
-                None => format!("{} without a definite answer", count(jobs.unknown)),
+                None => format!("{} without a definite answer", count(work.unknown)),
             },
         },
         status: report.worst(|one| one.scope == Scope::End),

@@ -302,7 +302,7 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
                 "no step has `ledger: accepted`, so the ledger stays empty",
             )
             .help(
-                "add ledger: accepted and capture: { job: $.job_id } to the step that submits work",
+                "add ledger: accepted and capture: { order: $.id } to the step that submits work",
             ),
         );
     }
@@ -312,7 +312,7 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
         for get in gets.filter(|get| get.sound && !get.value.contains("{id}")) {
             cx.report(
                 Diagnostic::error(get.span, "the path has no `{id}`")
-                    .help("write {id} in place of the captured id: /jobs/{id}"),
+                    .help("write {id} in place of the captured id: /orders/{id}"),
             );
         }
     }

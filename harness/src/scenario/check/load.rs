@@ -305,7 +305,7 @@ fn one_step(step: &Step, captured: &[&str], later: &[&str], cx: &mut Reader) {
     {
         cx.report(
             Diagnostic::error(ledger.span, "`ledger` needs a `capture`")
-                .help("add capture: { job: $.job_id }, the id of the accepted work"),
+                .help("add capture: { order: $.id }, the id of the accepted work"),
         );
     }
 }

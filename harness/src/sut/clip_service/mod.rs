@@ -5,8 +5,11 @@
 
 pub mod acting;
 mod config;
+mod first_scenario;
 mod probes;
 mod topology;
+
+pub(super) use first_scenario::FIRST_SCENARIO;
 
 use super::probe::Probe;
 use super::{Fixture, Preset, ReadBack, Role, Sut, SutKind, Vocabulary};
@@ -32,6 +35,7 @@ impl Sut for ClipService {
     fn vocabulary(&self) -> &'static Vocabulary {
         &Vocabulary {
             work: "job",
+            works: "jobs",
             result: "clip",
             instances: REGISTRY,
         }

@@ -9,6 +9,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use futures_util::future::BoxFuture;
 
@@ -39,6 +40,10 @@ impl Acting for ClipService {
         node: SocketAddr,
     ) -> BoxFuture<'a, Option<Counts>> {
         Box::pin(counts::ask(probe, client, node))
+    }
+
+    fn answer_helper_verb(&self) -> Option<ExitCode> {
+        clip_service::media::worker::answer_worker_verb()
     }
 
     fn inspector(&self) -> Result<Box<dyn Inspector>, String> {
