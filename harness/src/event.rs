@@ -228,6 +228,11 @@ pub enum RunOutcome {
         /// What was waited for and last seen.
         reason: String,
     },
+    /// Nothing was started: the machine lacks what the scenario needs.
+    Skipped {
+        /// What is missing.
+        reason: String,
+    },
     /// A fault could not be injected, or another failure of the harness.
     Broken {
         /// What.

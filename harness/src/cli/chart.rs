@@ -6,7 +6,9 @@ use clip_service::units::HumanDuration;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::plan::timeline::Timeline;
-use crate::plan::{FaultPlan, FaultSpec, LoadModel, LoadPlan, Moment, Plan, Shape, StartPlan, Way};
+use crate::plan::{
+    FaultPlan, FaultSpec, LoadModel, LoadPlan, Moment, Need, Plan, Shape, StartPlan, Way,
+};
 
 /// Narrower terminals get lines that wrap.
 const NARROWEST: usize = 80;
@@ -60,7 +62,12 @@ pub(super) fn render(plan: &Plan, width: usize) -> String {
 }
 
 fn header(plan: &Plan, width: usize) -> String {
-    let needs = plan.needs();
+    // The program of the system itself is no news; the line has little room.
+    let needs = plan.needs().into_iter();
+    let needs: Vec<String> = needs
+        .filter(|need| !matches!(need, Need::Program(_)))
+        .map(|need| need.to_string())
+        .collect();
     let needs = match needs.is_empty() {
         true => "needs: nothing".to_owned(),
         false => format!("needs: {}", needs.join(", ")),

@@ -73,6 +73,9 @@ struct RunArgs {
     /// One JSON line per run instead of the summary
     #[arg(long)]
     json: bool,
+    /// Take a scenario that this machine lacks something for as failed (exit 3) instead of skipped: for CI that must run all
+    #[arg(long)]
+    no_skip: bool,
     #[command(flatten)]
     choices: Choices,
 }

@@ -17,7 +17,7 @@ use crate::plan::{Format, Plan, PlanOptions};
 use crate::printable::Text;
 use crate::record::{Environment, Record, Recorder, run_dir, save};
 use crate::report::progress::{Progress, Tee};
-use crate::report::suite::{self, SuiteRun};
+use crate::report::suite::{self, Skipped, SuiteRun};
 use crate::report::terminal::{Look, summary};
 use crate::report::{Report, file_name, humanize, prose, write_all};
 use crate::run::signals::{self, Signals};
@@ -173,6 +173,7 @@ async fn one(
         directory.join("logs"),
     );
     options.force = signals.force.clone();
+    options.skip = !args.no_skip;
     let muted = Muted::stdout();
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;
@@ -223,14 +224,16 @@ pub(super) fn conclude(
 fn write_index(reports: &Path, done: &[Done]) -> io::Result<PathBuf> {
     let now = WallClock::system().now();
     let file = reports.join(now.strftime("suite-%Y%m%dT%H%M%SZ.html").to_string());
-    let links: Vec<String> = done
+    let (skipped, ran): (Vec<&Done>, Vec<&Done>) =
+        done.iter().partition(|done| done.exit == Exit::Skipped);
+    let links: Vec<String> = ran
         .iter()
         .map(|done| {
             let below = done.report.strip_prefix(reports).unwrap_or(&done.report);
             below.display().to_string()
         })
         .collect();
-    let runs: Vec<SuiteRun<'_>> = done
+    let runs: Vec<SuiteRun<'_>> = ran
         .iter()
         .zip(&links)
         .map(|(done, report)| SuiteRun {
@@ -238,7 +241,18 @@ fn write_index(reports: &Path, done: &[Done]) -> io::Result<PathBuf> {
             page: report,
         })
         .collect();
-    let page = suite::index("suite", &runs, &[]);
+    let skipped: Vec<Skipped> = skipped
+        .iter()
+        .map(|done| Skipped {
+            name: done.view.name.to_string(),
+            reason: done
+                .view
+                .reason
+                .as_ref()
+                .map_or(String::new(), ToString::to_string),
+        })
+        .collect();
+    let page = suite::index("suite", &runs, &skipped);
     std::fs::write(&file, page).map_err(|error| naming(&file, &error))?;
     Ok(file)
 }
@@ -253,7 +267,15 @@ fn table(done: &[Done]) -> String {
         .max()
         .unwrap_or(0);
     let passed = rows.iter().filter(|done| done.exit == Exit::Pass).count();
-    let mut text = format!("{passed} of {} scenarios passed\n\n", rows.len());
+    let skipped = rows
+        .iter()
+        .filter(|done| done.exit == Exit::Skipped)
+        .count();
+    let skipped = match skipped {
+        0 => String::new(),
+        some => format!(", {some} skipped"),
+    };
+    let mut text = format!("{passed} of {} scenarios passed{skipped}\n\n", rows.len());
     for done in rows {
         let took = humanize::time(done.view.took);
         // Writing into a string cannot fail.
@@ -273,8 +295,9 @@ fn table(done: &[Done]) -> String {
 /// Which of several endings a suite has: what is left on the machine weighs most.
 fn severity(exit: Exit) -> u8 {
     match exit {
-        Exit::Pass => 0,
-        Exit::Skipped => 1,
+        // What was skipped does not spoil what passed; where nothing else ran it is all there is to say.
+        Exit::Skipped => 0,
+        Exit::Pass => 1,
         Exit::Inconclusive => 2,
         Exit::Failed => 3,
         Exit::Aborted => 4,

@@ -64,6 +64,7 @@ impl Exit {
             Conclusion::Aborted => Self::Aborted,
             Conclusion::Interrupted => Self::Interrupted,
             Conclusion::NotReady => Self::NotReady,
+            Conclusion::Skipped => Self::Skipped,
             Conclusion::UndoFailed => Self::UndoFailed,
         }
     }

@@ -368,6 +368,8 @@ pub enum Conclusion {
     Interrupted,
     /// The system did not start.
     NotReady,
+    /// Nothing was started: the machine lacks what the scenario needs.
+    Skipped,
     /// Something was left behind.
     UndoFailed,
 }
@@ -378,7 +380,9 @@ impl Conclusion {
     pub fn status(self) -> Status {
         match self {
             Self::Pass => Status::Pass,
-            Self::Inconclusive | Self::Invalid | Self::Interrupted => Status::Inconclusive,
+            Self::Inconclusive | Self::Invalid | Self::Interrupted | Self::Skipped => {
+                Status::Inconclusive
+            }
             Self::Fail | Self::NotExercised | Self::Aborted | Self::NotReady | Self::UndoFailed => {
                 Status::Fail
             }
@@ -397,6 +401,7 @@ impl std::fmt::Display for Conclusion {
             Self::Aborted => "ABORTED",
             Self::Interrupted => "INTERRUPTED",
             Self::NotReady => "NOT READY",
+            Self::Skipped => "SKIPPED",
             Self::UndoFailed => "UNDO FAILED",
         })
     }
@@ -437,11 +442,19 @@ impl Verdict {
 #[must_use]
 pub fn judge(record: &Record) -> Verdict {
     let timeline = Timeline::of(record);
-    let mut rows = rows::rows(record, &timeline);
+    // A run that never began has answered nothing, and is not shown as if it had been asked.
+    let began = !matches!(record.outcome, RunOutcome::Skipped { .. });
+    let mut rows = match began {
+        true => rows::rows(record, &timeline),
+        false => Vec::new(),
+    };
     evidence::add(record, &timeline, &mut rows);
     let exits = exits::rows(record);
     rows.extend(exits.iter().cloned());
-    let faults = faults::faults(record, &timeline);
+    let faults = match began {
+        true => faults::faults(record, &timeline),
+        false => Vec::new(),
+    };
     let headline = headline::headline(record, &timeline, &faults);
     let validity = validity::validity(record);
     let (conclusion, reason) = conclude(record, &rows, &exits, &faults, &validity);
@@ -481,6 +494,7 @@ fn conclude(
         }
         _ if undo_error.is_some() => return (Conclusion::UndoFailed, undo_error),
         RunOutcome::Interrupted => return (Conclusion::Interrupted, None),
+        RunOutcome::Skipped { reason } => return (Conclusion::Skipped, Some(reason.clone())),
         RunOutcome::NotReady { reason } => return (Conclusion::NotReady, Some(reason.clone())),
         RunOutcome::Aborted { reason } => return (Conclusion::Aborted, Some(reason.clone())),
         // That a node has ended is a fact, whatever became of the rest of the run because of it.

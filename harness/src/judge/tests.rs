@@ -544,3 +544,17 @@ fn an_end_that_kept_a_fault_from_being_injected_is_a_failure_and_not_an_invalid_
         (Conclusion::Fail, Some(reason))
     );
 }
+
+#[test]
+fn a_run_that_never_began_is_skipped_with_the_reason_and_without_rows() {
+    let reason = "this machine lacks own child processes".to_owned();
+    let skipped = survived().ended(RunOutcome::Skipped {
+        reason: reason.clone(),
+    });
+    let verdict = judge(&skipped.record());
+    assert_eq!(
+        (verdict.conclusion, verdict.exit(), verdict.reason),
+        (Conclusion::Skipped, Exit::Skipped, Some(reason))
+    );
+    assert!(verdict.rows.is_empty() && verdict.faults.is_empty());
+}

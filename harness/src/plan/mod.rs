@@ -5,6 +5,7 @@
 mod build;
 mod expected;
 mod load;
+mod needs;
 mod overlaps;
 mod probes;
 mod programs;
@@ -26,6 +27,7 @@ use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
 use crate::sut::{Sut, SutKind, Vocabulary};
 
 pub use expected::{ExpectPlan, ExpectationId, Expected};
+pub use needs::Need;
 pub use stages::NamedStage;
 
 pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
@@ -89,15 +91,6 @@ impl Plan {
     ) -> Result<Prepared, Diagnostics> {
         let source = std::sync::Arc::new(scenario::Source::new(name, text));
         finish(Scenario::read(&source, false, &options.vars), options)
-    }
-
-    /// What the machine must offer for it.
-    #[must_use]
-    pub fn needs(&self) -> Vec<&'static str> {
-        match self.system.runtime {
-            RuntimeKind::Embedded => Vec::new(),
-            RuntimeKind::Process => vec!["own child processes"],
-        }
     }
 }
 

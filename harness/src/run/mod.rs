@@ -30,7 +30,7 @@ use crate::journal::{Entry, Journal, UndoNote};
 use crate::load::{Load, StepContext};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
-use crate::runtime::{NodeContext, RuntimeError, Runtimes, fleet};
+use crate::runtime::{NodeContext, RuntimeError, Runtimes, fleet, needs};
 use crate::series::Series;
 use crate::sut::acting;
 use crate::testbed::Testbed;
@@ -49,6 +49,8 @@ pub struct Options {
     pub journal: PathBuf,
     /// How nodes are run.
     pub runtimes: Runtimes,
+    /// Whether a run that this machine lacks something for ends as skipped; otherwise it ends as not ready.
+    pub skip: bool,
     /// Cut waiting short: undo is still done, draining is not waited for.
     pub force: CancellationToken,
 }
@@ -62,6 +64,7 @@ impl Options {
             logs: logs.into(),
             journal: crate::journal::directory(),
             runtimes: Runtimes::default(),
+            skip: true,
             force: CancellationToken::new(),
         }
     }
@@ -102,6 +105,9 @@ async fn execute(
         wall_ms: WallClock::system().now().as_millisecond(),
         run_id: options.run_id.clone(),
     });
+    if let Some(outcome) = lacking(plan, options) {
+        return outcome;
+    }
     let run_dir = match RunDir::prepare(options) {
         Ok(run_dir) => run_dir,
         Err(error) => {
@@ -176,6 +182,20 @@ async fn execute(
         stop.outcome()
     } else {
         RunOutcome::UndoFailed { leftovers: left }
+    }
+}
+
+/// How a run ends that this machine lacks something for.
+fn lacking(plan: &Plan, options: &Options) -> Option<RunOutcome> {
+    let missing = needs::missing(plan);
+    let reasons = missing
+        .iter()
+        .map(|(need, reason)| format!("this machine lacks {need}: {reason}"));
+    let reason = reasons.collect::<Vec<_>>().join("; ");
+    match (missing.is_empty(), options.skip) {
+        (true, _) => None,
+        (false, true) => Some(RunOutcome::Skipped { reason }),
+        (false, false) => Some(RunOutcome::NotReady { reason }),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod embedded;
 pub mod emit;
 pub mod fleet;
 pub mod logs;
+pub mod needs;
 pub mod process;
 pub mod ready;
 mod role;

@@ -19,6 +19,12 @@ use super::{SYSTEMS, SutKind};
 
 /// A system that has something to be done to.
 pub trait Acting: Sync {
+    /// Whether the program that runs its roles is on this machine.
+    ///
+    /// # Errors
+    /// Where it was looked for, and how to get it.
+    fn present(&self) -> Result<(), String>;
+
     /// The command line that runs a role as a child process, which says by a notice where it listens.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub trait Preset: Sync {
 }
 
 /// Which system a plan is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SutKind {
     /// [`clip_service`].

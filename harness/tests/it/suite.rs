@@ -191,3 +191,84 @@ fn a_control_passes_by_failing_and_what_was_not_counted_decides_nothing() {
         assert!(out.contains(words), "{out}");
     }
 }
+
+/// The command in a folder of its own, without the service's program beside it, as on a machine that lacks it.
+fn alone(folder: &Path, args: &[&str]) -> std::process::Output {
+    let program = folder.join("bin/clip-harness");
+    if !program.exists() {
+        std::fs::create_dir(folder.join("bin")).expect("a folder");
+        std::fs::hard_link(env!("CARGO_BIN_EXE_clip-harness"), &program).expect("a link");
+    }
+    std::process::Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .env("CLIP_HARNESS_STATE", folder.join("state"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the command starts")
+}
+
+#[test]
+fn what_this_machine_lacks_skips_a_scenario_and_the_suite_goes_on() {
+    // On the disk of the binaries, because of the link.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let here = scenario(folder.path(), "here", "health.success >= 99%");
+    let lacking = scenario(folder.path(), "lacking", "health.success >= 99%");
+    let text = std::fs::read_to_string(&lacking).expect("scenario");
+    let text = text.replace("runtime: embedded", "runtime: process");
+    std::fs::write(&lacking, text).expect("writable");
+
+    let suite = alone(folder.path(), &["run", &lacking, &here, "--quiet"]);
+    let out = String::from_utf8_lossy(&suite.stdout);
+    assert_eq!(
+        suite.status.code(),
+        Some(0),
+        "one skipped, one passed: {out}"
+    );
+    for told in [
+        "SKIPPED",
+        "lacks the clip service: clip-service is not beside",
+        "1 of 2 scenarios passed, 1 skipped",
+    ] {
+        assert!(out.contains(told), "{told}: {out}");
+    }
+    let index = out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("suite    "));
+    let index = folder.path().join(index.expect("the index is named"));
+    let page = std::fs::read_to_string(index).expect("it is there");
+    assert!(page.contains("2 scenarios: 1 passed, 1 skipped."), "{page}");
+    assert!(page.contains("lacks the clip service"));
+
+    let only = alone(
+        folder.path(),
+        &["run", &lacking, "--quiet", "--json", "--reports", "only"],
+    );
+    let line: serde_json::Value = serde_json::from_slice(&only.stdout).expect("one JSON line");
+    assert_eq!(
+        (
+            only.status.code(),
+            line["exit"].as_i64(),
+            line["verdict"].as_str()
+        ),
+        (Some(7), Some(7), Some("SKIPPED"))
+    );
+    let directory = folder
+        .path()
+        .join(line["directory"].as_str().expect("a directory"));
+    let junit = std::fs::read_to_string(directory.join("junit.xml")).expect("junit.xml");
+    assert!(
+        junit.contains("<skipped") && junit.contains("skipped=\"1\""),
+        "{junit}"
+    );
+    assert!(
+        !junit.contains("<failure") && !junit.contains("<error"),
+        "{junit}"
+    );
+    let json = std::fs::read_to_string(directory.join("report.json")).expect("report.json");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["conclusion"], "skipped");
+
+    let strict = alone(folder.path(), &["run", &lacking, "--quiet", "--no-skip"]);
+    assert_eq!(strict.status.code(), Some(3));
+}

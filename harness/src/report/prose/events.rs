@@ -154,6 +154,7 @@ fn run(kind: &EventKind) -> Told {
                 RunOutcome::Aborted { reason } => format!("aborted: {reason}"),
                 RunOutcome::Interrupted => "interrupted".to_owned(),
                 RunOutcome::NotReady { reason } => format!("not ready: {reason}"),
+                RunOutcome::Skipped { reason } => format!("skipped: {reason}"),
                 RunOutcome::Broken { reason } => format!("broken: {reason}"),
                 RunOutcome::UndoFailed { leftovers } => {
                     format!("left behind: {}", leftovers.join("; "))

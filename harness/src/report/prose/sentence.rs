@@ -49,6 +49,7 @@ pub fn sentence(report: &Report) -> String {
             format!("The run was interrupted; {undone}.")
         }
         Conclusion::NotReady => format!("The system did not start{}.", reason()),
+        Conclusion::Skipped => format!("Nothing was started{}.", reason()),
         Conclusion::UndoFailed => format!("Something was left broken or behind{}.", reason()),
     }
 }

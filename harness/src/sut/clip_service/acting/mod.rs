@@ -17,6 +17,10 @@ use super::ClipService;
 use crate::sut::acting::{Acting, Body, CommandLine, Counts, Inspector, Place};
 
 impl Acting for ClipService {
+    fn present(&self) -> Result<(), String> {
+        binary().map(drop)
+    }
+
     fn command(&self, place: &Place<'_>) -> Result<CommandLine, String> {
         start::command(place)
     }
