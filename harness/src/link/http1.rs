@@ -343,6 +343,8 @@ fn has(headers: &[Header<'_>], name: &'static str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What is seen in `text`, cut into pieces of `size`, with the number of bytes up to each.
@@ -477,5 +479,127 @@ mod tests {
             of("PUT / HTTP/1.1\r\nConnection: close\r\nexpect: 100-continue\r\n\r\n"),
             (false, true, true)
         );
+    }
+
+    /// Everything that a framer said of `text` when it came in these pieces, with the number of bytes up to each; fails
+    /// when a piece is not taken whole.
+    fn followed<H: Copy>(
+        text: &[u8],
+        cuts: &[usize],
+        parse: impl Fn(&[u8]) -> Parsed<H>,
+    ) -> Result<Vec<(usize, Seen<H>)>, TestCaseError> {
+        let mut framer = Framer::new();
+        let (mut found, mut total) = (Vec::new(), 0);
+        for mut piece in pieces(text, cuts) {
+            while !piece.is_empty() {
+                let (taken, what) = framer.step(piece, &parse);
+                prop_assert!(
+                    (1..=piece.len()).contains(&taken),
+                    "{taken} of {}",
+                    piece.len()
+                );
+                total += taken;
+                piece = &piece[taken..];
+                if !matches!(what, Seen::Nothing) {
+                    found.push((total, what));
+                }
+            }
+        }
+        prop_assert_eq!(total, text.len());
+        Ok(found)
+    }
+
+    /// `text` cut at these places, those beyond its end left aside.
+    fn pieces<'t>(text: &'t [u8], cuts: &[usize]) -> Vec<&'t [u8]> {
+        let mut cuts: Vec<_> = cuts.iter().copied().filter(|at| *at < text.len()).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|two| &text[two[0]..two[1]]).collect()
+    }
+
+    /// What was seen up to the end of HTTP/1. Where that end is noticed depends on the pieces: a head that no line ends
+    /// in yet is not looked at.
+    fn messages<H: Copy>(found: Vec<(usize, Seen<H>)>) -> Vec<(usize, Seen<H>)> {
+        found
+            .into_iter()
+            .take_while(|(_, what)| !matches!(what, Seen::Opaque))
+            .collect()
+    }
+
+    /// Messages as they are on the wire, sound ones and some that are not.
+    fn message() -> impl Strategy<Value = String> {
+        let body = "[a-z0-9 ]{0,40}";
+        let head = prop::sample::select(vec![
+            "GET /a HTTP/1.1\r\n",
+            "HEAD /a HTTP/1.1\r\n",
+            "POST /b HTTP/1.0\r\n",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 100 Continue\r\n",
+            "HTTP/1.1 304 Not Modified\r\n",
+            "HTTP/1.1 101 Switching\r\n",
+            "\r\nGET / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\n",
+        ]);
+        let headers = prop::collection::vec(
+            prop::sample::select(vec![
+                "host: x\r\n",
+                "connection: close\r\n",
+                "expect: 100-continue\r\n",
+                "x: \n",
+            ]),
+            0..3,
+        );
+        (head, headers, body, 0..3_u8, 1..9_usize).prop_map(|(head, headers, body, framing, size)| {
+            let headers = headers.concat();
+            match framing {
+                0 => format!("{head}{headers}\r\n"),
+                1 => format!("{head}{headers}content-length: {}\r\n\r\n{body}", body.len()),
+                _ => {
+                    let chunks: String = body
+                        .as_bytes()
+                        .chunks(size)
+                        .map(|chunk| {
+                            let text = String::from_utf8_lossy(chunk);
+                            format!("{:x};ext=1\r\n{text}\r\n", chunk.len())
+                        })
+                        .collect();
+                    format!("{head}{headers}transfer-encoding: chunked\r\n\r\n{chunks}0\r\nx-sum: 1\r\n\r\n")
+                }
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_bytes_pass_whole(
+            text in prop::collection::vec(any::<u8>(), 0..400),
+            cuts in prop::collection::vec(0..400_usize, 0..12),
+            head_only in any::<bool>(),
+        ) {
+            followed(&text, &cuts, request)?;
+            followed(&text, &cuts, |bytes| answer(bytes, head_only))?;
+        }
+
+        #[test]
+        fn messages_are_the_same_however_they_are_cut_and_broken(
+            sent in prop::collection::vec(message(), 1..5),
+            broken in prop::collection::vec((0..600_usize, any::<u8>()), 0..3),
+            cuts in prop::collection::vec(0..600_usize, 0..12),
+            head_only in any::<bool>(),
+        ) {
+            let mut text = sent.concat().into_bytes();
+            for (at, byte) in broken {
+                if let Some(place) = text.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            let whole = messages(followed(&text, &[], request)?);
+            prop_assert_eq!(messages(followed(&text, &cuts, request)?), whole);
+            let parse = |bytes: &[u8]| answer(bytes, head_only);
+            let whole = messages(followed(&text, &[], parse)?);
+            prop_assert_eq!(messages(followed(&text, &cuts, parse)?), whole);
+        }
     }
 }
