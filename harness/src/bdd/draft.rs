@@ -232,8 +232,9 @@ fn slug(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{FaultSpec, LedgerCheck};
+    use crate::plan::{Injection, LedgerCheck};
     use crate::scenario::expr::{Expr, Limit, Metric};
+    use crate::scenario::fault::Kill;
 
     fn time(text: &str) -> Time {
         text.parse().expect(text)
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(plan.load[0].length(), time("9 s").get());
         assert!(plan.load[1].steps[0].ledger);
         assert_eq!(plan.faults[0].name, "kill");
-        assert_eq!(plan.faults[0].inject, FaultSpec::Kill);
+        assert_eq!(plan.faults[0].inject, Injection::new(Kill));
         let Expr::Measure(always) = &plan.expect.always[0].expr else {
             panic!("{:?}", plan.expect.always);
         };

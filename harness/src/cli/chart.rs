@@ -6,9 +6,8 @@ use clip_service::units::HumanDuration;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::plan::timeline::Timeline;
-use crate::plan::{
-    FaultPlan, FaultSpec, LoadModel, LoadPlan, Moment, Need, Plan, Shape, StartPlan, Way,
-};
+use crate::plan::{FaultPlan, LoadModel, LoadPlan, Moment, Need, Plan, Shape, StartPlan};
+use crate::scenario::fault::{Aimed, length};
 
 /// Narrower terminals get lines that wrap.
 const NARROWEST: usize = 80;
@@ -76,8 +75,8 @@ fn header(plan: &Plan, width: usize) -> String {
     let settle = plan.expect.end.settle.get();
     let right = format!(
         "about {}, at most {}",
-        people(plan.estimate.get() + settle.min(Duration::from_secs(5))),
-        people(plan.limit.get())
+        length(plan.estimate.get() + settle.min(Duration::from_secs(5))),
+        length(plan.limit.get())
     );
     let gap = width.saturating_sub(left.width() + right.width()).max(3);
     format!("{left}{}{right}\n", " ".repeat(gap))
@@ -112,14 +111,14 @@ fn rows(plan: &Plan, timeline: &Timeline) -> Vec<Row> {
         rows.push(Row {
             label: stage.name.to_owned(),
             bar: Bar::Span(stage.from, stage.to),
-            note: format!("{} of {}", people(stage.to - stage.from), stage.load),
+            note: format!("{} of {}", length(stage.to - stage.from), stage.load),
         });
     }
     if let Some((from, to)) = timeline.steady {
         rows.push(Row {
             label: "steady".to_owned(),
             bar: Bar::Span(from, to),
-            note: people(to - from),
+            note: length(to - from),
         });
     }
     for (fault, (start, end)) in plan.faults.iter().zip(&timeline.faults) {
@@ -133,7 +132,7 @@ fn rows(plan: &Plan, timeline: &Timeline) -> Vec<Row> {
         rows.push(Row {
             label: "drain".to_owned(),
             bar: Bar::Span(timeline.end(), timeline.end() + timeline.settle),
-            note: format!("up to {}", people(timeline.settle)),
+            note: format!("up to {}", length(timeline.settle)),
         });
     }
     rows
@@ -200,51 +199,9 @@ fn fault_note(fault: &FaultPlan) -> String {
         }
         few => few.join(", "),
     };
-    let what = match &fault.inject {
-        FaultSpec::Kill | FaultSpec::Pause | FaultSpec::Restart(_) => {
-            format!("{} {targets}", fault.inject.word())
-        }
-        FaultSpec::RollingRestart(rolling) => {
-            let pause = match rolling.pause.get().is_zero() {
-                true => String::new(),
-                false => format!(", {} apart", people(rolling.pause.get())),
-            };
-            format!("{} {targets}{pause}", fault.inject.word())
-        }
-        FaultSpec::Slow(slow) => {
-            let least = match slow.least.get().is_zero() {
-                true => String::new(),
-                false => format!(", +{} at least", people(slow.least.get())),
-            };
-            format!("{targets} {}x slow{least}", slow.factor)
-        }
-        FaultSpec::Status(answer) => {
-            let mut text = answer.code.to_string();
-            if answer.share < 1.0 {
-                text.push_str(&format!(" for {} % of requests", percent(answer.share)));
-            }
-            if let Some(after) = answer.retry_after {
-                text.push_str(&format!(", retry after {}", people(after.get())));
-            }
-            format!("{text} on {targets}")
-        }
-        FaultSpec::Down => format!("{targets} down"),
-        FaultSpec::Latency(latency) => {
-            let mut text = format!("+{}", people(latency.add.get()));
-            if !latency.jitter.get().is_zero() {
-                text.push_str(&format!(" ±{}", people(latency.jitter.get())));
-            }
-            if latency.share < 1.0 {
-                text.push_str(&format!(" for {} % of connections", percent(latency.share)));
-            }
-            match latency.way {
-                Way::Downstream => {}
-                Way::Upstream => text.push_str(" upstream"),
-                Way::Both => text.push_str(" both ways"),
-            }
-            format!("{text} on {targets}")
-        }
-    };
+    let several = fault.targets.len() > 1;
+    let names = &targets;
+    let what = fault.inject.phrase(Aimed { names, several }).note;
     match &fault.start {
         StartPlan::At(_) => what,
         StartPlan::After {
@@ -259,31 +216,9 @@ fn fault_note(fault: &FaultPlan) -> String {
             };
             let offset = match offset.get().is_zero() {
                 true => String::new(),
-                false => format!(" + {}", people(offset.get())),
+                false => format!(" + {}", length(offset.get())),
             };
             format!("{what}, after {fault}.{moment}{offset}")
-        }
-    }
-}
-
-fn percent(share: f64) -> f64 {
-    (share * 1e4).round() / 100.0
-}
-
-/// A length of time for people: `65 s`, `3 min`, `400 ms`.
-pub(super) fn people(time: Duration) -> String {
-    let ms = time.as_millis();
-    match ms {
-        0..1000 => format!("{ms} ms"),
-        1000..120_000 => {
-            let seconds = (time.as_secs_f64() * 10.0).round() / 10.0;
-            format!("{seconds} s")
-        }
-        _ if ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
-        _ if ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
-        _ => {
-            let seconds = time.as_secs();
-            format!("{} min {} s", seconds / 60, seconds % 60)
         }
     }
 }

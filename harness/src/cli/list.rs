@@ -10,7 +10,7 @@ use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
 use crate::printable::Text;
 use crate::scenario::expr::{Dimension, METRICS, Metric};
-use crate::scenario::kinds::KINDS;
+use crate::scenario::fault::KINDS;
 use crate::scenario::model::Vocabulary;
 use crate::sut;
 use crate::sut::probe::{Form, probes};
@@ -79,7 +79,7 @@ fn faults() -> Vec<Row> {
                 })
                 .map(|(word, ..)| *word)
                 .collect();
-            let settings = match kind.settings() {
+            let settings = match kind.settings {
                 [] => "-".to_owned(),
                 settings => settings.join(", "),
             };
@@ -88,7 +88,7 @@ fn faults() -> Vec<Row> {
                 ("target", kind.target.word().to_owned()),
                 ("settings", settings),
                 ("runtimes", runtimes.join(", ")),
-                ("does", kind.help.to_owned()),
+                ("does", kind.summary.to_owned()),
                 ("undone by", kind.undo.to_owned()),
             ]
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 
-use super::{Active, FaultError, Injected, Testbed, Undone};
+use super::{Act, Active, FaultError, Injected, Testbed, Undone};
 use crate::link::LinkError;
 
 /// Traffic as recent as this counts as cut off by the fault, even where no connection stood open between two requests.
@@ -19,11 +19,22 @@ struct Down {
     proof: Option<String>,
 }
 
-pub(super) async fn inject(link: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+impl Act for crate::scenario::fault::Down {
+    fn inject<'a>(
+        &'a self,
+        link: &'a str,
+        _: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        Box::pin(inject(link, testbed))
+    }
+}
+
+async fn inject(link: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
     let edge = testbed.links.get(link)?;
     let before = edge.tally();
     let idle = edge.idle();
-    edge.set_down(true).await?;
+    edge.take_down().await?;
     if connects(edge.address()).await {
         return Err(LinkError::Stuck {
             name: link.to_owned(),
@@ -57,7 +68,13 @@ impl Active for Down {
     ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             let edge = testbed.links.get(&self.link)?;
-            edge.set_down(false).await?;
+            edge.bring_up().await?;
+            if edge.is_down() {
+                return Ok(Undone {
+                    proof: self.proof,
+                    undo: "the link stays down for another fault".to_owned(),
+                });
+            }
             if !connects(edge.address()).await {
                 return Err(LinkError::Stuck {
                     name: self.link,

@@ -3,7 +3,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Active, FaultError, Injected, Testbed, Undone, start_again};
+use super::{Act, Active, FaultError, Injected, Testbed, Undone, start_again};
 
 #[derive(Debug)]
 struct Killed {
@@ -11,7 +11,18 @@ struct Killed {
     how: String,
 }
 
-pub(super) async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+impl Act for crate::scenario::fault::Kill {
+    fn inject<'a>(
+        &'a self,
+        node: &'a str,
+        _: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        Box::pin(inject(node, testbed))
+    }
+}
+
+async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
     let detail = testbed.system.node(node)?.kill().await?;
     // `SIGKILL processor-2 (pid 4711): exited by signal 9`: the part after the colon is the proof.
     let how = detail

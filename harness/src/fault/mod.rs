@@ -1,25 +1,74 @@
-//! What goes wrong: one file per kind. Injecting returns the undo, a value that must be used; undoing proves itself and
-//! says whether the fault ever bit.
+//! What faults do: injecting returns the undo, a value that must be used; undoing proves itself and says whether the
+//! fault ever bit. What a kind is (settings, checks, words) is in `scenario::fault`.
 //!
-//! Adding a kind: a variant of [`FaultSpec`], a row in the scenario's table of kinds, a file here with its settings, its
-//! proof and its test, and a line in [`inject`].
+//! Faults that a link can do by itself need nothing here: they are toxics (`link::toxics`), and [`toxic`] puts any of them
+//! on a link. Every other kind has a file and a row in [`ACTS`].
 
 mod down;
 mod kill;
-mod latency;
 mod pause;
 mod restart;
 mod slow;
-mod status;
+mod toxic;
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
-use crate::link::{HeldTally, LinkError};
-use crate::plan::{FaultSpec, TargetPlan};
+use crate::link::LinkError;
+use crate::plan::TargetPlan;
 use crate::runtime::RuntimeError;
+use crate::scenario::fault::{
+    Down, Injection, Kill, Kind, Pause, Restart, RollingRestart, Slow, TargetKind,
+};
 use crate::testbed::Testbed;
+
+/// What the kinds do that are more than a toxic.
+static ACTS: &[ActRow] = &[
+    ActRow::of::<Kill>(),
+    ActRow::of::<Pause>(),
+    ActRow::of::<Down>(),
+    ActRow::of::<Slow>(),
+    ActRow::of::<Restart>(),
+    ActRow::of::<RollingRestart>(),
+];
+
+/// A kind of fault that can be done.
+trait Act: Kind {
+    /// Does it to the target of this name, for the fault of that name.
+    fn inject<'a>(
+        &'a self,
+        target: &'a str,
+        fault: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>>;
+}
+
+/// A row of the table of acts.
+struct ActRow {
+    name: &'static str,
+    inject: InjectFn,
+}
+
+/// Does an injection, if it is of the row's kind.
+type InjectFn = for<'a> fn(
+    &'a Injection,
+    &'a str,
+    &'a str,
+    &'a Testbed,
+) -> Option<BoxFuture<'a, Result<Injected, FaultError>>>;
+
+impl ActRow {
+    const fn of<K: Act>() -> Self {
+        Self {
+            name: K::NAME,
+            inject: |injection, target, fault, testbed| {
+                let settings = injection.settings::<K>()?;
+                Some(settings.inject(target, fault, testbed))
+            },
+        }
+    }
+}
 
 /// Why a fault could not be injected or undone.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +88,12 @@ pub enum FaultError {
         needs: &'static str,
         /// What it was aimed at.
         target: String,
+    },
+    /// Nothing in this version does it.
+    #[error("nothing in this version can do `{kind}`")]
+    NoAct {
+        /// Word for the kind.
+        kind: &'static str,
     },
 }
 
@@ -79,53 +134,36 @@ impl Injected {
     }
 }
 
-/// Does to the target what the spec says.
+/// Does to the target what the injection says, for the fault of this name.
 ///
 /// # Errors
 /// When it cannot be done, or its effect is not there.
 pub async fn inject(
-    spec: &FaultSpec,
+    fault: &str,
+    injection: &Injection,
     target: &TargetPlan,
     testbed: &Testbed,
 ) -> Result<Injected, FaultError> {
-    match spec {
-        FaultSpec::Kill => kill::inject(target_node(spec, target)?, testbed).await,
-        FaultSpec::Pause => pause::inject(target_node(spec, target)?, testbed).await,
-        FaultSpec::Latency(latency) => {
-            latency::inject(latency, target_link(spec, target)?, testbed)
-        }
-        FaultSpec::Down => down::inject(target_link(spec, target)?, testbed).await,
-        FaultSpec::Status(answer) => status::inject(answer, target_link(spec, target)?, testbed),
-        FaultSpec::Slow(slow) => slow::inject(slow, target_node(spec, target)?, testbed),
-        FaultSpec::Restart(restart) => {
-            restart::inject(restart.drain.get(), target_node(spec, target)?, testbed)
-        }
-        // Whoever performs the faults takes one node after the other.
-        FaultSpec::RollingRestart(rolling) => {
-            restart::inject(rolling.drain.get(), target_node(spec, target)?, testbed)
-        }
+    let kind = injection.kind();
+    let hit = match target {
+        TargetPlan::Node(_) => TargetKind::Node,
+        TargetPlan::Link(_) => TargetKind::Link,
+    };
+    if kind.target != hit {
+        return Err(FaultError::Target {
+            kind: kind.name,
+            needs: kind.target.word(),
+            target: target.name().to_owned(),
+        });
     }
-}
-
-fn target_node<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, FaultError> {
-    match target {
-        TargetPlan::Node(name) => Ok(name),
-        TargetPlan::Link(name) => Err(FaultError::Target {
-            kind: spec.word(),
-            needs: "node",
-            target: name.clone(),
-        }),
+    let target = target.name();
+    if let Some(injected) = toxic::inject(fault, injection, target, testbed) {
+        return injected;
     }
-}
-
-fn target_link<'a>(spec: &FaultSpec, target: &'a TargetPlan) -> Result<&'a str, FaultError> {
-    match target {
-        TargetPlan::Link(name) => Ok(name),
-        TargetPlan::Node(name) => Err(FaultError::Target {
-            kind: spec.word(),
-            needs: "link",
-            target: name.clone(),
-        }),
+    let act = ACTS.iter().find(|act| act.name == kind.name);
+    match act.and_then(|act| (act.inject)(injection, target, fault, testbed)) {
+        Some(injecting) => injecting.await,
+        None => Err(FaultError::NoAct { kind: kind.name }),
     }
 }
 
@@ -139,25 +177,27 @@ async fn start_again(node: &str, testbed: &Testbed) -> Result<String, FaultError
     }
 }
 
-/// A share in percent, for people.
-fn percent(share: f64) -> f64 {
-    (share * 1e4).round() / 100.0
-}
-
-/// What links held back, in so many `noun`s, as the proof of a fault; nothing held is none.
-fn held_back(held: HeldTally, noun: &str) -> Option<String> {
-    (held.count > 0).then(|| {
-        let plural = if held.count == 1 { "" } else { "s" };
-        format!(
-            "{} {noun}{plural} held {}-{} ms",
-            held.count,
-            held.shortest.as_millis(),
-            held.longest.as_millis()
-        )
-    })
-}
-
 /// A length of time for people.
 fn seconds(time: std::time::Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::toxics::TOXICS;
+    use crate::scenario::fault::KINDS;
+
+    #[test]
+    fn every_kind_is_done_in_one_place() {
+        for kind in KINDS {
+            let acts = ACTS.iter().filter(|act| act.name == kind.name).count();
+            let toxics = TOXICS.iter().filter(|row| row.name == kind.name).count();
+            assert_eq!(acts + toxics, 1, "{}", kind.name);
+        }
+        let toxics = TOXICS.iter().map(|row| row.name);
+        for name in ACTS.iter().map(|act| act.name).chain(toxics) {
+            assert!(KINDS.iter().any(|kind| kind.name == name), "{name}");
+        }
+    }
 }

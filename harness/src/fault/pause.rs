@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Active, FaultError, Injected, Testbed, Undone, seconds};
+use super::{Act, Active, FaultError, Injected, Testbed, Undone, seconds};
 use crate::runtime::{Pause, RuntimeError};
 
 #[derive(Debug)]
@@ -13,7 +13,18 @@ struct Paused {
     evidence: String,
 }
 
-pub(super) async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
+impl Act for crate::scenario::fault::Pause {
+    fn inject<'a>(
+        &'a self,
+        node: &'a str,
+        _: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        Box::pin(inject(node, testbed))
+    }
+}
+
+async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
     let evidence = pausable(node, testbed)?.pause().await?;
     Ok(Injected {
         detail: evidence.clone(),

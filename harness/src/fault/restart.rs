@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use clip_service::units::HumanDuration;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use tokio::time::Instant;
 
-use super::{Active, FaultError, Injected, Testbed, Undone, seconds, start_again};
+use super::{Act, Active, FaultError, Injected, Testbed, Undone, seconds, start_again};
 use crate::runtime::Departure;
+use crate::scenario::fault::RollingRestart;
 
 #[derive(Debug)]
 struct Restart {
@@ -18,11 +19,30 @@ struct Restart {
     drain: Duration,
 }
 
-pub(super) fn inject(
-    drain: Duration,
-    node: &str,
-    testbed: &Testbed,
-) -> Result<Injected, FaultError> {
+impl Act for crate::scenario::fault::Restart {
+    fn inject<'a>(
+        &'a self,
+        node: &'a str,
+        _: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        Box::pin(ready(inject(self.drain.get(), node, testbed)))
+    }
+}
+
+/// One of its restarts: the conductor takes one node after the other.
+impl Act for RollingRestart {
+    fn inject<'a>(
+        &'a self,
+        node: &'a str,
+        _: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        Box::pin(ready(inject(self.drain.get(), node, testbed)))
+    }
+}
+
+fn inject(drain: Duration, node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
     let asked = Instant::now();
     Ok(Injected {
         detail: testbed.system.node(node)?.terminate()?,

@@ -2,41 +2,48 @@
 //! times as long as the node had it; the node itself computes as fast as before. Undone by letting answers go; proved by
 //! those that were held and for how long.
 
-use futures_util::future::BoxFuture;
+use std::sync::Arc;
 
-use super::{Active, FaultError, Injected, Testbed, Undone, held_back};
-use crate::link::{HeldTally, Link};
-use crate::plan::SlowSpec;
+use futures_util::future::{BoxFuture, ready};
+
+use super::{Act, Active, FaultError, Injected, Testbed, Undone};
+use crate::link::ToxicId;
+use crate::link::toxics::{LinkToxic, SlowToxic};
+use crate::scenario::fault::{Aimed, Kind as _, Slow};
 
 #[derive(Debug)]
 struct Slowed {
     node: String,
+    /// One for all links into the node.
+    toxic: Arc<dyn LinkToxic>,
+    /// In the order of these links.
+    put: Vec<ToxicId>,
 }
 
-pub(super) fn inject(
-    spec: &SlowSpec,
-    node: &str,
-    testbed: &Testbed,
-) -> Result<Injected, FaultError> {
-    let mut links = 0;
-    for link in testbed.links.leading_to(node) {
-        link.set_slow(Some(spec.clone()));
-        links += 1;
+impl Act for Slow {
+    fn inject<'a>(
+        &'a self,
+        node: &'a str,
+        fault: &'a str,
+        testbed: &'a Testbed,
+    ) -> BoxFuture<'a, Result<Injected, FaultError>> {
+        let toxic: Arc<dyn LinkToxic> = Arc::new(SlowToxic::new(self));
+        let links = testbed.links.leading_to(node);
+        let put: Vec<_> = links.map(|link| link.put(fault, toxic.clone())).collect();
+        let plural = if put.len() == 1 { "" } else { "s" };
+        let aimed = Aimed {
+            names: node,
+            several: false,
+        };
+        Box::pin(ready(Ok(Injected {
+            detail: format!("{}, on {} link{plural}", self.phrase(aimed).note, put.len()),
+            active: Box::new(Slowed {
+                node: node.to_owned(),
+                toxic,
+                put,
+            }),
+        })))
     }
-    let least = match spec.least.get().is_zero() {
-        true => String::new(),
-        false => format!(", +{} at least", spec.least),
-    };
-    let plural = if links == 1 { "" } else { "s" };
-    Ok(Injected {
-        detail: format!(
-            "answers of {node} take {} times as long{least}, on {links} link{plural}",
-            spec.factor
-        ),
-        active: Box::new(Slowed {
-            node: node.to_owned(),
-        }),
-    })
 }
 
 impl Active for Slowed {
@@ -45,44 +52,16 @@ impl Active for Slowed {
         testbed: &'a Testbed,
     ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
-            let links = || testbed.links.leading_to(&self.node);
-            let held = links()
-                .map(|link| link.slowed())
-                .fold(HeldTally::default(), HeldTally::and);
-            links().for_each(|link: &std::sync::Arc<Link>| link.set_slow(None));
+            // Read before any link lets go, so that what is let go because of that does not count.
+            let proof = self.toxic.proof();
+            let links = testbed.links.leading_to(&self.node);
+            links.zip(&self.put).for_each(|(link, id)| {
+                link.take(*id);
+            });
             Ok(Undone {
-                proof: held_back(held, "answer"),
+                proof,
                 undo: "slowness removed, held answers let go".to_owned(),
             })
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn what_all_links_held_is_the_proof() {
-        assert_eq!(held_back(HeldTally::default(), "answer"), None);
-        let held = |count, shortest, longest| HeldTally {
-            count,
-            shortest: Duration::from_millis(shortest),
-            longest: Duration::from_millis(longest),
-        };
-        let sum = [
-            held(0, 0, 0),
-            held(3, 20, 90),
-            held(0, 0, 0),
-            held(2, 10, 40),
-        ]
-        .into_iter()
-        .fold(HeldTally::default(), HeldTally::and);
-        assert_eq!(
-            held_back(sum, "answer").as_deref(),
-            Some("5 answers held 10-90 ms")
-        );
     }
 }

@@ -42,7 +42,7 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
     let mut row = FaultRow {
         fault: span.name.clone(),
         kind: planned
-            .map_or("unknown", |fault| fault.inject.word())
+            .map_or("unknown", |fault| fault.inject.kind().name)
             .to_owned(),
         targets,
         injected: span.injected(),

@@ -10,12 +10,15 @@ use crate::event::{
     Accepted, Event, EventKind, Fate, LedgerEntry, Offset, Outcome, RunOutcome, Sample, Sink as _,
 };
 use crate::plan::{
-    EndPlan, ExitRule, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerCheck,
-    LinkPlan, LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind,
-    Shape, StartPlan, SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan, Way,
+    EndPlan, ExitRule, ExpectPlan, FaultPlan, Format, Injection, LedgerCheck, LinkPlan, LoadModel,
+    LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, Shape, StartPlan,
+    SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{Cmp, Expectation, Expr, Limit, Measure, Metric};
+use crate::scenario::fault::{Kill, Latency};
+use crate::scenario::model::Direction;
+use crate::scenario::value::Percent;
 use crate::sut::SutKind;
 
 /// Load begins here; fault times count from it.
@@ -289,18 +292,18 @@ pub(crate) fn plan() -> Plan {
                 start: StartPlan::At(HumanDuration::secs(15)),
                 length: HumanDuration::secs(8),
                 targets: vec![TargetPlan::Node("processor-2".to_owned())],
-                inject: FaultSpec::Kill,
+                inject: Injection::new(Kill),
             },
             FaultPlan {
                 name: "slow-link".to_owned(),
                 start: StartPlan::At(HumanDuration::secs(30)),
                 length: HumanDuration::secs(6),
                 targets: vec![TargetPlan::Link("gateway-1->processor-1".to_owned())],
-                inject: FaultSpec::Latency(LatencySpec {
+                inject: Injection::new(Latency {
                     add: HumanDuration::millis(400),
                     jitter: HumanDuration::millis(100),
-                    share: 1.0,
-                    way: Way::Downstream,
+                    share: Percent(1.0),
+                    direction: Direction::Downstream,
                 }),
             },
         ],

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::http1::{self, Framer, RequestHead, Seen};
-use crate::plan::StatusSpec;
+use super::toxics::{Reply, Stretch};
 
 /// What passes between the two directions of a connection.
 #[derive(Debug, Default)]
@@ -157,32 +157,32 @@ impl Requests {
         }
     }
 
-    /// What of `bytes`, and of what was kept back before, goes on to the node. With a `status` to answer, `chosen` draws
-    /// for each request whether the link answers it.
+    /// What of `bytes`, and of what was kept back before, goes on to the node. Where the link `answers` some requests
+    /// itself, `reply` says for each what it answers.
     pub(super) fn filter<'b>(
         &mut self,
         bytes: &'b [u8],
         exchanges: &HttpExchanges,
-        status: Option<&StatusSpec>,
-        mut chosen: impl FnMut(&StatusSpec) -> bool,
+        answers: bool,
+        mut reply: impl FnMut(&RequestHead) -> Option<Reply>,
     ) -> Cow<'b, [u8]> {
         let untouched = self.fate == Fate::Pass && self.withheld.is_empty();
         if exchanges.is_opaque() && untouched {
             return Cow::Borrowed(bytes);
         }
-        // Whoever is not hit by a fault pays for framing and for nothing else.
-        let plain = untouched && status.is_none();
+        // Without such a fault only framing is paid for.
+        let plain = untouched && !answers;
         let mut on = BytesMut::new();
         let mut rest = bytes;
         while !(rest.is_empty() || exchanges.is_opaque() && self.fate == Fate::Pass) {
-            self.choosing = status.is_some() && (self.choosing || self.framer.between_messages());
+            self.choosing = answers && (self.choosing || self.framer.between_messages());
             let (taken, seen) = self.framer.step(rest, http1::request);
             let (segment, tail) = rest.split_at(taken);
             rest = tail;
             let passes = match seen {
                 Seen::Head { head, ends } => {
-                    let status = status.filter(|status| self.choosing && chosen(status));
-                    self.decide(head, ends, exchanges, status)
+                    let reply = self.choosing.then(|| reply(&head)).flatten();
+                    self.decide(head, ends, exchanges, reply)
                 }
                 Seen::End => {
                     let passes = self.fate == Fate::Pass;
@@ -222,20 +222,20 @@ impl Requests {
         head: RequestHead,
         ends: bool,
         exchanges: &HttpExchanges,
-        status: Option<&StatusSpec>,
+        reply: Option<Reply>,
     ) -> bool {
         if self.fate == Fate::CloseAfterReply {
             return false;
         }
-        let Some(status) = status else {
+        let Some(reply) = reply else {
             exchanges.push(Exchange::Node {
                 head_only: head.head_only,
                 asked: ends.then(Instant::now),
             });
             return true;
         };
-        // Whoever waits for a word before the body gets the answer instead, and may send the body or not: only an end of
-        // the connection leaves no doubt about what comes next.
+        // A caller that waits for 100 (Continue) gets the answer instead, and may send the body or not: only closing the
+        // connection leaves no doubt about what comes next.
         let close = head.close || (head.expects && !ends);
         self.fate = match (close, ends) {
             (true, _) => Fate::CloseAfterReply,
@@ -243,7 +243,7 @@ impl Requests {
             (false, false) => Fate::Drop,
         };
         exchanges.push(Exchange::Link {
-            answer: own_answer(status, close),
+            answer: own_answer(&reply, close),
             complete: ends || head.expects,
         });
         false
@@ -268,16 +268,14 @@ impl Requests {
 }
 
 /// The bytes of an answer that the link gives itself.
-fn own_answer(status: &StatusSpec, close: bool) -> OwnAnswer {
+fn own_answer(reply: &Reply, close: bool) -> OwnAnswer {
+    let status = reply.status;
     // The reason is for people; it tells such an answer from one of the node.
-    let mut text = format!(
-        "HTTP/1.1 {} Injected\r\nserver: clip-harness\r\n",
-        status.code
-    );
-    if let Some(after) = status.retry_after {
-        text.push_str(&format!("retry-after: {}\r\n", after.get().as_secs()));
+    let mut text = format!("HTTP/1.1 {status} Injected\r\nserver: clip-harness\r\n");
+    for (name, value) in &reply.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
     }
-    if !matches!(status.code, 204 | 304) {
+    if !matches!(status, 204 | 304) {
         text.push_str("content-length: 0\r\n");
     }
     if close {
@@ -294,14 +292,6 @@ fn own_answer(status: &StatusSpec, close: bool) -> OwnAnswer {
 #[derive(Debug)]
 pub(super) struct Answers {
     framer: Framer,
-}
-
-/// A stretch of bytes that belong to the same answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stretch {
-    pub(super) length: usize,
-    /// Where an answer begins: when its request had been sent.
-    pub(super) begins: Option<Instant>,
 }
 
 impl Answers {

@@ -74,13 +74,13 @@ pub(super) enum Seen<H> {
 
 /// What matters of a request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RequestHead {
+pub(crate) struct RequestHead {
     /// The answer will have no body, whatever its head says.
-    pub(super) head_only: bool,
+    pub(crate) head_only: bool,
     /// The caller wants no further answer on this connection.
-    pub(super) close: bool,
+    pub(crate) close: bool,
     /// The caller may wait for a word before it sends the body.
-    pub(super) expects: bool,
+    pub(crate) expects: bool,
 }
 
 /// What matters of an answer's head.

@@ -10,12 +10,13 @@ mod exchanges;
 mod http1;
 mod proxy;
 mod pump;
-mod toxic;
+pub(crate) mod toxics;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clip_service::env::SharedRng;
@@ -24,8 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::plan::{LatencySpec, LinkPlan, SlowSpec, StatusSpec};
-use toxic::{Held, Toxics};
+use crate::plan::LinkPlan;
+use toxics::LinkToxic;
 
 /// Longest time that a control call may take before it is reported as failed.
 const CONTROL_BOUND: Duration = Duration::from_secs(3);
@@ -76,61 +77,39 @@ pub struct Tally {
     pub cut: u64,
 }
 
-/// What a fault has held back since it was set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HeldTally {
-    /// Chunks or answers held.
-    pub count: u64,
-    /// Shortest hold seen.
-    pub shortest: Duration,
-    /// Longest hold seen.
-    pub longest: Duration,
-}
-
-impl HeldTally {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self.count, other.count) {
-            (0, _) => other,
-            (_, 0) => self,
-            _ => Self {
-                count: self.count + other.count,
-                shortest: self.shortest.min(other.shortest),
-                longest: self.longest.max(other.longest),
-            },
-        }
-    }
-}
-
-/// What a link that answers itself has done since it was told to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AnsweredTally {
-    /// Requests that came to the choice.
-    pub requests: u64,
-    /// Those that the link answered.
-    pub answered: u64,
-}
-
 pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) upstream: Upstream,
-    pub(crate) toxics: watch::Sender<Toxics>,
+    /// What is wrong with it now, in order of being put.
+    pub(crate) chain: watch::Sender<Chain>,
+    /// Toxics put so far.
+    pub(crate) put: AtomicU64,
+    /// How many faults want it down; it listens while there are none.
+    pub(crate) downs: watch::Sender<u32>,
     /// Whether the listening socket is open.
     pub(crate) listening: watch::Sender<bool>,
     /// Raised by one to cut every live connection.
     pub(crate) cuts: watch::Sender<u64>,
     pub(crate) rng: SharedRng,
     pub(crate) tally: Mutex<Tally>,
-    /// What the latency fault has held.
-    pub(crate) held: Mutex<Held>,
-    /// Answers that the slow fault has held.
-    pub(crate) slowed: Mutex<Held>,
-    pub(crate) answered: Mutex<AnsweredTally>,
-    /// Draws which requests the link answers itself: one stream for all connections, in order of the requests.
-    pub(crate) draw: SharedRng,
     pub(crate) last_activity: Mutex<Option<Instant>>,
 }
+
+/// The toxics on a link.
+pub(crate) type Chain = Arc<[OnLink]>;
+
+/// A toxic that is on a link.
+#[derive(Debug, Clone)]
+pub(crate) struct OnLink {
+    pub(crate) id: ToxicId,
+    /// The fault that put it there; its randomness is forked by this name.
+    pub(crate) fault: Arc<str>,
+    pub(crate) toxic: Arc<dyn LinkToxic>,
+}
+
+/// Names a toxic on its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ToxicId(u64);
 
 /// One edge: a TCP proxy with a stable address. Dropping it closes its socket and every connection through it.
 pub struct Link {
@@ -180,15 +159,13 @@ impl Link {
         let inner = Arc::new(Inner {
             name: name.to_owned(),
             upstream,
-            toxics: watch::Sender::new(Toxics::default()),
+            chain: watch::Sender::new(Arc::default()),
+            put: AtomicU64::new(0),
+            downs: watch::Sender::new(0),
             listening: watch::Sender::new(true),
             cuts: watch::Sender::new(0),
-            draw: rng.fork("status"),
             rng,
             tally: Mutex::new(Tally::default()),
-            held: Mutex::new(Held::default()),
-            slowed: Mutex::new(Held::default()),
-            answered: Mutex::new(AnsweredTally::default()),
             last_activity: Mutex::new(None),
         });
         let task = tokio::spawn(proxy::serve(inner.clone(), listener, address));
@@ -217,74 +194,85 @@ impl Link {
         *self.inner.tally.lock()
     }
 
-    /// What the present (or last) latency fault has held.
-    #[must_use]
-    pub fn held(&self) -> HeldTally {
-        self.inner.held.lock().tally()
-    }
-
     /// Time since bytes last passed; `None` if none ever did.
     #[must_use]
     pub fn idle(&self) -> Option<Duration> {
         self.inner.last_activity.lock().map(|at| at.elapsed())
     }
 
-    /// Sets the latency fault, or takes it away. Acts on live connections at once; taking it away lets everything held
-    /// go, in order.
-    pub fn set_latency(&self, latency: Option<LatencySpec>) {
-        if latency.is_some() {
-            *self.inner.held.lock() = Held::default();
-        }
-        self.inner
-            .toxics
-            .send_modify(|toxics| toxics.latency = latency);
+    /// The link's own randomness for a fault.
+    pub(crate) fn toxic_rng(&self, fault: &str) -> SharedRng {
+        self.inner.rng.fork(&format!("toxic/{fault}"))
     }
 
-    /// Answers that the present (or last) slow fault has held.
+    /// Puts a toxic of a fault at the end of the chain. It acts on live connections at once, on requests from the next one
+    /// on.
+    pub(crate) fn put(&self, fault: &str, toxic: Arc<dyn LinkToxic>) -> ToxicId {
+        // Never given twice: a connection that was busy would take a new toxic for the one before.
+        let id = ToxicId(self.inner.put.fetch_add(1, Ordering::Relaxed));
+        self.inner.chain.send_modify(|chain| {
+            let new = OnLink {
+                id,
+                fault: fault.into(),
+                toxic,
+            };
+            *chain = chain.iter().cloned().chain([new]).collect();
+        });
+        id
+    }
+
+    /// Takes a toxic away; what it holds is let go, in order. Evidence that it acted.
+    pub(crate) fn take(&self, id: ToxicId) -> Option<String> {
+        let mut proof = None;
+        self.inner.chain.send_if_modified(|chain| {
+            let Some(on) = chain.iter().find(|on| on.id == id) else {
+                return false;
+            };
+            // Read before it is gone, so that what is let go because of that does not count.
+            proof = on.toxic.proof();
+            *chain = chain.iter().filter(|on| on.id != id).cloned().collect();
+            true
+        });
+        proof
+    }
+
+    /// Whether a fault has it down.
     #[must_use]
-    pub fn slowed(&self) -> HeldTally {
-        self.inner.slowed.lock().tally()
+    pub fn is_down(&self) -> bool {
+        *self.inner.downs.borrow() > 0
     }
 
-    /// What the present (or last) status fault has answered.
-    #[must_use]
-    pub fn answered(&self) -> AnsweredTally {
-        *self.inner.answered.lock()
-    }
-
-    /// Sets the slow fault, or takes it away: each answer is held for a multiple of the time since its request was sent.
-    /// Acts on live connections at once, as [`Link::set_latency`] does.
-    pub fn set_slow(&self, slow: Option<SlowSpec>) {
-        if slow.is_some() {
-            *self.inner.slowed.lock() = Held::default();
-        }
-        self.inner.toxics.send_modify(|toxics| toxics.slow = slow);
-    }
-
-    /// Sets the status fault, or takes it away: a share of requests is answered by the link and not seen by the node.
-    /// Acts on live connections from their next request on.
-    pub fn set_status(&self, status: Option<StatusSpec>) {
-        if status.is_some() {
-            *self.inner.answered.lock() = AnsweredTally::default();
-        }
-        self.inner
-            .toxics
-            .send_modify(|toxics| toxics.status = status);
-    }
-
-    /// Closes the listening socket and resets every live connection (`down`), or opens it again on the same port.
+    /// Takes the link down: closes the listening socket and resets every live connection.
     ///
     /// # Errors
     /// When the proxy does not confirm in time.
-    pub async fn set_down(&self, down: bool) -> Result<(), LinkError> {
+    pub async fn take_down(&self) -> Result<(), LinkError> {
+        self.inner.downs.send_modify(|downs| *downs += 1);
+        self.confirm(false).await
+    }
+
+    /// Takes one reason to be down away. With the last one the link listens again, on the same port.
+    ///
+    /// # Errors
+    /// When the proxy does not confirm in time.
+    pub async fn bring_up(&self) -> Result<(), LinkError> {
+        self.inner
+            .downs
+            .send_modify(|downs| *downs = downs.saturating_sub(1));
+        match self.is_down() {
+            true => Ok(()),
+            false => self.confirm(true).await,
+        }
+    }
+
+    async fn confirm(&self, up: bool) -> Result<(), LinkError> {
         let mut listening = self.inner.listening.subscribe();
-        self.inner.toxics.send_modify(|toxics| toxics.down = down);
-        let confirmed = listening.wait_for(|listening| *listening != down);
+        let confirmed = listening.wait_for(|listening| *listening == up);
         match tokio::time::timeout(CONTROL_BOUND, confirmed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(LinkError::Stuck {
                 name: self.inner.name.clone(),
-                wanted: if down { "down" } else { "up" },
+                wanted: if up { "up" } else { "down" },
                 within: CONTROL_BOUND,
             }),
         }

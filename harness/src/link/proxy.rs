@@ -9,9 +9,8 @@ use clip_service::env::SharedRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Inner;
-use super::exchanges::HttpExchanges;
-use super::pump::Pump;
-use super::toxic::{Direction, Draw};
+use super::exchanges::{Answers, HttpExchanges, Requests};
+use super::pump::{Pump, Side};
 
 pub(crate) const BACKLOG: u32 = 1024;
 const DIAL_BOUND: Duration = Duration::from_secs(2);
@@ -28,17 +27,17 @@ pub(crate) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 
 /// Serves a link until its task is aborted.
 pub(crate) async fn serve(inner: Arc<Inner>, first: TcpListener, address: SocketAddr) {
-    let mut toxics = inner.toxics.subscribe();
+    let mut downs = inner.downs.subscribe();
     let mut listener = first;
     let mut number: u64 = 0;
     loop {
-        accept_until_down(&inner, &mut toxics, &listener, &mut number).await;
+        accept_until_down(&inner, &mut downs, &listener, &mut number).await;
         // The port stays reserved while the link is down: a free port could be handed to anybody as a source port.
         drop(listener);
         let reserved = insist(|| reserve(address), &inner.name).await;
         inner.cuts.send_modify(|epoch| *epoch += 1);
         inner.listening.send_replace(false);
-        if toxics.wait_for(|toxics| !toxics.down).await.is_err() {
+        if downs.wait_for(|downs| *downs == 0).await.is_err() {
             return;
         }
         let mut reserved = Some(reserved);
@@ -69,7 +68,7 @@ async fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>, link: &str) -> T 
 
 async fn accept_until_down(
     inner: &Arc<Inner>,
-    toxics: &mut tokio::sync::watch::Receiver<super::Toxics>,
+    downs: &mut tokio::sync::watch::Receiver<u32>,
     listener: &TcpListener,
     number: &mut u64,
 ) {
@@ -77,7 +76,7 @@ async fn accept_until_down(
         tokio::select! {
             biased;
             // The sender lives as long as the link's task, so this can only mean: down.
-            () = async { drop(toxics.wait_for(|toxics| toxics.down).await) } => return,
+            () = async { drop(downs.wait_for(|downs| *downs > 0).await) } => return,
             accepted = listener.accept() => match accepted {
                 Ok((caller, _)) => {
                     *number += 1;
@@ -148,7 +147,6 @@ async fn connection(
             }
         },
     };
-    let draw = Draw(rng.unit());
     let (from_caller, to_caller) = caller.into_split();
     let (from_node, to_node) = node.into_split();
     let exchanges = HttpExchanges::default();
@@ -156,16 +154,14 @@ async fn connection(
         &inner,
         &exchanges,
         (from_caller, to_node),
-        Direction::Up,
-        draw,
+        Side::Up(Requests::new()),
         &rng,
     );
     let mut down = Pump::new(
         &inner,
         &exchanges,
         (from_node, to_caller),
-        Direction::Down,
-        draw,
+        Side::Down(Answers::new()),
         &rng,
     );
     let ended = {

@@ -1,4 +1,5 @@
-//! One direction of one connection: reads, holds back what a fault wants held, passes on the rest.
+//! One direction of one connection: reads, lets the link's toxics hold bytes back, passes on the rest. It knows no kind
+//! of toxic.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -11,48 +12,59 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 
-use super::Inner;
 use super::exchanges::{Answers, HttpExchanges, Requests};
-use super::toxic::{Delay, Direction, Draw, Toxics};
-use crate::plan::{SlowSpec, StatusSpec};
+use super::toxics::{Hold, Stretch, Toxic};
+use super::{Chain, Inner, ToxicId};
+use crate::scenario::model::Direction;
 
 const CHUNK: usize = 32 * 1024;
-/// Bytes held per direction before the sender feels back-pressure.
+/// Bytes held per direction before the sender feels back-pressure, unless a toxic allows fewer.
 const HELD_LIMIT: usize = 4 * 1024 * 1024;
+/// Longer than any run.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Something on its way, held until it is due.
+/// Something on its way.
 enum Item {
     Chunk(Bytes),
     End,
 }
 
+/// Something that is held until it is due.
 struct Waiting {
     arrived: Instant,
-    /// What each fault that holds it wants; `None` where it does not.
-    latency: Option<Duration>,
-    slow: Option<Duration>,
+    /// What each toxic wants that holds it.
+    holds: Vec<(ToxicId, Hold)>,
     item: Item,
 }
 
 impl Waiting {
     /// When it may go, as soon as all before it have gone.
     fn due(&self) -> Instant {
-        let wanted = self.latency.unwrap_or_default();
-        let wanted = wanted.saturating_add(self.slow.unwrap_or_default());
-        // Beyond what the clock can count means: not before the fault is taken away.
-        self.arrived
-            .checked_add(wanted)
-            .unwrap_or(self.arrived + FAR)
+        let times = self.holds.iter().map(|(_, hold)| hold.time);
+        // Beyond what the clock can count means: not before the toxic is taken away.
+        later(
+            self.arrived,
+            times.fold(Duration::ZERO, Duration::saturating_add),
+        )
     }
 }
 
-/// Longer than any run.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+fn later(at: Instant, time: Duration) -> Instant {
+    at.checked_add(time).unwrap_or(at + FAR)
+}
 
 /// What each direction knows of the messages on it.
-enum Side {
+pub(super) enum Side {
+    /// From the caller to the node.
     Up(Requests),
+    /// From the node to the caller.
     Down(Answers),
+}
+
+/// A toxic of the link on this direction; `None` where it spares it.
+struct Joined {
+    id: ToxicId,
+    acting: Option<Box<dyn Toxic>>,
 }
 
 /// One direction of one connection.
@@ -61,13 +73,9 @@ pub(super) struct Pump<'a> {
     exchanges: &'a HttpExchanges,
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
-    direction: Direction,
     side: Side,
-    draw: Draw,
     rng: SharedRng,
-    delay: Option<Delay>,
-    slow: Option<SlowSpec>,
-    status: Option<StatusSpec>,
+    toxics: Vec<Joined>,
     held: VecDeque<Waiting>,
     held_bytes: usize,
     /// Nothing further is read.
@@ -79,26 +87,17 @@ impl<'a> Pump<'a> {
         inner: &'a Inner,
         exchanges: &'a HttpExchanges,
         (read, write): (OwnedReadHalf, OwnedWriteHalf),
-        direction: Direction,
-        draw: Draw,
+        side: Side,
         rng: &SharedRng,
     ) -> Self {
-        let (name, side) = match direction {
-            Direction::Up => ("up", Side::Up(Requests::new())),
-            Direction::Down => ("down", Side::Down(Answers::new())),
-        };
         Self {
             inner,
             exchanges,
             read,
             write,
-            direction,
             side,
-            draw,
-            rng: rng.fork(name),
-            delay: None,
-            slow: None,
-            status: None,
+            rng: rng.clone(),
+            toxics: Vec::new(),
             held: VecDeque::new(),
             held_bytes: 0,
             ended: false,
@@ -113,25 +112,33 @@ impl<'a> Pump<'a> {
         self.write
     }
 
+    fn direction(&self) -> Direction {
+        match self.side {
+            Side::Up(_) => Direction::Upstream,
+            Side::Down(_) => Direction::Downstream,
+        }
+    }
+
     /// Passes bytes until the end of the stream has been passed on.
     pub(super) async fn run(&mut self) -> io::Result<()> {
-        let mut toxics = self.inner.toxics.subscribe();
-        self.feel(&toxics.borrow_and_update());
+        let mut chain = self.inner.chain.subscribe();
+        self.apply(&chain.borrow_and_update());
         let mut buffer = BytesMut::new();
-        let (exchanges, answers) = (self.exchanges, self.direction == Direction::Down);
+        let exchanges = self.exchanges;
+        let answers = self.direction() == Direction::Downstream;
         loop {
             let next_due = self.held.front().map(Waiting::due);
-            let room = self.held_bytes < HELD_LIMIT;
+            let room = self.held_bytes < self.room();
             if buffer.capacity() - buffer.len() < CHUNK / 4 {
                 buffer.reserve(CHUNK);
             }
             let over = tokio::select! {
                 biased;
-                changed = toxics.changed() => {
+                changed = chain.changed() => {
                     if changed.is_err() {
                         return Err(io::ErrorKind::ConnectionReset.into());
                     }
-                    self.feel(&toxics.borrow_and_update());
+                    self.apply(&chain.borrow_and_update());
                     false
                 }
                 () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {
@@ -152,55 +159,81 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Takes in what is wrong now; lets go what was held by a fault that is gone.
-    fn feel(&mut self, toxics: &Toxics) {
-        self.delay = toxics.latency_for(self.draw, self.direction);
-        match self.direction {
-            Direction::Up => self.status.clone_from(&toxics.status),
-            Direction::Down => self.slow.clone_from(&toxics.slow),
-        }
-        for waiting in &mut self.held {
-            if self.delay.is_none() && waiting.latency.is_some() {
-                waiting.latency = Some(Duration::ZERO);
+    /// Takes in what is on the link now; lets go what was held by a toxic that is gone.
+    fn apply(&mut self, chain: &Chain) {
+        self.toxics
+            .retain(|joined| chain.iter().any(|on| on.id == joined.id));
+        for on in chain.iter() {
+            if self.toxics.iter().all(|joined| joined.id != on.id) {
+                let rng = self.rng.fork(&on.fault);
+                self.toxics.push(Joined {
+                    id: on.id,
+                    acting: on.toxic.join(self.direction(), &rng),
+                });
             }
-            if self.slow.is_none() && waiting.slow.is_some() {
-                waiting.slow = Some(Duration::ZERO);
+        }
+        let holds = self.held.iter_mut().flat_map(|waiting| &mut waiting.holds);
+        for (id, hold) in holds {
+            if self.toxics.iter().all(|joined| joined.id != *id) {
+                hold.time = Duration::ZERO;
             }
         }
     }
 
-    fn holds(&self) -> bool {
-        self.delay.is_some() || !self.held.is_empty()
+    /// The toxics that act here, in their order.
+    fn acting(&mut self) -> impl Iterator<Item = (ToxicId, &mut Box<dyn Toxic>)> {
+        self.toxics
+            .iter_mut()
+            .filter_map(|joined| Some((joined.id, joined.acting.as_mut()?)))
+    }
+
+    fn room(&mut self) -> usize {
+        let rooms = self.acting().map(|(_, toxic)| toxic.room());
+        rooms.fold(HELD_LIMIT, usize::min)
     }
 
     async fn received(&mut self, buffer: &mut BytesMut) -> io::Result<()> {
-        let straight = !self.holds() && self.slow.is_none();
+        let piece = self.acting().map(|(_, toxic)| toxic.piece()).min();
+        let mut stretches = Vec::new();
         if let Side::Down(answers) = &mut self.side {
-            let arrived = Instant::now();
             let mut rest = &buffer[..];
-            let mut stretches = Vec::new();
             while !rest.is_empty() {
                 let stretch = answers.next(rest, self.exchanges);
                 rest = &rest[stretch.length..];
-                if !straight {
+                if piece.is_some() {
                     stretches.push(stretch);
                 }
             }
-            for stretch in stretches {
-                let slow = stretch
-                    .begins
-                    .zip(self.slow.as_ref())
-                    .map(|(asked, slow)| slow.hold(arrived.saturating_duration_since(asked)));
-                let chunk = buffer.split_to(stretch.length).freeze();
-                self.hold(Item::Chunk(chunk), slow);
-            }
-        } else if !straight {
-            let chunk = buffer.split().freeze();
-            self.hold(Item::Chunk(chunk), None);
+        } else if piece.is_some() {
+            stretches.push(Stretch {
+                length: buffer.len(),
+                begins: None,
+            });
         }
-        if straight {
-            self.deliver(buffer).await?;
-            buffer.clear();
+        let Some(piece) = piece else {
+            // No toxic acts here, but what came before one was taken away may still wait.
+            let whole = Stretch {
+                length: buffer.len(),
+                begins: None,
+            };
+            if self.held.is_empty() {
+                self.deliver(buffer).await?;
+                buffer.clear();
+                return Ok(());
+            }
+            return self.pass(Item::Chunk(buffer.split().freeze()), whole).await;
+        };
+        for stretch in stretches {
+            let mut left = stretch.length;
+            let mut begins = stretch.begins;
+            while left > 0 {
+                let length = left.min(piece.max(1));
+                left -= length;
+                let chunk = buffer.split_to(length).freeze();
+                let begins = begins.take();
+                self.pass(Item::Chunk(chunk), Stretch { length, begins })
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -208,11 +241,10 @@ impl<'a> Pump<'a> {
     /// Gives the answers of the link itself whose turn it is; true when the connection ends with one.
     async fn answer(&mut self) -> io::Result<bool> {
         while let Some(own) = self.exchanges.own_answer() {
-            if self.holds() {
-                self.hold(Item::Chunk(own.bytes), None);
-            } else {
-                self.deliver(&own.bytes).await?;
-            }
+            let length = own.bytes.len();
+            let begins = None;
+            self.pass(Item::Chunk(own.bytes), Stretch { length, begins })
+                .await?;
             if own.close {
                 return self.end().await;
             }
@@ -223,24 +255,36 @@ impl<'a> Pump<'a> {
     /// Nothing further comes; true when that has been passed on.
     async fn end(&mut self) -> io::Result<bool> {
         self.ended = true;
-        if self.holds() {
-            self.hold(Item::End, None);
-            return Ok(false);
-        }
-        self.finish().await?;
-        Ok(true)
+        let (length, begins) = (0, None);
+        self.pass(Item::End, Stretch { length, begins }).await?;
+        Ok(self.held.is_empty())
     }
 
-    fn hold(&mut self, item: Item, slow: Option<Duration>) {
-        if let Item::Chunk(bytes) = &item {
-            self.held_bytes += bytes.len();
+    /// Sends something through the toxics, one after the other: it comes to each when the one before lets it go. What
+    /// none of them holds goes on at once, unless something waits before it.
+    async fn pass(&mut self, item: Item, stretch: Stretch) -> io::Result<()> {
+        let arrived = Instant::now();
+        let mut at = arrived;
+        let mut holds = Vec::new();
+        for (id, toxic) in self.acting() {
+            if let Some(hold) = toxic.hold(stretch, at) {
+                at = later(at, hold.time);
+                holds.push((id, hold));
+            }
         }
+        if holds.is_empty() && self.held.is_empty() {
+            return match item {
+                Item::Chunk(bytes) => self.deliver(&bytes).await,
+                Item::End => self.finish().await,
+            };
+        }
+        self.held_bytes += stretch.length;
         self.held.push_back(Waiting {
-            arrived: Instant::now(),
-            latency: self.delay.map(|delay| delay.draw(&self.rng)),
-            slow,
+            arrived,
+            holds,
             item,
         });
+        Ok(())
     }
 
     /// Lets the first held item go; true when that was the end of the stream.
@@ -248,14 +292,11 @@ impl<'a> Pump<'a> {
         let Some(waiting) = self.held.pop_front() else {
             return Ok(false);
         };
-        let held = waiting.arrived.elapsed();
         match waiting.item {
             Item::Chunk(bytes) => {
-                if waiting.latency.is_some() {
-                    self.inner.held.lock().add(held);
-                }
-                if waiting.slow.is_some() {
-                    self.inner.slowed.lock().add(held);
+                let held = waiting.arrived.elapsed();
+                for (_, hold) in waiting.holds {
+                    hold.released(held);
                 }
                 self.deliver(&bytes).await?;
                 self.held_bytes -= bytes.len();
@@ -270,15 +311,20 @@ impl<'a> Pump<'a> {
 
     /// Passes bytes on; of requests, those that the node shall see.
     async fn deliver(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let inner = self.inner;
         let on = match &mut self.side {
             Side::Up(requests) => {
-                requests.filter(bytes, self.exchanges, self.status.as_ref(), |status| {
-                    let hit = inner.draw.unit() < status.share;
-                    let mut answered = inner.answered.lock();
-                    answered.requests += 1;
-                    answered.answered += u64::from(hit);
-                    hit
+                let toxics = &mut self.toxics;
+                let acting = |toxics: &mut Vec<Joined>| {
+                    let acting = toxics.iter_mut();
+                    acting
+                        .filter_map(|joined| joined.acting.as_mut())
+                        .any(|toxic| toxic.answers())
+                };
+                let answers = acting(toxics);
+                requests.filter(bytes, self.exchanges, answers, |head| {
+                    let acting = toxics.iter_mut();
+                    let mut acting = acting.filter_map(|joined| joined.acting.as_mut());
+                    acting.find_map(|toxic| toxic.reply(head))
                 })
             }
             Side::Down(_) => Cow::Borrowed(bytes),
@@ -301,9 +347,9 @@ impl<'a> Pump<'a> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         {
             let mut tally = self.inner.tally.lock();
-            match self.direction {
-                Direction::Up => tally.bytes_up += count,
-                Direction::Down => tally.bytes_down += count,
+            match self.side {
+                Side::Up(_) => tally.bytes_up += count,
+                Side::Down(_) => tally.bytes_down += count,
             }
         }
         *self.inner.last_activity.lock() = Some(Instant::now());

@@ -5,8 +5,11 @@ use clip_service::units::HumanDuration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::toxics::{SlowToxic, ToxicKind};
 use super::*;
-use crate::plan::Way;
+use crate::scenario::fault::{Latency, Slow, StatusAnswer};
+use crate::scenario::model::{Direction, Factor, Status};
+use crate::scenario::value::Percent;
 
 const BOUND: Duration = Duration::from_secs(5);
 
@@ -53,13 +56,27 @@ fn link_to(address: SocketAddr) -> (Link, watch::Sender<Option<SocketAddr>>) {
     (link, target)
 }
 
-fn latency(add: u64, jitter: u64, share: f64, way: Way) -> Option<LatencySpec> {
-    Some(LatencySpec {
+fn latency(add: u64, jitter: u64, share: f64, direction: Direction) -> Latency {
+    Latency {
         add: HumanDuration::millis(add),
         jitter: HumanDuration::millis(jitter),
-        share,
-        way,
-    })
+        share: Percent(share),
+        direction,
+    }
+}
+
+/// Puts a toxic on a link, for a fault of this name.
+fn put(link: &Link, fault: &str, kind: &impl ToxicKind) -> ToxicId {
+    link.put(fault, kind.toxic(link.toxic_rng(fault)))
+}
+
+/// The numbers in a proof: `5 chunks held 150-160 ms` has 5, 150 and 160.
+fn numbers(proof: Option<&str>) -> Vec<u64> {
+    proof
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 async fn round_trip(stream: &mut TcpStream, byte: u8) -> (u8, Duration) {
@@ -84,9 +101,9 @@ async fn no_byte_is_lost_or_moved_while_latency_comes_and_goes() {
     });
     let toggler = async {
         for round in 0..10 {
-            link.set_latency(latency(5 + round, 5, 1.0, Way::Both));
+            let toxic = put(&link, "slow", &latency(5 + round, 5, 1.0, Direction::Both));
             tokio::time::sleep(Duration::from_millis(15)).await;
-            link.set_latency(None);
+            link.take(toxic);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -107,21 +124,28 @@ async fn latency_holds_answers_on_a_live_connection_and_lets_go_when_removed() {
     let (link, _target) = link_to(echo(0).await);
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     assert!(round_trip(&mut stream, 1).await.1 < Duration::from_millis(100));
-    link.set_latency(latency(200, 50, 1.0, Way::Downstream));
+    let toxic = put(&link, "slow", &latency(200, 50, 1.0, Direction::Downstream));
     for byte in 0..5 {
         let (answer, took) = round_trip(&mut stream, byte).await;
         assert_eq!(answer, byte);
         assert!(took >= Duration::from_millis(149), "took {took:?}");
     }
-    let held = link.held();
-    assert_eq!(held.count, 5);
-    assert!(held.shortest >= Duration::from_millis(149) && held.longest < Duration::from_secs(2));
+    let held = numbers(link.take(toxic).as_deref());
+    assert_eq!(held[0], 5);
+    assert!(held[1] >= 149 && held[2] < 2000, "{held:?}");
     // Removing it lets what is held go at once.
-    link.set_latency(latency(4000, 0, 1.0, Way::Downstream));
+    let toxic = put(
+        &link,
+        "slower",
+        &latency(4000, 0, 1.0, Direction::Downstream),
+    );
     let started = Instant::now();
     stream.write_all(&[9]).await.expect("write");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    link.set_latency(None);
+    assert_eq!(
+        link.take(toxic).as_deref(),
+        Some("1 chunk held until the fault ended")
+    );
     assert_eq!(
         bounded("the held byte", stream.read_u8())
             .await
@@ -134,7 +158,7 @@ async fn latency_holds_answers_on_a_live_connection_and_lets_go_when_removed() {
 #[tokio::test]
 async fn share_hits_some_connections_and_always_the_same_ones() {
     let (link, _target) = link_to(echo(0).await);
-    link.set_latency(latency(60, 0, 0.5, Way::Both));
+    put(&link, "slow", &latency(60, 0, 0.5, Direction::Both));
     let mut hit = 0;
     for _ in 0..20 {
         let mut stream = TcpStream::connect(link.address()).await.expect("connect");
@@ -151,7 +175,7 @@ async fn down_refuses_and_resets_and_up_has_the_same_address() {
     let (link, _target) = link_to(echo(0).await);
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     round_trip(&mut stream, 1).await;
-    link.set_down(true).await.expect("down");
+    link.take_down().await.expect("down");
     let error = bounded("the cut", stream.read_u8()).await.expect_err("cut");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     let refused = TcpStream::connect(link.address())
@@ -159,7 +183,7 @@ async fn down_refuses_and_resets_and_up_has_the_same_address() {
         .expect_err("refused");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     assert_eq!(link.tally().cut, 1);
-    link.set_down(false).await.expect("up");
+    link.bring_up().await.expect("up");
     let mut again = TcpStream::connect(link.address()).await.expect("connect");
     assert_eq!(round_trip(&mut again, 7).await.0, 7);
 }
@@ -168,8 +192,8 @@ async fn down_refuses_and_resets_and_up_has_the_same_address() {
 async fn going_up_and_down_many_times_never_wedges() {
     let (link, _target) = link_to(echo(0).await);
     for _ in 0..50 {
-        link.set_down(true).await.expect("down");
-        link.set_down(false).await.expect("up");
+        link.take_down().await.expect("down");
+        link.bring_up().await.expect("up");
     }
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     assert_eq!(round_trip(&mut stream, 3).await.0, 3);
@@ -256,19 +280,20 @@ async fn http_node() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, seen)
 }
 
-fn status(code: u16, share: f64, retry_after: Option<u64>) -> Option<StatusSpec> {
-    Some(StatusSpec {
-        code,
-        share,
+fn status(code: u16, share: f64, retry_after: Option<u64>) -> StatusAnswer {
+    StatusAnswer {
+        code: Status(code),
+        share: Percent(share),
         retry_after: retry_after.map(HumanDuration::secs),
-    })
+    }
 }
 
-fn slow(factor: f64, least: u64) -> Option<SlowSpec> {
-    Some(SlowSpec {
-        factor,
+fn put_slow(link: &Link, factor: f64, least: u64) -> ToxicId {
+    let settings = Slow {
+        factor: Factor(factor),
         least: HumanDuration::millis(least),
-    })
+    };
+    link.put("gray", Arc::new(SlowToxic::new(&settings)))
 }
 
 /// Sends a request and reads one answer to its end: head, body, and how long it took.
@@ -310,7 +335,7 @@ async fn a_link_answers_requests_of_a_live_connection_itself_and_the_node_sees_n
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     assert_eq!(ask(&mut stream, QUICK).await.1, "quick");
     assert_eq!(seen.load(Ordering::SeqCst), 1);
-    link.set_status(status(503, 1.0, Some(2)));
+    let refusing = put(&link, "refusing", &status(503, 1.0, Some(2)));
     let head_request = QUICK.replace("GET", "HEAD");
     for request in [QUICK, ECHO, &head_request, ECHO] {
         let (head, body, _) = ask(&mut stream, request).await;
@@ -318,10 +343,11 @@ async fn a_link_answers_requests_of_a_live_connection_itself_and_the_node_sees_n
         assert!(head.contains("retry-after: 2\r\n"), "{head}");
         assert_eq!(body, "");
     }
-    let answered = link.answered();
-    assert_eq!((answered.requests, answered.answered), (4, 4));
+    assert_eq!(
+        link.take(refusing).as_deref(),
+        Some("4 of 4 requests answered 503")
+    );
     assert_eq!(seen.load(Ordering::SeqCst), 1, "the node saw nothing of it");
-    link.set_status(None);
     assert_eq!(ask(&mut stream, ECHO).await.1, "hello");
     assert_eq!(ask(&mut stream, QUICK).await.1, "quick");
     let streamed = QUICK.replace("quick", "streamed");
@@ -336,7 +362,7 @@ async fn the_share_is_of_requests_and_follows_from_the_seed() {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let (link, _target) = link_to(node);
-        link.set_status(status(500, 0.5, None));
+        let refusing = put(&link, "refusing", &status(500, 0.5, None));
         let before = seen.load(Ordering::SeqCst);
         let mut pattern = Vec::new();
         for _ in 0..4 {
@@ -349,7 +375,10 @@ async fn the_share_is_of_requests_and_follows_from_the_seed() {
         let hit = pattern.iter().filter(|hit| **hit).count();
         assert!((8..=32).contains(&hit), "{hit} of 40 hit");
         assert!(pattern[..10].contains(&true) && pattern[..10].contains(&false));
-        assert_eq!(link.answered().answered, hit as u64);
+        assert_eq!(
+            link.take(refusing),
+            Some(format!("{hit} of 40 requests answered 500"))
+        );
         assert_eq!(seen.load(Ordering::SeqCst) - before, 40 - hit);
         runs.push(pattern);
     }
@@ -365,7 +394,7 @@ async fn pipelined_requests_are_answered_in_order_whoever_answers() {
     while link.tally().bytes_up == 0 {
         tokio::task::yield_now().await;
     }
-    link.set_status(status(418, 1.0, None));
+    put(&link, "refusing", &status(418, 1.0, None));
     // Sent before the first answer is there.
     let (first, body, _) = ask(&mut stream, QUICK).await;
     assert!(first.starts_with("HTTP/1.1 200"), "{first}");
@@ -378,7 +407,7 @@ async fn pipelined_requests_are_answered_in_order_whoever_answers() {
 async fn an_own_answer_ends_a_connection_that_shall_not_go_on() {
     let (node, seen) = http_node().await;
     let (link, _target) = link_to(node);
-    link.set_status(status(503, 1.0, None));
+    put(&link, "refusing", &status(503, 1.0, None));
     let close = QUICK.replace("host: x", "host: x\r\nconnection: close");
     let expect =
         "POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
@@ -399,11 +428,11 @@ async fn a_head_that_is_kept_back_goes_on_when_the_fault_is_taken_away() {
     let (link, _target) = link_to(node);
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     ask(&mut stream, QUICK).await;
-    link.set_status(status(503, 1.0, None));
+    let refusing = put(&link, "refusing", &status(503, 1.0, None));
     let (begun, rest) = QUICK.split_at(20);
     stream.write_all(begun.as_bytes()).await.expect("write");
     ask_nothing_passed(&link).await;
-    link.set_status(None);
+    link.take(refusing);
     assert_eq!(ask(&mut stream, rest).await.1, "quick");
 }
 
@@ -417,16 +446,16 @@ async fn ask_nothing_passed(link: &Link) {
 #[tokio::test]
 async fn what_is_no_http_feels_no_fault_of_requests() {
     let (link, _target) = link_to(echo(0).await);
-    link.set_status(status(503, 1.0, None));
-    link.set_slow(slow(1000.0, 1000));
+    let refusing = put(&link, "refusing", &status(503, 1.0, None));
+    let slowed = put_slow(&link, 1000.0, 1000);
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     for byte in [0, 9, 200] {
         let (answer, took) = round_trip(&mut stream, byte).await;
         assert_eq!(answer, byte);
         assert!(took < Duration::from_millis(500), "took {took:?}");
     }
-    assert_eq!(link.answered().answered, 0);
-    assert_eq!(link.slowed().count, 0);
+    assert_eq!(link.take(refusing), None);
+    assert_eq!(link.take(slowed), None);
 }
 
 #[tokio::test]
@@ -451,7 +480,7 @@ async fn after_an_upgrade_bytes_pass_as_they_are() {
     })
     .await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    link.set_status(status(503, 1.0, None));
+    put(&link, "refusing", &status(503, 1.0, None));
     caller.write_all(QUICK.as_bytes()).await.expect("write");
     let mut got = vec![0; QUICK.len()];
     bounded("the bytes", node.read_exact(&mut got))
@@ -466,32 +495,32 @@ async fn answers_of_a_slow_node_take_their_factor_and_come_whole() {
     let (link, _target) = link_to(node);
     let mut stream = TcpStream::connect(link.address()).await.expect("connect");
     ask(&mut stream, AFTER30).await;
-    link.set_slow(slow(5.0, 0));
+    let slowed = put_slow(&link, 5.0, 0);
     for _ in 0..3 {
         let (_, body, took) = ask(&mut stream, AFTER30).await;
         assert_eq!(body, "after30");
         // Timers may be a millisecond early on either side.
         assert!(took >= Duration::from_millis(145), "took {took:?}");
     }
-    let held = link.slowed();
-    assert_eq!(held.count, 3);
-    assert!(held.shortest >= Duration::from_millis(115), "{held:?}");
-    link.set_slow(slow(1.5, 60));
+    let held = numbers(link.take(slowed).as_deref());
+    assert_eq!(held[0], 3);
+    assert!(held[1] >= 115, "{held:?}");
+    let slowed = put_slow(&link, 1.5, 60);
     let (_, _, took) = ask(&mut stream, QUICK).await;
     assert!(took >= Duration::from_millis(60), "the least: {took:?}");
     let streamed = QUICK.replace("quick", "streamed");
     let (_, body, took) = ask(&mut stream, &streamed).await;
     assert_eq!(body, "1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n");
     assert!(took < Duration::from_secs(1), "held once: {took:?}");
-    assert_eq!(link.slowed().count, 2);
+    assert_eq!(numbers(link.take(slowed).as_deref())[0], 2);
     // Taking it away lets what is held go at once.
-    link.set_slow(slow(2.0, 60_000));
+    let slowed = put_slow(&link, 2.0, 60_000);
     let release = async {
         while link.tally().bytes_up == 0 {
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        link.set_slow(None);
+        link.take(slowed);
     };
     let ((_, body, _), ()) = tokio::join!(ask(&mut stream, QUICK), release);
     assert_eq!(body, "quick");
@@ -519,4 +548,42 @@ async fn a_half_close_lets_the_answer_come_back() {
         .await
         .expect("read");
     assert_eq!(answer, "answer");
+}
+
+#[tokio::test]
+async fn toxics_of_one_kind_act_together_and_go_one_by_one() {
+    let (link, _target) = link_to(echo(0).await);
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    let first = put(&link, "first", &latency(80, 0, 1.0, Direction::Downstream));
+    let second = put(
+        &link,
+        "second",
+        &latency(120, 0, 1.0, Direction::Downstream),
+    );
+    let (_, took) = round_trip(&mut stream, 1).await;
+    assert!(took >= Duration::from_millis(199), "both: {took:?}");
+    assert_eq!(numbers(link.take(first).as_deref())[0], 1);
+    let (_, took) = round_trip(&mut stream, 2).await;
+    assert!(took >= Duration::from_millis(119), "the second: {took:?}");
+    assert_eq!(numbers(link.take(second).as_deref())[0], 2);
+    assert_eq!(link.take(second), None, "it is gone");
+    let (_, took) = round_trip(&mut stream, 3).await;
+    assert!(took < Duration::from_millis(80), "neither: {took:?}");
+}
+
+#[tokio::test]
+async fn a_link_that_two_faults_took_down_is_up_when_both_are_over() {
+    let (link, _target) = link_to(echo(0).await);
+    link.take_down().await.expect("down");
+    link.take_down().await.expect("down again");
+    link.bring_up().await.expect("one over");
+    assert!(link.is_down());
+    let refused = TcpStream::connect(link.address()).await;
+    assert_eq!(
+        refused.expect_err("refused").kind(),
+        io::ErrorKind::ConnectionRefused
+    );
+    link.bring_up().await.expect("up");
+    let mut stream = TcpStream::connect(link.address()).await.expect("connect");
+    assert_eq!(round_trip(&mut stream, 7).await.0, 7);
 }

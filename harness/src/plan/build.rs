@@ -5,23 +5,20 @@ use clip_service::units::HumanDuration;
 
 use super::timeline::Timeline;
 use super::{
-    EndPlan, ExpectPlan, FaultPlan, FaultSpec, Format, LatencySpec, LedgerRead, LoadPlan, Plan,
-    PlanOptions, RestartSpec, ResultsRead, RollingSpec, RuntimeKind, SlowSpec, StartPlan,
-    StatusSpec, SteadyPlan, SystemPlan, TargetPlan, Way, load, overlaps, probes, system, target,
-    times,
+    EndPlan, ExpectPlan, FaultPlan, Format, LedgerRead, LoadPlan, Plan, PlanOptions, ResultsRead,
+    RuntimeKind, StartPlan, SteadyPlan, SystemPlan, TargetPlan, load, overlaps, probes, system,
+    target, times,
 };
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::expr::Expectation;
-use crate::scenario::kinds::FaultKind;
+use crate::scenario::fault::FaultKind;
 use crate::scenario::model::Vocabulary as _;
-use crate::scenario::model::{Document, Fault, Inject, ReadBack};
+use crate::scenario::model::{Document, Fault, ReadBack};
 use crate::scenario::read::Spanned;
 use crate::scenario::{JsonPath, Scenario};
 use crate::sut;
 
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
-/// Longer than a service takes to drain by itself.
-const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);
 
 /// Builds a plan as well as the scenario allows, with every problem found on the way.
 pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Diagnostic>) {
@@ -182,7 +179,7 @@ fn plan_fault(
             }
         }
     }
-    if let Inject::Slow(_) = &fault.inject.value {
+    if fault.inject.sound && kind.through_links {
         let deaf = |target: &&TargetPlan| system.links.iter().all(|link| link.to != target.name());
         if let Some(target) = targets.iter().find(deaf) {
             problems.push(
@@ -203,7 +200,7 @@ fn plan_fault(
     if fault.inject.sound {
         problems.extend(incapable(kind, fault, &targets, system));
     }
-    let inject = spec(&fault.inject.value);
+    let inject = fault.inject.value.clone();
     FaultPlan {
         name: name.clone(),
         start: match (&fault.at, &fault.after) {
@@ -214,46 +211,15 @@ fn plan_fault(
             },
             (at, None) => StartPlan::At(at.as_ref().map(|at| at.value).unwrap_or_default()),
         },
-        length: match &inject {
-            FaultSpec::RollingRestart(rolling) => {
+        length: match inject.in_turn() {
+            Some(pause) => {
                 let pauses = u32::try_from(targets.len().saturating_sub(1)).unwrap_or(u32::MAX);
-                HumanDuration(rolling.pause.get().saturating_mul(pauses))
+                HumanDuration(pause.saturating_mul(pauses))
             }
-            _ => or(fault.r#for.as_ref(), HumanDuration::default()),
+            None => or(fault.r#for.as_ref(), HumanDuration::default()),
         },
         targets,
         inject,
-    }
-}
-
-/// Settings filled in.
-fn spec(inject: &Inject) -> FaultSpec {
-    match inject {
-        Inject::Kill => FaultSpec::Kill,
-        Inject::Pause => FaultSpec::Pause,
-        Inject::Down => FaultSpec::Down,
-        Inject::Latency(latency) => FaultSpec::Latency(LatencySpec {
-            add: latency.add.value,
-            jitter: or(latency.jitter.as_ref(), HumanDuration::default()),
-            share: latency.share.as_ref().map_or(1.0, |share| share.value.0),
-            way: or(latency.way.as_ref(), Way::default()),
-        }),
-        Inject::Status(answer) => FaultSpec::Status(StatusSpec {
-            code: answer.code.value.0,
-            share: answer.share.as_ref().map_or(1.0, |share| share.value.0),
-            retry_after: answer.retry_after.as_ref().map(|after| after.value),
-        }),
-        Inject::Slow(slow) => FaultSpec::Slow(SlowSpec {
-            factor: slow.factor.value.0,
-            least: or(slow.least.as_ref(), HumanDuration::default()),
-        }),
-        Inject::Restart(restart) => FaultSpec::Restart(RestartSpec {
-            drain: or(restart.drain.as_ref(), DEFAULT_DRAIN),
-        }),
-        Inject::RollingRestart(rolling) => FaultSpec::RollingRestart(RollingSpec {
-            drain: or(rolling.drain.as_ref(), DEFAULT_DRAIN),
-            pause: or(rolling.pause.as_ref(), HumanDuration::default()),
-        }),
     }
 }
 

@@ -30,7 +30,9 @@ pub use expected::{ExpectPlan, ExpectationId, Expected};
 pub use needs::Need;
 pub use stages::NamedStage;
 
-pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape, Way};
+pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape};
+
+pub use crate::scenario::fault::Injection;
 
 /// What the command line may say about a plan.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -376,7 +378,7 @@ pub struct FaultPlan {
     /// What it hits, selectors resolved, in the order written.
     pub targets: Vec<TargetPlan>,
     /// What it does.
-    pub inject: FaultSpec,
+    pub inject: Injection,
 }
 
 /// When a fault begins. Offsets count from the start of load.
@@ -414,94 +416,6 @@ impl TargetPlan {
             Self::Node(name) | Self::Link(name) => name,
         }
     }
-}
-
-/// What a fault does, settings filled in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultSpec {
-    /// SIGKILL to a node's process group (its tasks aborted in the embedded runtime); undone by starting it again.
-    Kill,
-    /// SIGSTOP to a node's process group; undone by SIGCONT.
-    Pause,
-    /// Bytes on a link are held back.
-    Latency(LatencySpec),
-    /// A link refuses connections and cuts those it has.
-    Down,
-    /// A link answers requests itself.
-    Status(StatusSpec),
-    /// Every answer of a node takes a multiple of its time, on all links into it.
-    Slow(SlowSpec),
-    /// A node is asked to end (SIGTERM), ends when it has drained, and is started again.
-    Restart(RestartSpec),
-    /// The same, one node after the other.
-    RollingRestart(RollingSpec),
-}
-
-impl FaultSpec {
-    /// The word for it in a scenario.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Pause => "pause",
-            Self::Latency(_) => "latency",
-            Self::Down => "down",
-            Self::Status(_) => "status",
-            Self::Slow(_) => "slow",
-            Self::Restart(_) => "restart",
-            Self::RollingRestart(_) => "rolling-restart",
-        }
-    }
-}
-
-/// Settings of a status fault.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StatusSpec {
-    /// Status code of the answer, 200 to 599.
-    pub code: u16,
-    /// Share of requests answered, 0 to 1; drawn for each request.
-    pub share: f64,
-    /// Value of `retry-after` in the answer, whole seconds.
-    pub retry_after: Option<HumanDuration>,
-}
-
-/// Settings of a slow fault.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SlowSpec {
-    /// An answer takes so many times as long; more than 1.
-    pub factor: f64,
-    /// An answer is held at least so long.
-    pub least: HumanDuration,
-}
-
-/// Settings of a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestartSpec {
-    /// Time a node has to end by itself; then it is killed.
-    pub drain: HumanDuration,
-}
-
-/// Settings of a rolling restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RollingSpec {
-    /// Time each node has to end by itself; then it is killed.
-    pub drain: HumanDuration,
-    /// Time between one node's being ready and the next one's being asked to end.
-    pub pause: HumanDuration,
-}
-
-/// Settings of a latency fault.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LatencySpec {
-    /// Added to each chunk of bytes.
-    pub add: HumanDuration,
-    /// Varied by up to this much, either way.
-    pub jitter: HumanDuration,
-    /// Share of connections hit, 0 to 1; drawn once per connection.
-    pub share: f64,
-    /// Which way the held bytes flow.
-    pub way: Way,
 }
 
 /// What must hold when load has ended.

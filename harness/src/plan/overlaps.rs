@@ -8,7 +8,7 @@ use std::time::Duration;
 use clip_service::units::HumanDuration;
 
 use super::timeline::Timeline;
-use super::{FaultPlan, FaultSpec, Moment, Plan, StartPlan};
+use super::{FaultPlan, Moment, Plan, StartPlan};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::Document;
 
@@ -70,13 +70,13 @@ pub(super) fn check(
             };
             problems.push(problem.help(format!(
                 "{} from {} to {}, {} from {}: write after: {}.end + 1s, or choose another node",
-                a.inject.word(),
+                a.inject.kind().name,
                 HumanDuration(timeline.faults[first].0),
                 match ends_by_itself(a) {
                     true => "the node's being ready again".to_owned(),
                     false => ends.to_string(),
                 },
-                b.inject.word(),
+                b.inject.kind().name,
                 begins,
                 a.name,
             )));
@@ -84,22 +84,9 @@ pub(super) fn check(
     }
 }
 
-/// Whether it acts on the process of a node, which can only be in one state.
-fn holds_the_process(fault: &FaultPlan) -> bool {
-    match fault.inject {
-        FaultSpec::Kill
-        | FaultSpec::Pause
-        | FaultSpec::Restart(_)
-        | FaultSpec::RollingRestart(_) => true,
-        FaultSpec::Latency(_) | FaultSpec::Down | FaultSpec::Status(_) | FaultSpec::Slow(_) => {
-            false
-        }
-    }
-}
-
 /// A node whose process both act on.
 fn contested<'p>(a: &'p FaultPlan, b: &FaultPlan) -> Option<&'p str> {
-    if !(holds_the_process(a) && holds_the_process(b)) {
+    if !(a.inject.kind().holds_process && b.inject.kind().holds_process) {
         return None;
     }
     let shared = a.targets.iter().find(|target| b.targets.contains(target));
@@ -113,11 +100,11 @@ fn ends_by_itself(fault: &FaultPlan) -> bool {
 /// How long the nodes of a restart may take to end.
 fn longest_drain(fault: &FaultPlan) -> Option<Duration> {
     let turns = u32::try_from(fault.targets.len()).unwrap_or(u32::MAX);
-    match &fault.inject {
-        FaultSpec::Restart(restart) => Some(restart.drain.get()),
-        FaultSpec::RollingRestart(rolling) => Some(rolling.drain.get().saturating_mul(turns)),
-        _ => None,
-    }
+    let turns = match fault.inject.in_turn() {
+        Some(_) => turns,
+        None => 1,
+    };
+    Some(fault.inject.ends_within()?.saturating_mul(turns))
 }
 
 /// Whether `b`, which begins no sooner than `a`, does so before `a` is over.

@@ -9,7 +9,7 @@ use clip_service::env::SharedRng;
 
 use super::{SystemPlan, TargetPlan};
 use crate::scenario::diagnostic::nearest;
-use crate::scenario::kinds::{FaultKind, KINDS, TargetKind};
+use crate::scenario::fault::{FaultKind, KINDS, TargetKind};
 
 /// Why a target cannot be hit.
 #[derive(Debug, Clone, PartialEq, Eq)]

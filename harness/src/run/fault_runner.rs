@@ -13,7 +13,7 @@ use super::monitor::LiveMonitor;
 use super::stop::StopReason;
 use crate::event::{EventKind, Offset, RunOutcome};
 use crate::fault::{self, Injected};
-use crate::plan::{FaultPlan, FaultSpec, Moment, Plan, StartPlan, TargetPlan};
+use crate::plan::{FaultPlan, Moment, Plan, StartPlan, TargetPlan};
 use crate::runtime::emit::Emitter;
 use crate::testbed::Testbed;
 
@@ -134,11 +134,9 @@ impl<'a> FaultRunner<'a> {
             self.stop.set(RunOutcome::Broken { reason });
             return;
         }
-        let ended = match &fault.inject {
-            FaultSpec::RollingRestart(rolling) => {
-                self.one_by_one(fault, rolling.pause.get(), monitor).await
-            }
-            _ => self.all_at_once(fault).await,
+        let ended = match fault.inject.in_turn() {
+            Some(pause) => self.one_by_one(fault, pause, monitor).await,
+            None => self.all_at_once(fault).await,
         };
         let Some(ended) = ended else {
             return;
@@ -264,7 +262,7 @@ impl<'a> FaultRunner<'a> {
     }
 
     async fn inject_one(&self, fault: &FaultPlan, target: &TargetPlan) -> bool {
-        match fault::inject(&fault.inject, target, self.testbed).await {
+        match fault::inject(&fault.name, &fault.inject, target, self.testbed).await {
             Ok(injected) => {
                 let detail = injected.detail.clone();
                 let number = {

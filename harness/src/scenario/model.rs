@@ -7,17 +7,16 @@ use clip_service::units::HumanDuration;
 
 use super::command::Command;
 use super::expr::Expectation;
+use super::fault::Injection;
 use super::json_path::JsonPath;
 use super::read::{Entries, Spanned, mapping};
 use super::source::Span;
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
-pub use super::special::{
-    After, Factor, Inject, Json, MOMENTS, Settings, Status, Statuses, Targets,
-};
+pub use super::special::{After, Factor, Json, MOMENTS, Settings, Status, Statuses, Targets};
 pub use super::value::Name;
 pub use super::vocabulary::{
-    ExitRule, Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary, Way,
+    Direction, ExitRule, Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary,
 };
 
 mapping! {
@@ -268,61 +267,7 @@ mapping! {
         /// of them, in order.
         target: Spanned<Targets>,
         /// What it does: a word, or a word with settings.
-        inject: Spanned<Inject>,
-    }
-}
-
-mapping! {
-    /// Settings of latency.
-    Latency {
-        /// Added to each chunk of bytes.
-        add: Spanned<HumanDuration>,
-        /// Varied by up to this much, either way. Default: not.
-        jitter: Option<Spanned<HumanDuration>>,
-        /// Share of connections hit. Default 100%.
-        share: Option<Spanned<Percent>>,
-        /// Which way the held bytes flow, from the caller's side. Default: downstream.
-        way: Option<Spanned<Way>>,
-    }
-}
-
-mapping! {
-    /// Settings of status.
-    StatusAnswer {
-        /// Status code of the answer, 200 to 599.
-        code: Spanned<Status>,
-        /// Share of requests that the link answers, drawn for each. Default 100%.
-        share: Option<Spanned<Percent>>,
-        /// Tells the caller, in whole seconds, when to come again. Default: not.
-        retry_after: Option<Spanned<HumanDuration>>,
-    }
-}
-
-mapping! {
-    /// Settings of slow.
-    Slow {
-        /// Each answer takes so many times as long; more than 1.
-        factor: Spanned<Factor>,
-        /// Each answer is held at least so long. Default: 0s.
-        least: Option<Spanned<HumanDuration>>,
-    }
-}
-
-mapping! {
-    /// Settings of restart.
-    Restart {
-        /// Time the node has to end by itself; then it is killed. Default 15s.
-        drain: Option<Spanned<HumanDuration>>,
-    }
-}
-
-mapping! {
-    /// Settings of rolling-restart.
-    RollingRestart {
-        /// Time between one node's being ready and the next one's turn. Default: none.
-        pause: Option<Spanned<HumanDuration>>,
-        /// Time each node has to end by itself; then it is killed. Default 15s.
-        drain: Option<Spanned<HumanDuration>>,
+        inject: Spanned<Injection>,
     }
 }
 

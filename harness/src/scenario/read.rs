@@ -13,7 +13,8 @@ use super::node::{Key, Node, Value};
 use super::source::{Source, Span};
 
 /// Gathers problems while a tree is read.
-pub(crate) struct Reader {
+#[derive(Debug)]
+pub struct Reader {
     pub(crate) source: Arc<Source>,
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of the scenario's variables, for suggestions.

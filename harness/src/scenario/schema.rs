@@ -8,7 +8,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
 use super::expr::{ALL, Dimension, METRICS};
-use super::kinds::{DurationRule, KINDS};
+use super::fault::{DurationRule, KINDS};
 use super::model::Document;
 use super::value::{DURATION, PERCENT, RATE};
 use crate::sut::probe::{Form, Probe, probes};

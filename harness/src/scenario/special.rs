@@ -1,11 +1,10 @@
-//! Values with a form of their own: JSON, status codes, targets and moments of faults, what a fault injects.
+//! Values with a form of their own: JSON, status codes, targets and moments of faults.
 
 use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
-use super::kinds;
-use super::model::{Latency, Restart, RollingRestart, Slow, StatusAnswer};
 use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
 use super::value::DURATION;
@@ -57,7 +56,8 @@ impl Scalar for Settings {
 }
 
 /// An HTTP status code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Status(pub u16);
 
 impl Scalar for Status {
@@ -177,7 +177,8 @@ impl Scalar for Targets {
 }
 
 /// How many times as much: a number above 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Factor(pub f64);
 
 /// More than this is a hang, for which there are other faults.
@@ -300,42 +301,5 @@ impl Scalar for After {
                 r"^\s*[A-Za-z0-9_-]+\.(start|end|recovered)\s*(\+\s*{DURATION})?$|\$\("
             ),
         })
-    }
-}
-
-/// What a fault does.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Inject {
-    /// SIGKILL; undone by starting the node again.
-    Kill,
-    /// SIGSTOP; undone by SIGCONT.
-    Pause,
-    /// Bytes on a link are held back.
-    Latency(Latency),
-    /// A link refuses connections and cuts those it has.
-    Down,
-    /// A link answers requests itself.
-    Status(StatusAnswer),
-    /// Every answer of a node takes a multiple of its time.
-    Slow(Slow),
-    /// SIGTERM; undone by starting the node again when it has drained.
-    Restart(Restart),
-    /// The same, one node after the other.
-    RollingRestart(RollingRestart),
-}
-
-impl Scalar for Inject {
-    const NAME: &'static str = "Inject";
-
-    fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
-        kinds::read(node, cx)
-    }
-
-    fn stand_in() -> Self {
-        Self::Down
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        kinds::schema(generator)
     }
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::expr::{self, Expectation};
@@ -402,7 +403,8 @@ impl Scalar for RateRange {
 }
 
 /// A share, 0 to 1, written in percent.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Percent(pub f64);
 
 impl Scalar for Percent {

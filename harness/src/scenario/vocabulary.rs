@@ -53,10 +53,10 @@ pub enum Moment {
     Recovered,
 }
 
-/// Direction on a link, named from the caller's side.
+/// Direction on a link, seen from the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub enum Direction {
     /// Answers: from the node back to the caller.
     #[default]
     Downstream,
@@ -64,6 +64,24 @@ pub enum Way {
     Upstream,
     /// Both.
     Both,
+}
+
+impl Direction {
+    /// Whether what flows in `other`, which is one direction, flows in this one.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        self == Self::Both || self == other
+    }
+
+    /// As a note behind what happens in it; nothing for the default.
+    #[must_use]
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Downstream => "",
+            Self::Upstream => " upstream",
+            Self::Both => " both ways",
+        }
+    }
 }
 
 /// What must be true of accepted work.
@@ -191,21 +209,21 @@ vocabulary!(
     ]
 );
 vocabulary!(
-    Way,
-    "Way",
-    "a way",
+    Direction,
+    "Direction",
+    "a direction",
     [
         (
             "downstream",
             "Answers: from the node back to the caller.",
-            Way::Downstream
+            Direction::Downstream
         ),
         (
             "upstream",
             "Requests: from the caller to the node.",
-            Way::Upstream
+            Direction::Upstream
         ),
-        ("both", "Both.", Way::Both),
+        ("both", "Both.", Direction::Both),
     ]
 );
 vocabulary!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clip_harness::judge::exit::EXITS;
 use clip_harness::plan::{Plan, PlanOptions};
 use clip_harness::scenario::expr::METRICS;
-use clip_harness::scenario::kinds::KINDS;
+use clip_harness::scenario::fault::KINDS;
 use serde_json::Value as Json;
 
 fn guide() -> String {
@@ -150,7 +150,7 @@ fn every_word_of_the_format_stands_in_it() {
         .for_each(|key| check(key));
     KINDS
         .iter()
-        .flat_map(|kind| kind.settings())
+        .flat_map(|kind| kind.settings)
         .for_each(|setting| check(setting));
     METRICS.iter().for_each(|(metric, ..)| check(metric));
     assert!(missing.is_empty(), "{missing:?}");

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use clip_harness::scenario::JsonPath;
 use clip_harness::scenario::expr::{Expectation, METRICS};
+use clip_harness::scenario::fault::KINDS;
 use clip_harness::scenario::model::{
-    Arrivals, Baseline, Document, End, Expect, Fault, Latency, LinkSettings, Load, Program,
-    ReadBack, ReadResults, Ready, Recover, Report, Restart, RollingRestart, Service, Slow,
-    StageText, StatusAnswer, Steady, Step, StepExpectation, System, Users,
+    Arrivals, Baseline, Document, End, Expect, Fault, LinkSettings, Load, Program, ReadBack,
+    ReadResults, Ready, Recover, Report, Service, StageText, Steady, Step, StepExpectation, System,
+    Users,
 };
 use clip_service::units::HumanDuration;
 use proptest::prelude::*;
@@ -72,7 +73,6 @@ fn the_reader_takes_the_keys_that_the_schema_describes() {
         End,
         Expect,
         Fault,
-        Latency,
         LinkSettings,
         Load,
         Program,
@@ -81,12 +81,8 @@ fn the_reader_takes_the_keys_that_the_schema_describes() {
         Ready,
         Recover,
         Report,
-        Restart,
-        RollingRestart,
         Service,
-        Slow,
         StageText,
-        StatusAnswer,
         Steady,
         Step,
         StepExpectation,
@@ -353,6 +349,34 @@ fn every_key_says_what_it_is() {
                 value["description"].is_string(),
                 "{name}.{key} has no description"
             );
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_fault_is_described_with_its_settings() {
+    let schema = schema();
+    let forms = schema["$defs"]["Inject"]["oneOf"]
+        .as_array()
+        .expect("forms");
+    for kind in KINDS {
+        let settings = forms
+            .iter()
+            .map(|form| &form["properties"][kind.name])
+            .find(|settings| settings.is_object());
+        let Some(settings) = settings else {
+            assert!(kind.settings.is_empty(), "{}", kind.name);
+            assert!(forms.iter().any(|form| form["const"] == kind.name));
+            continue;
+        };
+        let properties = settings["properties"].as_object().expect("settings");
+        let mut keys: Vec<_> = properties.keys().map(String::as_str).collect();
+        let mut taken = kind.settings.to_vec();
+        keys.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(keys, taken, "{}", kind.name);
+        for (key, value) in properties {
+            assert!(value["description"].is_string(), "{}.{key}", kind.name);
         }
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn chart(record: &Record, timeline: &Timeline, origin: Offset) -> Cha
                 let planned = record.plan.faults.iter().find(|p| p.name == fault.name);
                 Some(Band {
                     name: Text::from(&fault.name),
-                    kind: Text::from(planned.map_or("", |planned| planned.inject.word())),
+                    kind: Text::from(planned.map_or("", |planned| planned.inject.kind().name)),
                     from: at(window.from),
                     to: at(window.to),
                 })

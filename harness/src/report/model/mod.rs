@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Offset};
 use crate::judge::{Conclusion, Exit, RowOutcome, Status};
-use crate::plan::{FaultSpec, LedgerCheck, RuntimeKind};
+use crate::plan::{Injection, LedgerCheck, RuntimeKind};
 use crate::printable::Text;
 use crate::scenario::expr::Metric;
 use crate::series::{Counts, Missing, Reading, Window};
@@ -400,7 +400,7 @@ pub struct Fault {
     /// `kill`, `latency`, …
     pub kind: Text,
     /// What it was to do, where the plan says so.
-    pub inject: Option<FaultSpec>,
+    pub inject: Option<Injection>,
     /// What it was to hit.
     pub targets: Vec<Text>,
     /// When it was in place; `None` when it never was.

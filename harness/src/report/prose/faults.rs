@@ -1,9 +1,9 @@
 //! A fault in words: what was done, when, with which proof, and whom it hurt.
 
-use crate::plan::FaultSpec;
 use crate::printable::Text;
 use crate::report::humanize::{count, list, seconds, tenth};
 use crate::report::model::Fault;
+use crate::scenario::fault::Aimed;
 
 /// A fault, as the cells of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,64 +72,29 @@ impl FaultWords {
     }
 }
 
-/// `kill processor-2`, `+400 ms ± 100 ms on gateway-1->processor-1`.
+/// `kill processor-2`, `+400 ms ±100 ms on gateway-1->processor-1`.
 fn what(fault: &Fault) -> String {
-    let targets = fault.targets.join(", ");
+    let names = fault.targets.join(", ");
     match &fault.inject {
-        Some(FaultSpec::Latency(spec)) => {
-            let mut text = format!("+{}", spec.add);
-            if !spec.jitter.get().is_zero() {
-                text.push_str(&format!(" ± {}", spec.jitter));
-            }
-            if spec.share < 1.0 {
-                text.push_str(&format!(" for {:.0} %", spec.share * 100.0));
-            }
-            format!("{text} on {targets}")
-        }
-        Some(FaultSpec::Status(spec)) => match spec.share < 1.0 {
-            true => format!(
-                "{} for {:.0} % of requests on {targets}",
-                spec.code,
-                spec.share * 100.0
-            ),
-            false => format!("{} on {targets}", spec.code),
-        },
-        Some(FaultSpec::Slow(spec)) => format!("{}x slow {targets}", spec.factor),
-        _ => format!("{} {targets}", fault.kind),
+        Some(inject) => inject.phrase(aimed(fault, &names)).note,
+        None => format!("{} {names}", fault.kind),
     }
 }
 
 /// What was done, for a sentence: `processor-2 was killed`.
 pub(super) fn deed(fault: &Fault) -> String {
     let targets: Vec<String> = fault.targets.iter().map(Text::to_string).collect();
-    let targets = list(&targets);
-    let were = if fault.targets.len() == 1 {
-        "was"
-    } else {
-        "were"
-    };
+    let names = list(&targets);
+    let aimed = aimed(fault, &names);
     match &fault.inject {
-        Some(FaultSpec::Kill) => format!("{targets} {were} killed"),
-        Some(FaultSpec::Pause) => format!("{targets} {were} frozen"),
-        Some(FaultSpec::Latency(_)) => format!("the link {} grew slow", arrow(&targets)),
-        Some(FaultSpec::Down) => format!("the link {} {were} cut", arrow(&targets)),
-        Some(FaultSpec::Status(answer)) => format!(
-            "the link {} answered {} itself",
-            arrow(&targets),
-            answer.code
-        ),
-        Some(FaultSpec::Slow(slow)) => {
-            format!("{targets} {were} slowed {} times", slow.factor)
-        }
-        Some(FaultSpec::Restart(_)) => format!("{targets} {were} restarted"),
-        Some(FaultSpec::RollingRestart(_)) => {
-            format!("{targets} {were} restarted one after the other")
-        }
-        None => format!("{targets} {were} hit by {}", fault.name),
+        Some(inject) => inject.phrase(aimed).clause,
+        None => format!("{names} {} hit by {}", aimed.were(), fault.name),
     }
 }
 
-/// A link in prose.
-fn arrow(link: &str) -> String {
-    link.replace("->", "→")
+fn aimed<'a>(fault: &Fault, names: &'a str) -> Aimed<'a> {
+    Aimed {
+        names,
+        several: fault.targets.len() > 1,
+    }
 }

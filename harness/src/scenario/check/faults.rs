@@ -1,12 +1,10 @@
 //! Faults: each in itself, and what they wait for.
 
-use clip_service::units::HumanDuration;
-
 use super::positive;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::kinds::DurationRule;
-use crate::scenario::model::{Document, Fault, Inject, Moment};
-use crate::scenario::read::{Reader, Spanned};
+use crate::scenario::fault::DurationRule;
+use crate::scenario::model::{Document, Fault, Moment};
+use crate::scenario::read::Reader;
 use crate::scenario::source::Span;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {
@@ -39,7 +37,6 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
             _ => {}
         }
         length(fault, cx);
-        settings(&fault.inject.value, cx);
     }
     for fault in all {
         let Some(after) = fault.after.as_ref().filter(|after| after.sound) else {
@@ -88,71 +85,6 @@ fn length(fault: &Fault, cx: &mut Reader) {
             );
         }
         None => {}
-    }
-}
-
-/// What the settings of a kind mean together.
-fn settings(inject: &Inject, cx: &mut Reader) {
-    match inject {
-        Inject::Latency(latency) => {
-            if let Some(jitter) = &latency.jitter
-                && jitter.sound
-                && latency.add.sound
-                && jitter.value > latency.add.value
-            {
-                cx.report(
-                    Diagnostic::error(jitter.span, "`jitter` must not be greater than `add`")
-                        .help(format!("write at most {}", latency.add.value)),
-                );
-            }
-        }
-        Inject::Status(answer) => {
-            if answer.code.sound && answer.code.value.0 < 200 {
-                cx.report(
-                    Diagnostic::error(
-                        answer.code.span,
-                        format!("{} is an interim status", answer.code.value.0),
-                    )
-                    .help("write a final status, 200 to 599"),
-                );
-            }
-            if let Some(share) = &answer.share {
-                let none = share.sound && share.value.0 <= 0.0;
-                if none {
-                    cx.report(
-                        Diagnostic::error(share.span, "`share` must be greater than 0%")
-                            .help("write a share from 0.1% to 100%, or leave it out for all"),
-                    );
-                }
-            }
-            if let Some(after) = &answer.retry_after
-                && after.sound
-                && (after.value.get().is_zero() || after.value.get().subsec_nanos() > 0)
-            {
-                cx.report(
-                    Diagnostic::error(
-                        after.span,
-                        format!("`retry_after` must be whole seconds, not {}", after.value),
-                    )
-                    .help("write 1s, 2s, …"),
-                );
-            }
-        }
-        Inject::Restart(restart) => drain(restart.drain.as_ref(), cx),
-        Inject::RollingRestart(rolling) => drain(rolling.drain.as_ref(), cx),
-        Inject::Kill | Inject::Pause | Inject::Down | Inject::Slow(_) => {}
-    }
-}
-
-fn drain(drain: Option<&Spanned<HumanDuration>>, cx: &mut Reader) {
-    if let Some(drain) = drain
-        && drain.sound
-        && drain.value.get().is_zero()
-    {
-        cx.report(
-            Diagnostic::error(drain.span, "`drain` must be longer than zero")
-                .help("write how long the node has to end, or use inject: kill"),
-        );
     }
 }
 
