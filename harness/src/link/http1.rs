@@ -163,6 +163,8 @@ impl Framer {
             }
         };
         match parsed {
+            // However it came in pieces, a head is too long at the same length.
+            Ok(Some((length, ..))) if length > HEAD_LIMIT => self.opaque(bytes),
             Ok(Some((length, head, body))) => {
                 self.partial.clear();
                 self.state = match body {
@@ -313,18 +315,35 @@ fn complete(parsed: Result<Status<usize>, Error>) -> Result<Option<usize>, NoHtt
 
 /// The body as the headers frame it; `None` when they say nothing.
 fn framed(headers: &[Header<'_>]) -> Result<Option<Body>, NoHttp> {
-    if has(headers, "transfer-encoding", "chunked") {
-        return Ok(Some(Body::Chunked(FIRST_CHUNK)));
+    let encoded =
+        values(headers, "transfer-encoding").flat_map(|value| value.split(|byte| *byte == b','));
+    if let Some(last) = encoded.last() {
+        // Any other last encoding leaves the end of the body open (RFC 9112, section 6.3).
+        return match last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            true => Ok(Some(Body::Chunked(FIRST_CHUNK))),
+            false => Err(NoHttp),
+        };
     }
-    let Some(length) = values(headers, "content-length").next() else {
+    let mut lengths = values(headers, "content-length");
+    let Some(length) = lengths.next() else {
         return Ok(None);
     };
-    let length = std::str::from_utf8(length).ok();
-    match length.and_then(|length| length.trim().parse().ok()) {
+    if lengths.any(|other| other != length) {
+        return Err(NoHttp);
+    }
+    match digits(length) {
         Some(0) => Ok(Some(Body::None)),
         Some(length) => Ok(Some(Body::Fixed(length))),
         None => Err(NoHttp),
     }
+}
+
+/// A number in digits and nothing else; the standard library takes a sign too.
+fn digits(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let all = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| all)?;
+    text.parse().ok()
 }
 
 fn values<'h>(headers: &'h [Header<'h>], name: &'static str) -> impl Iterator<Item = &'h [u8]> {
@@ -445,6 +464,9 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n",
             "POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: +5\r\n\r\nhello",
+            "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
             "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n",
         ] {
             let found = seen(text.as_bytes(), 1024, request);
@@ -455,9 +477,12 @@ mod tests {
             );
         }
         let long = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(HEAD_LIMIT));
-        let found = seen(long.as_bytes(), 4096, request);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].1, Seen::Opaque);
+        let whole = format!("{long}\r\n\r\n");
+        for (text, size) in [(&long, 4096), (&whole, 4096), (&whole, whole.len())] {
+            let found = seen(text.as_bytes(), size, request);
+            assert_eq!(found.len(), 1, "pieces of {size}");
+            assert_eq!(found[0].1, Seen::Opaque);
+        }
         let upgraded = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
         let found = seen(upgraded.as_bytes(), 1024, |bytes| answer(bytes, false));
         assert_eq!(found, [(upgraded.len(), Seen::Opaque)]);

@@ -23,7 +23,7 @@ mod status;
 use std::fmt;
 use std::time::Duration;
 
-use schemars::{Schema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -31,6 +31,7 @@ use serde_json::Value as Json;
 use super::capability::Capability;
 use super::node::Node;
 use super::read::Reader;
+use super::schema::merge;
 
 pub use down::Down;
 pub use injection::Injection;
@@ -84,6 +85,12 @@ pub trait Kind:
 
     /// Reports what its settings cannot mean together.
     fn check(&self, _places: &Places, _cx: &mut Reader) {}
+
+    /// The same for the JSON Schema, as far as it can say so: what is added to the schema of its settings.
+    #[must_use]
+    fn schema_rules() -> Json {
+        Json::Null
+    }
 
     /// The pause between targets, where they are hit one after the other; `None` where they are hit together.
     fn in_turn(&self) -> Option<Duration> {
@@ -152,7 +159,7 @@ pub struct FaultKind {
     pub settings: &'static [&'static str],
     bare: fn() -> Option<Injection>,
     read: fn(&Node, &mut Reader) -> Option<Injection>,
-    schema: fn(&mut SchemaGenerator) -> Schema,
+    schema: fn(&mut SchemaGenerator) -> Json,
     restore: fn(Json) -> serde_json::Result<Injection>,
 }
 
@@ -176,7 +183,11 @@ impl FaultKind {
                 settings.check(&places, cx);
                 Some(Injection::new(settings))
             },
-            schema: K::schema,
+            schema: |generator| {
+                let mut schema = K::schema(generator).to_value();
+                merge(&mut schema, K::schema_rules());
+                schema
+            },
             restore: |json| serde_json::from_value::<K>(json).map(Injection::new),
         }
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clip_service::units::HumanDuration;
+use serde_json::{Value as Json, json};
 
 use super::settings::Places;
 use super::{Aimed, DurationRule, Kind, Phrase, TargetKind, settings};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
+use crate::scenario::schema::POSITIVE;
 
 /// Longer than a service takes to drain by itself.
 pub(super) const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);
@@ -32,6 +34,10 @@ impl Kind for Restart {
         check_drain(self.drain, places, cx);
     }
 
+    fn schema_rules() -> Json {
+        drain_rules()
+    }
+
     fn ends_within(&self) -> Option<Duration> {
         Some(self.drain.get())
     }
@@ -39,6 +45,10 @@ impl Kind for Restart {
     fn phrase(&self, aimed: Aimed<'_>) -> Phrase {
         Phrase::plain(Self::NAME, "restarted", aimed)
     }
+}
+
+pub(super) fn drain_rules() -> Json {
+    json!({ "properties": { "drain": { "pattern": POSITIVE } } })
 }
 
 pub(super) fn check_drain(drain: HumanDuration, places: &Places, cx: &mut Reader) {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clip_service::units::HumanDuration;
+use serde_json::Value as Json;
 
-use super::restart::{DEFAULT_DRAIN, check_drain};
+use super::restart::{DEFAULT_DRAIN, check_drain, drain_rules};
 use super::settings::Places;
 use super::{Aimed, DurationRule, Kind, Phrase, TargetKind, length, settings};
 use crate::scenario::read::Reader;
@@ -30,6 +31,10 @@ impl Kind for RollingRestart {
 
     fn check(&self, places: &Places, cx: &mut Reader) {
         check_drain(self.drain, places, cx);
+    }
+
+    fn schema_rules() -> Json {
+        drain_rules()
     }
 
     fn in_turn(&self) -> Option<Duration> {

@@ -1,11 +1,13 @@
 //! `status`: a link answers requests itself, and the node does not see them.
 
 use clip_service::units::HumanDuration;
+use serde_json::{Value as Json, json};
 
 use super::settings::Places;
 use super::{Aimed, Kind, Phrase, TargetKind, length, percent, settings};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
+use crate::scenario::schema::POSITIVE;
 use crate::scenario::special::Status;
 use crate::scenario::value::Percent;
 
@@ -55,6 +57,15 @@ impl Kind for StatusAnswer {
                 .help("write 1s, 2s, …"),
             );
         }
+    }
+
+    fn schema_rules() -> Json {
+        json!({
+            "properties": {
+                "code": { "minimum": 200, "pattern": r"^\s*[2-5]|\$\(" },
+                "share": { "pattern": POSITIVE },
+            },
+        })
     }
 
     fn phrase(&self, aimed: Aimed<'_>) -> Phrase {
