@@ -118,6 +118,9 @@ pub enum EventKind {
         target: String,
         /// What was done, with evidence: `SIGKILL processor-2 (pid 4711): exited by signal 9`.
         detail: String,
+        /// When injecting began. It takes effect before it is known to be in place, so what it did counts from here.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        began: Option<Offset>,
     },
     /// A fault was undone and the undo was proved.
     FaultReverted {
@@ -129,6 +132,9 @@ pub enum EventKind {
         proof: Option<String>,
         /// Evidence that it is gone: `restarted, ready after 1.2 s`.
         undo: String,
+        /// When undoing began. The fault counts as in place until it is proved to be gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        began: Option<Offset>,
     },
     /// Injecting or undoing failed.
     FaultFailed {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clip_service::observe::Subject;
 
-use super::rows::recovered;
-use super::{FaultRow, Recovered};
+use super::recovery::recovered;
+use super::{FaultRow, Recovered, slowdown};
 use crate::event::{EventKind, Offset};
 use crate::record::timeline::{FaultSpan, TargetSpan};
 use crate::record::{Record, Timeline};
@@ -46,6 +46,7 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
             .to_owned(),
         targets,
         injected: span.injected(),
+        undo_began: span.undo_began(),
         reverted: span.reverted(),
         details: told(|target| &target.detail),
         proofs: told(|target| &target.proof),
@@ -53,6 +54,7 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
         errors: [told(|t| &t.inject_error), told(|t| &t.undo_error)].concat(),
         exercised: span.exercised(),
         first_impact: None,
+        slowed: None,
         detected: None,
         detected_by: None,
         recovered,
@@ -63,16 +65,23 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
     let Some(window) = span.window(timeline.end) else {
         return row;
     };
-    let reach = reach(timeline, window, &row.recovered);
-    row.first_impact = record
-        .series
-        .first_bad(reach)
-        .map(|first| first.since(window.from));
-    for (index, load) in record.plan.load.iter().enumerate() {
+    let (reach, next) = reach(timeline, window, &row.recovered);
+    let first_due = record.series.first_bad(reach);
+    // What was under way is hit where it ends, not where it was due.
+    let struck = carried_in(record, window.from).map(Point::ended).min();
+    let first = first_due.into_iter().chain(struck).min();
+    row.first_impact = first.map(|first| first.since(window.from));
+    row.carried_in = carried_in(record, window.from).count() as u64;
+    for index in 0..record.plan.load.len() {
         row.counts = row.counts.and(record.series.counts(index, window));
         row.hurt += record.series.counts(index, reach).bad();
-        row.carried_in += under_way(record, index, window.from, load.timeout.get());
     }
+    // What was under way when the next fault struck is counted there.
+    if let Some(next) = next {
+        let also = carried_in(record, next).filter(|point| reach.contains(point.due()));
+        row.hurt -= also.count() as u64;
+    }
+    row.slowed = slowdown::slowdown(record, timeline, reach);
     if let Some((at, by)) = detected(record, &row.targets, window) {
         row.detected = Some(at);
         row.detected_by = Some(by);
@@ -80,24 +89,16 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
     row
 }
 
-/// Requests of a load that were due before a moment, still under way at it, and did not end as expected.
-fn under_way(record: &Record, load: usize, at: Offset, timeout: Duration) -> u64 {
-    let timeout = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-    let before = Window::new(Offset(at.0.saturating_sub(timeout)), at);
-    let points = record
-        .series
-        .points(load, before)
-        .filter(|point| !point.ok());
-    // Never sent: it waited for its whole timeout.
-    let ended = |point: &&Point| match point.service() {
-        Some(service) => point.due().plus(service) >= at,
-        None => point.due().plus(point.response()) >= at,
-    };
-    points.filter(ended).count() as u64
+/// Requests that were due before a moment, still under way at it, and did not end as expected.
+fn carried_in(record: &Record, at: Offset) -> impl Iterator<Item = &Point> {
+    slowdown::under_way(record, at)
+        .map(|(_, point)| point)
+        .filter(|point| !point.ok())
 }
 
-/// From injection to recovery: as long as the fault may be the reason for what goes wrong. Ends where the next begins.
-fn reach(timeline: &Timeline, window: Window, recovered: &Recovered) -> Window {
+/// From injection to recovery: as long as the fault may be the reason for what goes wrong. Ends where the next begins,
+/// which is told.
+fn reach(timeline: &Timeline, window: Window, recovered: &Recovered) -> (Window, Option<Offset>) {
     let load_end = timeline.load.map_or(timeline.end, |load| load.to);
     let over = match recovered {
         Recovered::After(after) => window.to.plus(*after),
@@ -107,9 +108,9 @@ fn reach(timeline: &Timeline, window: Window, recovered: &Recovered) -> Window {
         .faults
         .iter()
         .filter_map(FaultSpan::injected)
-        .filter(|at| *at > window.to)
+        .filter(|at| *at >= window.to && *at < over)
         .min();
-    Window::new(window.from, next.map_or(over, |next| over.min(next)))
+    (Window::new(window.from, next.unwrap_or(over)), next)
 }
 
 fn detected(record: &Record, targets: &[String], window: Window) -> Option<(Duration, String)> {

@@ -23,7 +23,9 @@ mod faults;
 mod headline;
 mod ledger;
 mod probes;
+mod recovery;
 mod rows;
+mod slowdown;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validity;
@@ -31,6 +33,7 @@ mod validity;
 pub use evidence::Evidence;
 pub use exit::Exit;
 pub use headline::{Availability, Headline, SecondState, seconds};
+pub use slowdown::Slowdown;
 
 /// What came of one question, or of all. Ordered: the worst of many is their maximum.
 #[derive(
@@ -275,7 +278,7 @@ const UNKNOWN_UNIT: RatioUnit = {
 pub enum Recovered {
     /// So long after the end of the fault.
     After(Duration),
-    /// Not before load ended.
+    /// Not before load ended, or not in the time allowed before the next fault began.
     Never,
     /// The data does not say.
     Unknown(String),
@@ -307,8 +310,10 @@ pub struct FaultRow {
     pub kind: String,
     /// What it was to hit.
     pub targets: Vec<String>,
-    /// When it was in place; `None` when it never was.
+    /// When injecting it began; `None` when it never was in place.
     pub injected: Option<Offset>,
+    /// When undoing it began, where the record says so.
+    pub undo_began: Option<Offset>,
     /// When it was proved to be gone.
     pub reverted: Option<Offset>,
     /// What was done, by target.
@@ -321,8 +326,11 @@ pub struct FaultRow {
     pub errors: Vec<String>,
     /// Whether it touched anything.
     pub exercised: bool,
-    /// Injection to the first request that did not end as expected; `None` when there was none.
+    /// Injection to the first request that did not end as expected: its intended start, or its end where it was under way
+    /// when the fault struck. `None` when there was none.
     pub first_impact: Option<Duration>,
+    /// What it did to latency, where that is more than chance.
+    pub slowed: Option<Slowdown>,
     /// Injection to the first change of a breaker or of the registry about a target.
     pub detected: Option<Duration>,
     /// What that change was.

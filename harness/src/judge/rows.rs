@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Finding, Recovered, Row, RowOutcome, Scope, ledger, probes};
+use super::{Finding, Row, RowOutcome, Scope, ledger, probes, recovery};
 use crate::event::{Offset, RunOutcome};
 use crate::plan::{ExpectationId, Expected};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
-use crate::scenario::expr::{Expectation, Expr, Measure};
-use crate::series::{Missing, Observation, SLICE, Window};
+use crate::scenario::expr::Expr;
+use crate::series::{Missing, Observation, Window};
 
 /// How far the stamps of events may lie from the moments they are about.
 const STAMP: Duration = Duration::from_millis(100);
@@ -33,9 +33,9 @@ pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
     }
     if let Some(within) = expect.recover {
         for fault in &timeline.faults {
-            rows.push(recovery_row(record, timeline, fault, within.get()));
+            rows.push(recovery::row(record, timeline, fault, within.get()));
             if expect.stays {
-                rows.extend(stays(record, timeline, fault));
+                rows.extend(recovery::stays(record, timeline, fault));
             }
         }
     }
@@ -113,7 +113,7 @@ fn trouble(fault: &FaultSpan) -> Option<Row> {
     error.and_then(|error| row(RowOutcome::NotExercised, error))
 }
 
-fn outcome_of(found: &Observation) -> RowOutcome {
+pub(super) fn outcome_of(found: &Observation) -> RowOutcome {
     match (found.holds, &found.missing) {
         (Some(true), _) => RowOutcome::Pass,
         (Some(false), _) => RowOutcome::Fail,
@@ -134,7 +134,7 @@ fn over_load(record: &Record, timeline: &Timeline, expectation: &Expected) -> Ro
     Row::about(expectation, Scope::Always, found)
 }
 
-fn nothing(reason: &str) -> (RowOutcome, Finding) {
+pub(super) fn nothing(reason: &str) -> (RowOutcome, Finding) {
     let reason = reason.to_owned();
     (RowOutcome::Inconclusive, Finding::Nothing { reason })
 }
@@ -182,132 +182,4 @@ fn stage(
         Expr::Probe(probe) => probes::judge(record, probe, window, None),
     };
     Row::about(expectation, Scope::Stage(name.to_owned()), found)
-}
-
-/// From recovery on, the steady state holds in every window until the next fault or the end of load: one row for each
-/// part of it, with the worst window.
-fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Vec<Row> {
-    let Some(steady) = &record.plan.steady else {
-        return Vec::new();
-    };
-    let after = match (recovered(record, timeline, fault), fault.reverted()) {
-        (Recovered::After(after), Some(end)) => Some(end.plus(after)),
-        // The row of the recovery says so.
-        _ => None,
-    };
-    let next = timeline
-        .faults
-        .iter()
-        .filter_map(FaultSpan::injected)
-        .filter(|at| after.is_some_and(|after| *at > after))
-        .min();
-    let last = steady_load_end(record, timeline, &steady.hold);
-    let until = next.map_or(last, |next| next.min(last));
-    let each = steady.hold.iter().filter_map(|hold| match &hold.expr {
-        Expr::Measure(measure) => Some((hold, measure)),
-        Expr::Probe(_) => None,
-    });
-    each.enumerate()
-        .map(|(index, (hold, measure))| {
-            let (outcome, finding) = match after {
-                None => nothing("it was not steady again"),
-                Some(after) => {
-                    let every = Measure {
-                        over: Some(steady.window),
-                        ..measure.clone()
-                    };
-                    // The window of the recovery itself is looked at in any case, though another fault may begin in it.
-                    let stretch = Window::new(after, until.max(after.plus(steady.window.get())));
-                    let found = record.series.evaluate(&every, stretch, timeline.marks());
-                    (outcome_of(&found), Finding::Measure(found))
-                }
-            };
-            let outcome = match outcome {
-                RowOutcome::Fail => RowOutcome::Fail,
-                _ if !fault.exercised() => RowOutcome::NotExercised,
-                outcome => outcome,
-            };
-            let (id, scope) = (
-                ExpectationId::stays(&fault.name, index),
-                Scope::Recover(fault.name.clone()),
-            );
-            let text = format!("stays: {} over {}", hold.text, steady.window);
-            Row {
-                expr: Some(hold.expr.clone()),
-                ..Row::new(id, scope, text, (outcome, finding))
-            }
-        })
-        .collect()
-}
-
-fn recovery_row(record: &Record, timeline: &Timeline, fault: &FaultSpan, within: Duration) -> Row {
-    let recovered = recovered(record, timeline, fault);
-    let outcome = match &recovered {
-        Recovered::After(after) if *after > within => RowOutcome::Fail,
-        Recovered::Never => RowOutcome::Fail,
-        _ if !fault.exercised() => RowOutcome::NotExercised,
-        Recovered::After(_) => RowOutcome::Pass,
-        Recovered::Unknown(_) => RowOutcome::Inconclusive,
-    };
-    let (id, scope) = (
-        ExpectationId::recover(&fault.name),
-        Scope::Recover(fault.name.clone()),
-    );
-    let text = format!(
-        "steady again within {}",
-        clip_service::units::HumanDuration(within)
-    );
-    Row::new(
-        id,
-        scope,
-        text,
-        (outcome, Finding::Recovery { within, recovered }),
-    )
-}
-
-/// Time from the end of a fault to the start of the first full steady window after it, found in the requests.
-pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Recovered {
-    let unknown = |why: &str| Recovered::Unknown(why.to_owned());
-    let Some(end) = fault.reverted() else {
-        return unknown("the fault has no proved end");
-    };
-    let (Some(steady), Some(_)) = (&record.plan.steady, timeline.load) else {
-        return unknown("the scenario does not say what steady is");
-    };
-    let length = steady.window.get();
-    // A load that the steady state is about must go on for a whole window more, or there is nothing to look at.
-    let until = steady_load_end(record, timeline, &steady.hold);
-    if until.since(end) < length {
-        return unknown("load ended less than one steady window after the fault");
-    }
-    let found = record
-        .series
-        .first_holding(&steady.hold, length, end, until, timeline.steady);
-    let denied = || {
-        let mut starts = std::iter::successors(Some(end), |at| Some(at.plus(SLICE)))
-            .take_while(|at| at.plus(length) <= until);
-        starts.any(|at| {
-            let window = Window::starting(at, length);
-            record.series.holds(&steady.hold, window, timeline.steady) == Some(false)
-        })
-    };
-    match found {
-        Some(window) => Recovered::After(window.from.since(end)),
-        None if denied() => Recovered::Never,
-        None => unknown("not enough samples after the fault to say that it was steady"),
-    }
-}
-
-/// When the first of the loads ends that the steady state is about.
-fn steady_load_end(record: &Record, timeline: &Timeline, hold: &[Expectation]) -> Offset {
-    let load_end = timeline.load.map_or(Offset(0), |load| load.to);
-    let everything = Window::new(Offset(0), load_end);
-    hold.iter()
-        .filter_map(|hold| match &hold.expr {
-            Expr::Measure(measure) => record.series.load(&measure.load),
-            Expr::Probe(_) => None,
-        })
-        .map(|load| record.series.last_due(load, everything).unwrap_or_default())
-        .min()
-        .unwrap_or(load_end)
 }

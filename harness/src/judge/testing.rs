@@ -280,7 +280,7 @@ pub(crate) fn plan() -> Plan {
             load("clips", 1.0, 30, "POST", "/api/v1/process-video", true),
         ],
         steady: Some(SteadyPlan {
-            window: HumanDuration::secs(8),
+            window: HumanDuration::secs(4),
             hold: vec![
                 success("frames.success >= 99.9%", 0.999, None),
                 p99("frames.p99 <= 250ms", Limit::Time(Duration::from_millis(250))),
@@ -443,12 +443,14 @@ fn events(noise: &mut Noise) -> Vec<Event> {
         fault: name.to_owned(),
         target: target.to_owned(),
         detail: detail.to_owned(),
+        began: None,
     };
     let undone = |name: &str, target: &str, proof: &str, undo: &str| EventKind::FaultReverted {
         fault: name.to_owned(),
         target: target.to_owned(),
         proof: Some(proof.to_owned()),
         undo: undo.to_owned(),
+        began: None,
     };
     let breaker2 =
         |from, to, reason| transition("gateway-1", Breaker, "processor-2", from, to, reason);
@@ -461,7 +463,7 @@ fn events(noise: &mut Noise) -> Vec<Event> {
         event(
             on(14_000),
             EventKind::SteadyReached {
-                from: Offset(on(6_000) * 1000),
+                from: Offset(on(10_000) * 1000),
             },
         ),
         event(

@@ -40,10 +40,12 @@ pub struct FaultSpan {
 pub struct TargetSpan {
     /// Node or link.
     pub target: String,
-    /// When it was in place.
+    /// When injecting it began, where it came to be in place: it takes effect before that is known.
     pub injected: Option<Offset>,
     /// What was done.
     pub detail: Option<String>,
+    /// When undoing it began.
+    pub undo_began: Option<Offset>,
     /// When it was proved to be gone.
     pub reverted: Option<Offset>,
     /// Evidence that it bit.
@@ -57,13 +59,20 @@ pub struct TargetSpan {
 }
 
 impl FaultSpan {
-    /// When its first target was hit.
+    /// When injecting it into its first target began.
     #[must_use]
     pub fn injected(&self) -> Option<Offset> {
         self.targets
             .iter()
             .filter_map(|target| target.injected)
             .min()
+    }
+
+    /// When the last of its targets began to be undone; `None` where the record does not say.
+    #[must_use]
+    pub fn undo_began(&self) -> Option<Offset> {
+        let hit = self.targets.iter().filter(|t| t.injected.is_some());
+        hit.filter_map(|target| target.undo_began).max()
     }
 
     /// When its last target was proved to be well again; `None` while one that was hit is not.
@@ -88,7 +97,7 @@ impl FaultSpan {
             .any(|target| target.injected.is_some() && target.proof.is_some())
     }
 
-    /// From injection to proved undo, or to `end` when there was none; `None` when it was never injected.
+    /// From the beginning of its injection to its proved undo, or to `end` when there was none; `None` when it was never injected.
     #[must_use]
     pub fn window(&self, end: Offset) -> Option<Window> {
         let injected = self.injected()?;
@@ -153,10 +162,11 @@ impl Timeline {
                     fault,
                     target,
                     detail,
+                    began,
                 } => {
                     let span = timeline.target(fault, target);
                     // The first time counts, should it be hit again.
-                    span.injected.get_or_insert(at);
+                    span.injected.get_or_insert(began.unwrap_or(at));
                     span.detail.get_or_insert_with(|| detail.clone());
                     span.reverted = None;
                 }
@@ -165,8 +175,10 @@ impl Timeline {
                     target,
                     proof,
                     undo,
+                    began,
                 } => {
                     let span = timeline.target(fault, target);
+                    span.undo_began = *began;
                     span.reverted = Some(at);
                     span.proof = proof.clone().or(span.proof.take());
                     span.undo = Some(undo.clone());

@@ -80,7 +80,7 @@ fn broken(out: &mut String, fault: &Fault) {
         words.when,
         cell(&words.proof),
         cell(&words.undo),
-        words.first_impact,
+        words.impact(),
         words.detected,
         words.recovered,
         words.hurt

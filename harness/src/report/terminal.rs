@@ -318,6 +318,9 @@ fn faults(out: &mut String, report: &Report, look: Look) {
             false => look.status(Status::Fail, &text),
         };
         out.push_str(&format!("{text}\n"));
+        if !words.slowed.is_empty() {
+            out.push_str(&indented(&words.slowed, look));
+        }
     }
 }
 
@@ -335,6 +338,9 @@ fn faults_stacked(out: &mut String, report: &Report, look: Look) {
         out.push_str(&format!(" {name}\n{}", indented(&words.proof, look)));
         for (head, cell) in FAULT_HEADS.iter().zip(fault_cells(&words)) {
             out.push_str(&indented(&format!("{head} {cell}"), look));
+        }
+        if !words.slowed.is_empty() {
+            out.push_str(&indented(&words.slowed, look));
         }
     }
 }

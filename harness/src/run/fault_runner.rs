@@ -262,6 +262,7 @@ impl<'a> FaultRunner<'a> {
     }
 
     async fn inject_one(&self, fault: &FaultPlan, target: &TargetPlan) -> bool {
+        let began = Some(self.emitter.now());
         match fault::inject(&fault.name, &fault.inject, target, self.testbed).await {
             Ok(injected) => {
                 let detail = injected.detail.clone();
@@ -282,6 +283,7 @@ impl<'a> FaultRunner<'a> {
                     fault: fault.name.clone(),
                     target: target.name().to_owned(),
                     detail,
+                    began,
                 });
                 true
             }
@@ -313,12 +315,14 @@ impl<'a> FaultRunner<'a> {
             return Ok(self.emitter.now());
         };
         let target = place.target.name().to_owned();
+        let began = Some(self.emitter.now());
         match place.injected.revert(self.testbed).await {
             Ok(undone) => Ok(self.emitter.event(EventKind::FaultReverted {
                 fault: place.fault,
                 target,
                 proof: undone.proof,
                 undo: undone.undo,
+                began,
             })),
             Err(error) => {
                 let left = format!("{} on {target}: {error}", place.fault);

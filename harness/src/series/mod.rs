@@ -116,6 +116,12 @@ impl Point {
         (self.service_us != NO_SERVICE).then(|| Duration::from_micros(u64::from(self.service_us)))
     }
 
+    /// When its answer was complete or it was given up. One that was never sent waited for its whole timeout.
+    #[must_use]
+    pub fn ended(&self) -> Offset {
+        self.due.plus(self.service().unwrap_or(self.response()))
+    }
+
     /// Index of its step in the load.
     #[must_use]
     pub fn step(&self) -> usize {

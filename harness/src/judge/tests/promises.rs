@@ -216,7 +216,7 @@ fn with_dip(dip: Option<(u64, u64)>) -> Verdict {
 
 #[test]
 fn recovered_for_good_means_no_second_dip() {
-    const STAYS: &str = "stays: frames.success >= 99.9% over 8s";
+    const STAYS: &str = "stays: frames.success >= 99.9% over 4s";
     let of = |verdict: &Verdict, fault: &str| {
         let scope = Scope::Recover(fault.to_owned());
         let mut rows = verdict.rows.iter();

@@ -99,7 +99,7 @@ fn fault_row(fault: &Fault) -> Markup {
         tr class=[(!fault.sound()).then_some("fail")] {
             th scope="row" { (fault.name) small { (arrows(&words.what)) ", " (words.when) } }
             td data-th="Proof that it bit" { (arrows(&words.proof)) small { (arrows(&words.undo)) } }
-            td class="num" data-th="First impact" { (words.first_impact) }
+            td class="num" data-th="First impact" { (words.impact()) }
             td class="num" data-th="Detected" {
                 (words.detected)
                 @if !words.detected_by.is_empty() { small { (arrows(&words.detected_by)) } }

@@ -9,7 +9,7 @@ use schemars::Schema;
 
 use self::shape::{
     Availability, ComparedWith, Document, ErrorJson, Evidence, ExpectationJson, FaultJson,
-    OperationJson, PhaseJson, RecoveredJson, ScopeJson, TimesJson, Validity, Work,
+    OperationJson, PhaseJson, RecoveredJson, ScopeJson, SlowedJson, TimesJson, Validity, Work,
 };
 use super::model::{self, Expectation, Fault, Found, Moment, Operation, Recovery, Report, Scope};
 use super::prose;
@@ -250,12 +250,21 @@ fn fault(fault: &Fault) -> FaultJson {
         kind: fault.kind.to_string(),
         targets: texts(&fault.targets),
         injected: fault.injected.map(Moment::seconds),
+        undo_began: fault.undo_began.map(Moment::seconds),
         reverted: fault.reverted.map(Moment::seconds),
         exercised: fault.exercised,
         proof: texts(&fault.proofs),
         undo: texts(&fault.undos),
         errors: texts(&fault.errors),
         first_impact_ms: fault.first_impact.map(ms),
+        slowed: fault.slowed.as_ref().map(|slowed| SlowedJson {
+            load: slowed.load.to_string(),
+            first_ms: ms(slowed.after),
+            requests: slowed.requests,
+            typical_ms: ms(slowed.typical),
+            baseline_ms: ms(slowed.baseline),
+            factor: (slowed.factor * 10.0).round() / 10.0,
+        }),
         detected_ms: fault.detected.map(ms),
         recovered: match &fault.recovery {
             Recovery::After(_) => RecoveredJson::After,

@@ -246,8 +246,10 @@ pub(super) struct FaultJson {
     pub(super) kind: String,
     /// What it was to hit.
     pub(super) targets: Vec<String>,
-    /// When it was in place; null when it never was.
+    /// When injecting it began; null when it never was in place.
     pub(super) injected: Option<f64>,
+    /// When undoing it began; null where the record does not say.
+    pub(super) undo_began: Option<f64>,
     /// When it was proved to be gone.
     pub(super) reverted: Option<f64>,
     /// Whether it touched anything.
@@ -260,6 +262,8 @@ pub(super) struct FaultJson {
     pub(super) errors: Vec<String>,
     /// From injection to the first request that did not end as expected.
     pub(super) first_impact_ms: Option<f64>,
+    /// What it did to latency; null where that was no more than chance.
+    pub(super) slowed: Option<SlowedJson>,
     /// From injection to the first alarm about a target.
     pub(super) detected_ms: Option<f64>,
     /// Whether the system became steady again.
@@ -270,6 +274,23 @@ pub(super) struct FaultJson {
     pub(super) hurt: u64,
     /// Requests under way when it struck that did not end as expected.
     pub(super) carried_in: u64,
+}
+
+/// What a fault did to the latency of the load that it slowed most.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SlowedJson {
+    /// The load.
+    pub(super) load: String,
+    /// From injection to the intended start of the first slowed request.
+    pub(super) first_ms: f64,
+    /// Slowed requests: answered well, in more than twice the 99th percentile of the baseline.
+    pub(super) requests: u64,
+    /// Their median response time.
+    pub(super) typical_ms: f64,
+    /// Median response time in the steady state.
+    pub(super) baseline_ms: f64,
+    /// How many times as long.
+    pub(super) factor: f64,
 }
 
 /// Whether the system became steady again.

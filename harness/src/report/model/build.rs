@@ -7,7 +7,7 @@ use super::expectations::expectation;
 use super::operations::operations;
 use super::{
     Environment, ErrorCount, Fault, Generator, Headline, Ledger, Moment, Recovery, Repeat, Report,
-    Request, Stretch, System, Trouble, TroubledWork, Validity, Warning, Work,
+    Request, Slowed, Stretch, System, Trouble, TroubledWork, Validity, Warning, Work,
 };
 use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset, Outcome};
 use crate::judge::{self, FaultRow, Recovered, Verdict};
@@ -176,12 +176,21 @@ fn fault(cx: &Context<'_>, row: &FaultRow) -> Fault {
         inject: planned.map(|planned| planned.inject.clone()),
         targets: texts(&row.targets),
         injected: row.injected.map(|at| cx.at(at)),
+        undo_began: row.undo_began.map(|at| cx.at(at)),
         reverted: row.reverted.map(|at| cx.at(at)),
         exercised: row.exercised,
         proofs: texts(&row.proofs),
         undos: texts(&row.undos),
         errors: texts(&row.errors),
         first_impact: row.first_impact,
+        slowed: row.slowed.as_ref().map(|slowed| Slowed {
+            load: Text::from(&slowed.load),
+            after: slowed.after,
+            requests: slowed.requests,
+            typical: slowed.typical,
+            baseline: slowed.baseline,
+            factor: slowed.factor(),
+        }),
         detected: row.detected,
         detected_by: row.detected_by.as_ref().map(Text::from),
         recovery: recovery(&row.recovered),

@@ -403,8 +403,10 @@ pub struct Fault {
     pub inject: Option<Injection>,
     /// What it was to hit.
     pub targets: Vec<Text>,
-    /// When it was in place; `None` when it never was.
+    /// When injecting it began; `None` when it never was in place.
     pub injected: Option<Moment>,
+    /// When undoing it began, where the record says so.
+    pub undo_began: Option<Moment>,
     /// When it was proved to be gone.
     pub reverted: Option<Moment>,
     /// Whether it touched anything.
@@ -417,6 +419,8 @@ pub struct Fault {
     pub errors: Vec<Text>,
     /// Injection to the first request that did not end as expected.
     pub first_impact: Option<Duration>,
+    /// What it did to latency, where that is more than chance.
+    pub slowed: Option<Slowed>,
     /// Injection to the first alarm about a target.
     pub detected: Option<Duration>,
     /// What that was.
@@ -427,6 +431,23 @@ pub struct Fault {
     pub hurt: u64,
     /// Requests under way when it struck that did not end as expected.
     pub carried_in: u64,
+}
+
+/// What a fault did to the latency of the load that it slowed most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slowed {
+    /// The load.
+    pub load: Text,
+    /// Injection to the intended start of the first slowed request.
+    pub after: Duration,
+    /// Slowed requests.
+    pub requests: u64,
+    /// Their median response time.
+    pub typical: Duration,
+    /// Median response time of the baseline.
+    pub baseline: Duration,
+    /// How many times as long.
+    pub factor: f64,
 }
 
 impl Fault {

@@ -102,6 +102,7 @@ fn fault(kind: &EventKind) -> Told {
             target,
             proof,
             undo,
+            ..
         } => {
             let proof = proof.as_deref().unwrap_or("touched nothing");
             told(fault, format!("over on {target}: {proof}; {undo}"))

@@ -2,7 +2,7 @@
 
 use crate::printable::Text;
 use crate::report::humanize::{count, list, seconds, tenth};
-use crate::report::model::Fault;
+use crate::report::model::{Fault, Slowed};
 use crate::scenario::fault::Aimed;
 
 /// A fault, as the cells of a table.
@@ -18,6 +18,8 @@ pub struct FaultWords {
     pub undo: String,
     /// First bad request.
     pub first_impact: String,
+    /// What it did to latency; empty where that is no more than chance.
+    pub slowed: String,
     /// First alarm.
     pub detected: String,
     /// What that was.
@@ -29,6 +31,15 @@ pub struct FaultWords {
 }
 
 impl FaultWords {
+    /// First bad request, and what was done to latency.
+    #[must_use]
+    pub fn impact(&self) -> String {
+        match self.slowed.is_empty() {
+            true => self.first_impact.clone(),
+            false => format!("{}; {}", self.first_impact, self.slowed),
+        }
+    }
+
     /// Of a fault.
     #[must_use]
     pub fn of(fault: &Fault) -> Self {
@@ -55,9 +66,11 @@ impl FaultWords {
             },
             first_impact: match (fault.first_impact, in_place) {
                 (Some(after), _) => format!("+{}", seconds(after)),
+                (None, true) if fault.slowed.is_some() => "none failed".to_owned(),
                 (None, true) => "none".to_owned(),
                 (None, false) => "-".to_owned(),
             },
+            slowed: fault.slowed.as_ref().map_or(String::new(), slower),
             detected: fault.detected.map_or("-".to_owned(), seconds),
             detected_by: fault
                 .detected_by
@@ -96,5 +109,23 @@ fn aimed<'a>(fault: &Fault, names: &'a str) -> Aimed<'a> {
     Aimed {
         names,
         several: fault.targets.len() > 1,
+    }
+}
+
+/// What it did to latency: `120 slow from +0.1 s, 700x`.
+fn slower(slowed: &Slowed) -> String {
+    format!(
+        "{} slow from +{}, {}x",
+        count(slowed.requests),
+        seconds(slowed.after),
+        factor(slowed)
+    )
+}
+
+/// How many times as long as before, to two digits.
+pub(super) fn factor(slowed: &Slowed) -> String {
+    match slowed.factor {
+        small if small < 10.0 => format!("{small:.1}"),
+        large => count(large.round() as u64),
     }
 }

@@ -1,6 +1,6 @@
 //! The answer in a sentence or two that need no table beside them, put together from the report's own facts.
 
-use super::faults::deed;
+use super::faults::{deed, factor};
 use crate::judge::{Conclusion, Status};
 use crate::report::humanize::{capital, count, counted, list, ratio, seconds};
 use crate::report::model::{Expectation, Found, Recovery, Report};
@@ -115,9 +115,29 @@ fn recovery(report: &Report) -> Option<String> {
 }
 
 fn held(report: &Report) -> String {
-    let facts = [Some(requests(report)), work(report), recovery(report)];
+    let facts = [
+        Some(requests(report)),
+        slowed(report),
+        work(report),
+        recovery(report),
+    ];
     let facts: Vec<_> = facts.into_iter().flatten().collect();
     format!("{}.", capital(&list(&facts)))
+}
+
+/// What the fault that slowed most did to latency.
+fn slowed(report: &Report) -> Option<String> {
+    let each = report
+        .faults
+        .iter()
+        .filter_map(|fault| fault.slowed.as_ref());
+    let slowed = each.max_by(|a, b| a.factor.total_cmp(&b.factor))?;
+    Some(format!(
+        "{} of `{}` took {} times as long as usual",
+        counted(slowed.requests, "request"),
+        slowed.load,
+        factor(slowed)
+    ))
 }
 
 fn failed(report: &Report) -> String {
@@ -139,6 +159,7 @@ fn failed(report: &Report) -> String {
             seconds(headline.longest_outage)
         ));
     }
+    facts.extend(slowed(report));
     facts.extend(work(report));
     facts.extend(recovery(report).filter(|_| {
         let late = |one: &Expectation| matches!(one.found, Found::Recovery { .. });
