@@ -18,5 +18,5 @@ pub(super) fn main(args: &JudgeArgs, terminal: &mut Terminal<'_>) -> io::Result<
         true => args.directory.as_path(),
         false => args.directory.parent().unwrap_or(&args.directory),
     };
-    Ok(run::conclude(&record, directory, args.json, terminal)?.exit)
+    Ok(run::conclude(&record, directory, Vec::new(), args.json, terminal)?.exit)
 }

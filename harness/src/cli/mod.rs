@@ -1,5 +1,6 @@
 //! The command line. Reads arguments, calls the stages, says what came of it; decides nothing itself.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ mod cleanup;
 mod judge;
 mod list;
 mod new;
+mod outlet;
 mod plan;
 mod run;
 
@@ -248,14 +250,42 @@ pub(crate) fn run_with(
                 false => printable_lines(&error.render().to_string()),
             };
             // Help and version are results, everything else is an error.
-            let (stream, exit) = match error.use_stderr() {
-                true => (&mut *terminal.err, Exit::InvalidScenario),
-                false => (&mut *terminal.out, Exit::Pass),
+            return match error.use_stderr() {
+                true => {
+                    terminal.err.write_all(text.as_bytes()).ok();
+                    Exit::InvalidScenario
+                }
+                false => {
+                    let lost = terminal.out.write_all(text.as_bytes());
+                    unless_lost(Exit::Pass, lost.err(), terminal.err)
+                }
             };
-            return written(stream.write_all(text.as_bytes()), exit);
         }
     };
-    let result = match cli.verb {
+    let err: &mut dyn Write = &mut *terminal.err;
+    let errors = RefCell::new(err);
+    let mut out = outlet::Output {
+        inner: &mut *terminal.out,
+        errors: &errors,
+        verdict: matches!(cli.verb, Verb::Run(_) | Verb::Judge(_)),
+        lost: None,
+    };
+    let exit = dispatch(
+        cli.verb,
+        &mut Terminal {
+            out: &mut out,
+            err: &mut outlet::Errors(&errors),
+            colours: terminal.colours,
+            width: terminal.width,
+        },
+    );
+    // A verdict went elsewhere.
+    let lost = out.lost.take().filter(|_| !out.verdict);
+    unless_lost(exit, lost, &mut outlet::Errors(&errors))
+}
+
+fn dispatch(verb: Verb, terminal: &mut Terminal<'_>) -> Exit {
+    let result = match verb {
         Verb::Check(args) => check::main(args, terminal),
         Verb::Plan(args) => plan::main(args, terminal),
         Verb::Run(args) => run::main(args, terminal),
@@ -266,10 +296,8 @@ pub(crate) fn run_with(
         Verb::New(args) => new::main(&args, terminal),
     };
     result.unwrap_or_else(|error| {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            writeln!(terminal.err, "error: {}", Text::of(&error)).ok();
-        }
-        written(Err(error), Exit::Pass)
+        writeln!(terminal.err, "error: {}", Text::of(&error)).ok();
+        Exit::InvalidScenario
     })
 }
 
@@ -298,12 +326,15 @@ fn exit_codes() -> String {
     text
 }
 
-/// A reader that has seen enough closes its end; that is not a failure of the command.
-fn written(result: io::Result<()>, exit: Exit) -> Exit {
-    match result {
-        Ok(()) => exit,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
-        Err(_) => Exit::InvalidScenario,
+/// A reader that has seen enough closes its end; that is not a failure of the command. Output that is lost for another
+/// reason is, unless something worse is to be told.
+fn unless_lost(exit: Exit, lost: Option<io::Error>, err: &mut dyn Write) -> Exit {
+    match lost {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            writeln!(err, "error: standard output: {error}").ok();
+            exit.or_unsaved()
+        }
+        _ => exit,
     }
 }
 

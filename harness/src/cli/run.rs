@@ -55,6 +55,7 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
     };
     let several = plans.len() > 1;
     let mut done: Vec<Done> = Vec::new();
+    let mut unsaved = false;
     for plan in plans {
         if signals.cancel.is_cancelled() {
             break;
@@ -68,16 +69,26 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
     // Whatever a run could not end within its bounds must not keep the program from ending.
     runtime.shutdown_timeout(Duration::from_secs(2));
     if several {
-        let index = write_index(&args.reports, &done)?;
+        let index = write_index(&args.reports, &done);
         if !args.json {
             write!(terminal.out, "{}", table(&done))?;
-            writeln!(terminal.out, "\n suite    {}", Text::of(index.display()))?;
+        }
+        match index {
+            Ok(index) if !args.json => {
+                writeln!(terminal.out, "\n suite    {}", Text::of(index.display()))?;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                say_unsaved(&[error.to_string()], terminal)?;
+                unsaved = true;
+            }
         }
     }
     let worst = done
         .iter()
         .map(|done| done.exit)
-        .max_by_key(|exit| severity(*exit));
+        .max_by_key(|exit| severity(*exit))
+        .map(|exit| if unsaved { exit.or_unsaved() } else { exit });
     Ok(match worst {
         _ if signals.cancel.is_cancelled() => Exit::Interrupted,
         Some(exit) => exit,
@@ -162,11 +173,21 @@ async fn one(
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Done> {
     let started = WallClock::system().now().as_millisecond();
-    let directory = run_dir(&args.reports, &plan.name, started, plan.seed);
-    std::fs::create_dir_all(&directory).map_err(|error| naming(&directory, &error))?;
-    let recorder = Recorder::new(plan.clone(), Environment::here())
-        .stream_to(&directory)
-        .map_err(|error| naming(&directory, &error))?;
+    let recorder = || Recorder::new(plan.clone(), Environment::here());
+    let mut unsaved = Vec::new();
+    let mut directory = run_dir(&args.reports, &plan.name, started, plan.seed);
+    let streaming = recorder().stream_to(&directory).or_else(|error| {
+        unsaved.push(naming(&directory, &error).to_string());
+        let elsewhere = std::env::temp_dir().join("clip-harness-reports");
+        directory = run_dir(&elsewhere, &plan.name, started, plan.seed);
+        recorder().stream_to(&directory)
+    });
+    // What happens is judged from memory, whether or not it can be kept.
+    let recorder = streaming.unwrap_or_else(|error| {
+        unsaved.push(naming(&directory, &error).to_string());
+        recorder()
+    });
+    say_unsaved(&unsaved, terminal)?;
     let mut watchers = Tee(recorder, (!args.quiet).then(|| Progress::stderr(&plan)));
     let mut options = Options::new(
         format!("{}-{started}-{}", plan.name, std::process::id()),
@@ -180,27 +201,51 @@ async fn one(
     drop(muted);
     let Tee(recorder, _) = watchers;
     let record = recorder.finish();
-    save(&record, &directory).map_err(io::Error::other)?;
-    conclude(&record, &directory, args.json, terminal)
+    unsaved.extend(
+        save(&record, &directory)
+            .err()
+            .map(|error| error.to_string()),
+    );
+    conclude(&record, &directory, unsaved, args.json, terminal)
 }
 
-/// Judges a record, writes its reports into its directory and says what came of it.
+fn say_unsaved(unsaved: &[String], terminal: &mut Terminal<'_>) -> io::Result<()> {
+    for why in unsaved {
+        writeln!(terminal.err, "error: not saved: {}", Text::from(why))?;
+    }
+    Ok(())
+}
+
+/// Judges a record, writes its reports into its directory and says what came of it, and what could not be saved.
 pub(super) fn conclude(
     record: &Record,
     directory: &Path,
+    mut unsaved: Vec<String>,
     as_json: bool,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Done> {
     let verdict = judge(record);
     let view = Report::new(record, &verdict);
-    let written = write_all(&view, directory, &record.plan.formats)?;
+    let mut written = Vec::new();
+    for format in &record.plan.formats {
+        match write_all(&view, directory, std::slice::from_ref(format)) {
+            Ok(paths) => written.extend(paths),
+            Err(error) => {
+                let file = directory.join(file_name(*format));
+                unsaved.push(naming(&file, &error).to_string());
+            }
+        }
+    }
     let html = directory.join(file_name(Format::Html));
     let report = if written.contains(&html) {
         html
     } else {
         directory.to_owned()
     };
-    let exit = verdict.exit();
+    let exit = match unsaved.is_empty() {
+        true => verdict.exit(),
+        false => verdict.exit().or_unsaved(),
+    };
     if as_json {
         let line = json!({
             "scenario": record.plan.name,
@@ -211,12 +256,14 @@ pub(super) fn conclude(
             "seed": record.plan.seed,
             "directory": directory,
             "files": written,
+            "unsaved": unsaved,
         });
         writeln!(terminal.out, "{line}")?;
     } else {
         let look = Look::of(io::IsTerminal::is_terminal(&io::stdout()));
         write!(terminal.out, "{}", summary(&view, Some(&report), look))?;
     }
+    say_unsaved(&unsaved, terminal)?;
     Ok(Done { view, exit, report })
 }
 
@@ -298,13 +345,14 @@ fn severity(exit: Exit) -> u8 {
         // What was skipped does not spoil what passed; where nothing else ran it is all there is to say.
         Exit::Skipped => 0,
         Exit::Pass => 1,
-        Exit::Inconclusive => 2,
-        Exit::Failed => 3,
-        Exit::Aborted => 4,
-        Exit::NotReady => 5,
-        Exit::InvalidScenario => 6,
-        Exit::Interrupted => 7,
-        Exit::UndoFailed => 8,
+        Exit::Unsaved => 2,
+        Exit::Inconclusive => 3,
+        Exit::Failed => 4,
+        Exit::Aborted => 5,
+        Exit::NotReady => 6,
+        Exit::InvalidScenario => 7,
+        Exit::Interrupted => 8,
+        Exit::UndoFailed => 9,
     }
 }
 

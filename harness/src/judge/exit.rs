@@ -22,12 +22,14 @@ pub enum Exit {
     Aborted = 6,
     /// What the scenario needs is missing on this machine.
     Skipped = 7,
+    /// A record, a report or other output could not be written; everything expected holds.
+    Unsaved = 8,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
 }
 
 /// Every code with its meaning, in order.
-pub const EXITS: [(Exit, &str); 9] = [
+pub const EXITS: [(Exit, &str); 10] = [
     (Exit::Pass, "everything expected holds"),
     (Exit::Failed, "an expectation does not hold"),
     (
@@ -48,6 +50,10 @@ pub const EXITS: [(Exit, &str); 9] = [
         Exit::Skipped,
         "what the scenario needs is missing on this machine",
     ),
+    (
+        Exit::Unsaved,
+        "everything expected holds, but a record, a report or other output could not be written",
+    ),
     (Exit::Interrupted, "interrupted"),
 ];
 
@@ -66,6 +72,16 @@ impl Exit {
             Conclusion::NotReady => Self::NotReady,
             Conclusion::Skipped => Self::Skipped,
             Conclusion::UndoFailed => Self::UndoFailed,
+        }
+    }
+
+    /// The same where something could not be saved besides: that is told of what would otherwise pass, and hides nothing
+    /// worse.
+    #[must_use]
+    pub fn or_unsaved(self) -> Self {
+        match self {
+            Self::Pass | Self::Skipped => Self::Unsaved,
+            worse => worse,
         }
     }
 

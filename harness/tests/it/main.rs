@@ -12,6 +12,7 @@ mod sim;
 mod strays;
 mod suite;
 mod tidy;
+mod unsaved;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
