@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use clip_service::env::SharedRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -128,7 +128,7 @@ impl<'a> Pump<'a> {
         let answers = self.direction() == Direction::Downstream;
         loop {
             let next_due = self.held.front().map(Waiting::due);
-            let room = self.held_bytes < self.room();
+            let room = self.room().saturating_sub(self.held_bytes);
             if buffer.capacity() - buffer.len() < CHUNK / 4 {
                 buffer.reserve(CHUNK);
             }
@@ -145,7 +145,7 @@ impl<'a> Pump<'a> {
                     self.release().await?
                 }
                 () = exchanges.own_turn(), if answers && !self.ended => self.answer().await?,
-                read = self.read.read_buf(&mut buffer), if !self.ended && room => match read? {
+                read = async { self.read.read_buf(&mut (&mut buffer).limit(room)).await }, if !self.ended && room > 0 => match read? {
                     0 => self.end().await?,
                     _ => {
                         self.received(&mut buffer).await?;

@@ -24,7 +24,7 @@ const DURATION_HELP: &str = "write a number and a unit: 300ms, 15s, 2m";
 const RATE_HELP: &str = "write a number per unit of time: 100/s, 30/m";
 
 /// A text of the given form, or one that a variable fills in.
-fn text_schema(description: &str, pattern: &str) -> Schema {
+pub(crate) fn text_schema(description: &str, pattern: &str) -> Schema {
     json_schema!({
         "type": "string",
         "description": description,
