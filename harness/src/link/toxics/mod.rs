@@ -6,6 +6,7 @@
 //!
 //! Adding a kind of fault that a link can do by itself: a file here, and its row in [`TOXICS`].
 
+mod bandwidth;
 mod held;
 mod latency;
 mod slow;
@@ -18,15 +19,18 @@ use clip_service::env::SharedRng;
 use tokio::time::Instant;
 
 use super::http1::RequestHead;
-use crate::scenario::fault::{Injection, Kind, Latency, StatusAnswer};
+use crate::scenario::fault::{Bandwidth, Injection, Kind, Latency, StatusAnswer};
 use crate::scenario::model::Direction;
 
 pub(crate) use held::{HeldCounter, Hold};
 pub(crate) use slow::SlowToxic;
 
 /// The kinds of fault that a link can do by itself.
-pub(crate) static TOXICS: &[ToxicRow] =
-    &[ToxicRow::of::<Latency>(), ToxicRow::of::<StatusAnswer>()];
+pub(crate) static TOXICS: &[ToxicRow] = &[
+    ToxicRow::of::<Latency>(),
+    ToxicRow::of::<Bandwidth>(),
+    ToxicRow::of::<StatusAnswer>(),
+];
 
 /// A kind of fault that is a toxic on a link and nothing else.
 pub(crate) trait ToxicKind: Kind {

@@ -7,6 +7,8 @@
 //!
 //! Adding a kind: a file here and its row in [`KINDS`]; a file and a row there.
 
+mod bandwidth;
+mod byte_rate;
 mod down;
 mod injection;
 mod kill;
@@ -33,6 +35,7 @@ use super::node::Node;
 use super::read::Reader;
 use super::schema::merge;
 
+pub use bandwidth::Bandwidth;
 pub use down::Down;
 pub use injection::Injection;
 pub use kill::Kill;
@@ -51,6 +54,7 @@ pub static KINDS: &[FaultKind] = &[
     FaultKind::of::<Kill>(),
     FaultKind::of::<Pause>(),
     FaultKind::of::<Latency>(),
+    FaultKind::of::<Bandwidth>(),
     FaultKind::of::<Down>(),
     FaultKind::of::<StatusAnswer>(),
     FaultKind::of::<Slow>(),
