@@ -43,9 +43,13 @@ async fn inject(link: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
         }
         .into());
     }
-    let cut = before.open;
+    let plural = if before.open == 1 { "" } else { "s" };
+    let cut = format!(
+        "{} connection{plural} cut, further ones refused",
+        before.open
+    );
     let proof = match idle {
-        _ if cut > 0 => Some(format!("{cut} connections cut, further ones refused")),
+        _ if before.open > 0 => Some(cut.clone()),
         Some(idle) if idle <= RECENT => Some(format!(
             "in use until {} ms before, connections refused",
             idle.as_millis()
@@ -53,7 +57,7 @@ async fn inject(link: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
         Some(_) | None => None,
     };
     Ok(Injected {
-        detail: format!("{link} down: {cut} connections cut, further ones refused"),
+        detail: format!("{link} down: {cut}"),
         active: Box::new(Down {
             link: link.to_owned(),
             proof,

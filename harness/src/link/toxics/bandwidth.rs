@@ -2,7 +2,6 @@
 //! way waits for its turn, and a piece has arrived when its last byte has; there is no burst at full speed before that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clip_service::env::SharedRng;
@@ -25,13 +24,6 @@ struct BandwidthToxic {
     settings: Bandwidth,
     /// For all connections, one for each direction.
     lines: [Arc<Line>; 2],
-    counted: Arc<Counted>,
-}
-
-/// What has passed, on all connections together.
-#[derive(Debug, Default)]
-struct Counted {
-    bytes: AtomicU64,
     held: Arc<HeldCounter>,
 }
 
@@ -60,7 +52,7 @@ impl ToxicKind for Bandwidth {
         Arc::new(BandwidthToxic {
             settings: self.clone(),
             lines: [Arc::default(), Arc::default()],
-            counted: Arc::default(),
+            held: Arc::default(),
         })
     }
 }
@@ -76,20 +68,16 @@ impl LinkToxic for BandwidthToxic {
             Box::new(Limited {
                 rate: self.settings.rate.0,
                 line,
-                counted: self.counted.clone(),
+                held: self.held.clone(),
             }) as Box<dyn Toxic>
         })
     }
 
     fn proof(&self) -> Option<String> {
-        let tally = self.counted.held.tally();
+        let tally = self.held.tally();
         let felt = tally.longest >= FELT || tally.waiting > 0;
-        let kilobytes = self.counted.bytes.load(Ordering::Relaxed) as f64 / 1e3;
         let held = tally.proof("piece").filter(|_| felt)?;
-        Some(format!(
-            "{kilobytes:.1} kB at {}: {held}",
-            self.settings.rate
-        ))
+        Some(format!("{held} at {}", self.settings.rate))
     }
 }
 
@@ -97,7 +85,7 @@ impl LinkToxic for BandwidthToxic {
 struct Limited {
     rate: f64,
     line: Arc<Line>,
-    counted: Arc<Counted>,
+    held: Arc<HeldCounter>,
 }
 
 impl Toxic for Limited {
@@ -105,10 +93,8 @@ impl Toxic for Limited {
         if stretch.length == 0 {
             return None;
         }
-        let length = u64::try_from(stretch.length).unwrap_or(u64::MAX);
-        self.counted.bytes.fetch_add(length, Ordering::Relaxed);
         let ends = self.line.take(stretch.length, at, self.rate);
-        Some(self.counted.held.hold(ends.saturating_duration_since(at)))
+        Some(self.held.hold(ends.saturating_duration_since(at)))
     }
 
     fn piece(&self) -> usize {
@@ -214,7 +200,7 @@ mod tests {
             assert!(took < Duration::from_millis(700), "{took:?}");
         }
         let proof = link.take(toxic).expect("it was felt");
-        assert!(proof.starts_with("400.0 kB at 500 kB/s: "), "{proof}");
+        assert!(proof.ends_with(" ms at 500 kB/s"), "{proof}");
         let free = exchange(&link, 200_000).await;
         assert!(free < Duration::from_millis(399), "{free:?}");
     }
