@@ -193,6 +193,11 @@ pub enum EventKind {
         /// What.
         message: String,
     },
+    /// The harness itself stood still for so long, until now: stopped, suspended, or kept from its processor.
+    HarnessStalled {
+        /// How long.
+        for_us: u64,
+    },
     /// Load generator health, once at the end.
     Generator {
         /// 99th percentile of (sent - intended), microseconds.
@@ -271,6 +276,9 @@ pub struct Sample {
     /// Index of the step in its load.
     pub step: usize,
 }
+
+/// Class of requests that failed because the load generator ran out of files, buffers or ports.
+pub const OWN_LIMIT: &str = "load generator out of file descriptors or ports";
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Validity;
-use crate::event::{EventKind, Offset};
+use crate::event::{EventKind, OWN_LIMIT, Offset};
 use crate::plan::{LoadModel, Plan};
 use crate::record::Record;
 use crate::scenario::expr::{Expr, Limit, Metric};
@@ -36,8 +36,16 @@ pub(super) fn validity(record: &Record) -> Validity {
         None if arrivals => problems.push("the load generator did not say how late it was".to_owned()),
         _ => {}
     }
+    problems.extend(stalls(record));
     let everything = Window::new(Offset(0), Offset(u64::MAX));
     for (index, load) in record.plan.load.iter().enumerate() {
+        let errors = record.series.errors(index, everything);
+        if let Some((_, count)) = errors.iter().find(|(class, _)| class == OWN_LIMIT) {
+            problems.push(format!(
+                "the load generator ran out of file descriptors or ports: {count} requests of `{}` were not sent because of that; raise `ulimit -n`, or lower the rate",
+                load.name
+            ));
+        }
         if record.series.points(index, everything).next().is_none() {
             problems.push(format!("load `{}` offered no request", load.name));
         }
@@ -47,6 +55,24 @@ pub(super) fn validity(record: &Record) -> Validity {
         lag_p99: lag,
         lag_limit: limit,
     }
+}
+
+/// The harness stood still while it measured.
+fn stalls(record: &Record) -> Option<String> {
+    let longest = record
+        .events
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::HarnessStalled { for_us } => Some((for_us, event.at)),
+            _ => None,
+        })
+        .max()?;
+    let (for_us, at) = longest;
+    Some(format!(
+        "the harness itself stood still for {:.1} s until second {:.1} of the run (stopped, suspended, or starved of CPU time)",
+        for_us as f64 / 1e6,
+        at.seconds()
+    ))
 }
 
 /// The larger of a fixed time and a share of the strictest time that the plan sets as a limit.

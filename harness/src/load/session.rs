@@ -347,6 +347,16 @@ fn judge(
 }
 
 /// A short class of low cardinality, and whether the server can have seen the request.
+/// Whether an error of the operating system says that this process, or this machine, has run out of something: files,
+/// buffers, ports.
+fn is_ours(errno: i32) -> bool {
+    use nix::errno::Errno;
+    matches!(
+        Errno::from_raw(errno),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::EADDRNOTAVAIL
+    )
+}
+
 fn classify(error: &reqwest::Error) -> (String, Accepted) {
     if error.is_timeout() {
         return ("timeout".to_owned(), Accepted::Unknown);
@@ -371,6 +381,9 @@ fn classify(error: &reqwest::Error) -> (String, Accepted) {
                 }
                 io::ErrorKind::UnexpectedEof => class = "connection closed",
                 _ => {}
+            }
+            if io.raw_os_error().is_some_and(is_ours) {
+                class = crate::event::OWN_LIMIT;
             }
         }
         if inner

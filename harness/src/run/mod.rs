@@ -10,6 +10,7 @@ mod probes;
 mod pump;
 mod settle;
 pub mod signals;
+mod stall;
 mod stop;
 
 use std::any::Any;
@@ -116,6 +117,7 @@ async fn execute(
             };
         }
     };
+    let heartbeat = stall::Heartbeat::start(emitter.clone());
     let stop = StopReason::default();
     let mut ledger = None;
     let context = NodeContext {
@@ -174,6 +176,7 @@ async fn execute(
         left.extend(testbed.system.stop(&options.force).await);
     }
     drop(testbed);
+    drop(heartbeat);
     left.extend(run_dir.clear());
     if let Some(entries) = ledger {
         emitter.ledger(entries, plan.expect.end.ledger.clone());

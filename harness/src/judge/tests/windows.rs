@@ -213,3 +213,20 @@ fn a_fault_that_only_slows_says_when_and_how_much() {
         assert_eq!(fault.slowed, None);
     }
 }
+
+#[test]
+fn a_harness_that_stood_still_or_ran_out_of_files_says_nothing_about_the_system() {
+    let stalled = EventKind::HarnessStalled { for_us: 3_200_000 };
+    let still = survived().change(|scene| scene.events.push(event(LOAD_AT + 9_000, stalled)));
+    let starved = survived().spoil(0, 9_000, 10_000, &failed(crate::event::OWN_LIMIT));
+    for (scene, cause) in [
+        (still, "stood still for 3.2 s"),
+        (starved, "file descriptors"),
+    ] {
+        let verdict = judge(&scene.record());
+        assert_eq!(verdict.conclusion, Conclusion::Invalid);
+        assert_eq!(verdict.exit(), Exit::Inconclusive);
+        let reason = verdict.reason.unwrap();
+        assert!(reason.contains(cause), "{reason}");
+    }
+}

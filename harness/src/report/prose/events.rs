@@ -37,9 +37,10 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
         | EventKind::Settled { .. }
         | EventKind::Warning { .. }
         | EventKind::RunEnded { .. } => run(kind),
-        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::ProbeCounts { .. } => {
-            None
-        }
+        EventKind::HarnessStalled { .. }
+        | EventKind::Generator { .. }
+        | EventKind::Host { .. }
+        | EventKind::ProbeCounts { .. } => None,
     }
 }
 
