@@ -17,10 +17,10 @@ use clip_harness::record::{self, Record};
 use clip_harness::series::Window;
 use tempfile::TempDir;
 
-mod front;
 mod path;
+mod peer_proxy;
 
-use front::Front;
+use peer_proxy::PeerProxy;
 
 /// Answers later than this have not come in time: what a person notices, and what the scenarios ask for.
 const IN_TIME: Duration = Duration::from_millis(250);
@@ -29,18 +29,18 @@ const IN_TIME: Duration = Duration::from_millis(250);
 #[derive(Debug, Parser)]
 #[command(name = "peers", max_term_width = 110)]
 struct Args {
-    /// Scenarios to run with each front
+    /// Scenarios to run with each proxy
     #[arg(default_values = ["scenarios/resilience/kill.yaml", "scenarios/resilience/hang.yaml"], value_name = "FILE")]
     scenarios: Vec<PathBuf>,
     /// Where runs and their reports are kept
     #[arg(long, default_value = "reports", value_name = "DIR")]
     reports: PathBuf,
-    /// Value of a variable of the scenarios, for all fronts alike
+    /// Value of a variable of the scenarios, for all proxies alike
     #[arg(long = "var", value_name = "NAME=VALUE")]
     vars: Vec<String>,
-    /// Only these fronts
-    #[arg(long = "front", value_enum, value_name = "FRONT")]
-    fronts: Vec<Front>,
+    /// Only these proxies
+    #[arg(long = "proxy", value_enum, value_name = "PROXY")]
+    proxies: Vec<PeerProxy>,
     /// Leave out the cost of a cached frame
     #[arg(long)]
     no_path: bool,
@@ -63,20 +63,20 @@ fn main() -> ExitCode {
 
 /// Whether there was a peer to compare with.
 fn compare(args: &Args) -> Result<bool, String> {
-    let wanted: &[Front] = if args.fronts.is_empty() {
-        &Front::ALL
+    let wanted: &[PeerProxy] = if args.proxies.is_empty() {
+        &PeerProxy::ALL
     } else {
-        &args.fronts
+        &args.proxies
     };
-    let (mut fronts, mut peers) = (Vec::new(), 0);
-    for front in wanted {
-        match front.installed() {
+    let (mut proxies, mut peers) = (Vec::new(), 0);
+    for proxy in wanted {
+        match proxy.installed() {
             Ok(version) => {
-                peers += usize::from(*front != Front::Gateway);
-                println!("{:<8} {version}", front.name());
-                fronts.push(*front);
+                peers += usize::from(*proxy != PeerProxy::Gateway);
+                println!("{:<8} {version}", proxy.name());
+                proxies.push(*proxy);
             }
-            Err(reason) => println!("{:<8} skipped: {reason}", front.name()),
+            Err(reason) => println!("{:<8} skipped: {reason}", proxy.name()),
         }
     }
     if peers == 0 {
@@ -87,22 +87,22 @@ fn compare(args: &Args) -> Result<bool, String> {
         tempfile::tempdir().map_err(|e| format!("cannot make a temporary folder: {e}"))?;
     if !args.only_path {
         for scenario in &args.scenarios {
-            let rows: Result<Vec<Row>, String> = fronts
+            let rows: Result<Vec<Row>, String> = proxies
                 .iter()
-                .map(|front| run(args, scenario, *front, &scratch))
+                .map(|proxy| run(args, scenario, *proxy, &scratch))
                 .collect();
             table(scenario, &rows?);
         }
     }
     if !args.no_path {
-        path::compare(&fronts, &scratch)?;
+        path::compare(&proxies, &scratch)?;
     }
     Ok(true)
 }
 
-/// What one front made of one scenario.
+/// What one proxy made of one scenario.
 struct Row {
-    front: Front,
+    proxy: PeerProxy,
     offered: u64,
     sent: u64,
     failed: u64,
@@ -113,12 +113,12 @@ struct Row {
     report: PathBuf,
 }
 
-fn run(args: &Args, scenario: &Path, front: Front, scratch: &TempDir) -> Result<Row, String> {
+fn run(args: &Args, scenario: &Path, proxy: PeerProxy, scratch: &TempDir) -> Result<Row, String> {
     let text =
         std::fs::read_to_string(scenario).map_err(|e| format!("{}: {e}", scenario.display()))?;
-    let text = front.put_before(&text, scratch.path())?;
+    let text = proxy.put_before(&text, scratch.path())?;
     let stem = scenario.file_stem().unwrap_or_default().to_string_lossy();
-    let file = scratch.path().join(format!("{stem}-{}.yaml", front.name()));
+    let file = scratch.path().join(format!("{stem}-{}.yaml", proxy.name()));
     std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
     let mut command = Command::new(beside("clip-harness")?);
     command
@@ -139,23 +139,23 @@ fn run(args: &Args, scenario: &Path, front: Front, scratch: &TempDir) -> Result<
         format!(
             "{} with {} did not run ({})",
             scenario.display(),
-            front.name(),
+            proxy.name(),
             output.status
         )
     })?;
     let directory = line["directory"].as_str().ok_or("the run left no report")?;
     let record = record::open(Path::new(directory)).map_err(|e| e.to_string())?;
-    row(front, &record, PathBuf::from(directory))
+    row(proxy, &record, PathBuf::from(directory))
 }
 
 /// Figures of the first load, over all that it was to send.
-fn row(front: Front, record: &Record, report: PathBuf) -> Result<Row, String> {
+fn row(proxy: PeerProxy, record: &Record, report: PathBuf) -> Result<Row, String> {
     let all = Window::new(Offset(0), record.end());
     let counts = record.series.counts(0, all);
     if counts.offered() == 0 {
         return Err(format!(
             "{}: nothing was asked; see {}",
-            front.name(),
+            proxy.name(),
             report.display()
         ));
     }
@@ -165,7 +165,7 @@ fn row(front: Front, record: &Record, report: PathBuf) -> Result<Row, String> {
         points().filter(|point| wanted(point)).count() as u64
     };
     Ok(Row {
-        front,
+        proxy,
         offered: counts.offered(),
         sent: count(&|point| !point.unsent()),
         failed: counts.bad(),
@@ -181,13 +181,13 @@ fn table(scenario: &Path, rows: &[Row]) {
     println!("\n{}", scenario.display());
     println!(
         " {:<8} {:>9} {:>9} {:>7} {:>18} {:>9} {:>9} {:>10}",
-        "front", "scheduled", "sent", "failed", "ok within 250 ms", "p50", "p99", "worst"
+        "proxy", "scheduled", "sent", "failed", "ok within 250 ms", "p50", "p99", "worst"
     );
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     for row in rows {
         println!(
             " {:<8} {:>9} {:>9} {:>7} {:>16.3} % {:>9} {:>9} {:>10}",
-            row.front.name(),
+            row.proxy.name(),
             row.offered,
             row.sent,
             row.failed,
@@ -198,7 +198,7 @@ fn table(scenario: &Path, rows: &[Row]) {
         );
     }
     for row in rows {
-        println!(" {:<8} {}", row.front.name(), row.report.display());
+        println!(" {:<8} {}", row.proxy.name(), row.report.display());
     }
 }
 

@@ -2,7 +2,7 @@
 //! nginx worker.
 //!
 //! On a machine with two cores the load generator and the processor are as likely the bottleneck as what is measured.
-//! So the figure is the processor time that the front itself used per request, from `/proc`; the rate is shown beside it.
+//! So the figure is the processor time that the proxy itself used per request, from `/proc`; the rate is shown beside it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::beside;
-use super::front::{Front, PROCESSORS};
+use super::peer_proxy::{PROCESSORS, PeerProxy};
 
 /// Connections that ask without a pause.
 const CONNECTIONS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(5);
-/// Fronts in turns, so that what else the machine does meets them all.
+/// Proxies in turns, so that what else the machine does meets them all.
 const ROUNDS: usize = 3;
 const START: Duration = Duration::from_secs(20);
 
@@ -87,11 +87,11 @@ impl Node {
     }
 
     fn proxy(
-        front: Front,
+        proxy: PeerProxy,
         processor: SocketAddr,
         folder: &Path,
     ) -> Result<(Self, SocketAddr), String> {
-        let words = front.prepare(folder)?;
+        let words = proxy.prepare(folder)?;
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let address = free.map_err(|e| e.to_string())?;
         let mut command = Command::new(&words[0]);
@@ -103,7 +103,7 @@ impl Node {
         }
         let child = command
             .spawn()
-            .map_err(|e| format!("cannot start {}: {e}", front.name()))?;
+            .map_err(|e| format!("cannot start {}: {e}", proxy.name()))?;
         Ok((Self(child), address))
     }
 
@@ -124,8 +124,8 @@ fn ticks_of(pid: u32) -> Option<u64> {
 }
 
 /// Measures the gateway and nginx, and prints both.
-pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String> {
-    if !fronts.contains(&Front::Nginx) || !fronts.contains(&Front::Gateway) {
+pub(crate) fn compare(proxies: &[PeerProxy], scratch: &TempDir) -> Result<(), String> {
+    if !proxies.contains(&PeerProxy::Nginx) || !proxies.contains(&PeerProxy::Gateway) {
         println!("\ncached frame: skipped, it compares the gateway with nginx");
         return Ok(());
     }
@@ -140,7 +140,7 @@ pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String>
     let known = ["--registry-url", registry.as_str()];
     let (_processor, processor) = Node::service("processor", &data, &known)?;
     let (gateway, entry) = Node::service("gateway", &data, &known)?;
-    let (nginx, proxy) = Node::proxy(Front::Nginx, processor, scratch.path())?;
+    let (nginx, proxy) = Node::proxy(PeerProxy::Nginx, processor, scratch.path())?;
     let bounded = |work: futures_util::future::LocalBoxFuture<'_, Result<u64, String>>| {
         runtime.block_on(async {
             tokio::select! {
@@ -183,7 +183,7 @@ pub(crate) fn compare(fronts: &[Front], scratch: &TempDir) -> Result<(), String>
     );
     println!(
         " {:<8} {:>22} {:>14}",
-        "front", "processor time", "requests"
+        "proxy", "processor time", "requests"
     );
     println!(
         " {:<8} {:>14.1} us each {:>12.0}/s",

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 /// One of the things that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Front {
+pub(crate) enum PeerProxy {
     /// The service's own gateway.
     Gateway,
     /// HAProxy.
@@ -23,7 +23,7 @@ const NGINX_START: &str = include_str!("nginx.sh");
 /// Processors that the configurations name.
 pub(crate) const PROCESSORS: usize = 3;
 
-impl Front {
+impl PeerProxy {
     pub(crate) const ALL: [Self; 3] = [Self::Gateway, Self::Haproxy, Self::Nginx];
 
     pub(crate) fn name(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Front {
         })
     }
 
-    /// The scenario `text` with this front in the way of the load. A proxy takes the frames straight from the processors,
+    /// The scenario `text` with this proxy in the way of the load. A proxy takes the frames straight from the processors,
     /// as the gateway does; everything else stays as it is written, and the gateway is there for uploads.
     pub(crate) fn put_before(self, text: &str, folder: &Path) -> Result<String, String> {
         if self == Self::Gateway {
