@@ -198,6 +198,11 @@ pub enum EventKind {
         /// How long.
         for_us: u64,
     },
+    /// Links had run out of files or ports for so many connections, by the end of load; told only when there were any.
+    LinksExhausted {
+        /// How many.
+        connections: u64,
+    },
     /// Load generator health, once at the end.
     Generator {
         /// 99th percentile of (sent - intended), microseconds.

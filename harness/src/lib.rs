@@ -15,6 +15,8 @@ pub mod printable;
 
 pub mod sut;
 
+pub mod file_limit;
+
 pub mod scenario;
 
 pub mod plan;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::check::scenario_files;
 use super::{Exit, RunArgs, Terminal, cleanup};
+use crate::file_limit::FileLimit;
 use crate::judge::judge;
 use crate::plan::{Format, Plan, PlanOptions};
 use crate::printable::Text;
@@ -43,6 +44,8 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
         }
     };
     cleanup::of_the_dead(terminal)?;
+    // Load and links need a file for each connection. What the runs start keeps the limit there was.
+    let files = FileLimit::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,7 +63,7 @@ pub(super) fn main(args: RunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exi
         if signals.cancel.is_cancelled() {
             break;
         }
-        let result = runtime.block_on(one(plan, &args, &signals, terminal))?;
+        let result = runtime.block_on(one(plan, &args, &signals, files, terminal))?;
         done.push(result);
         if several {
             writeln!(terminal.out)?;
@@ -170,6 +173,7 @@ async fn one(
     plan: Plan,
     args: &RunArgs,
     signals: &Signals,
+    files: Option<FileLimit>,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Done> {
     let started = WallClock::system().now().as_millisecond();
@@ -195,6 +199,7 @@ async fn one(
     );
     options.force = signals.force.clone();
     options.skip = !args.no_skip;
+    options.files = files;
     let muted = Muted::stdout();
     // The outcome is also the last event, so the record has it.
     run(&plan, &mut watchers, options, signals.cancel.clone()).await;

@@ -37,6 +37,12 @@ pub(super) fn validity(record: &Record) -> Validity {
         _ => {}
     }
     problems.extend(stalls(record));
+    problems.extend(record.events.iter().find_map(|event| match event.kind {
+        EventKind::LinksExhausted { connections } => Some(format!(
+            "the links ran out of file descriptors or ports for {connections} connections; raise `ulimit -n`, or lower the rate"
+        )),
+        _ => None,
+    }));
     let everything = Window::new(Offset(0), Offset(u64::MAX));
     for (index, load) in record.plan.load.iter().enumerate() {
         let errors = record.series.errors(index, everything);

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::file_limit::is_exhausted;
 use crate::plan::LinkPlan;
 use toxics::LinkToxic;
 
@@ -75,6 +76,8 @@ pub struct Tally {
     pub dials_failed: u64,
     /// Live connections cut by the link going down.
     pub cut: u64,
+    /// Connections that could not be accepted or dialled because this process had run out of files or ports.
+    pub exhausted: u64,
 }
 
 pub(crate) struct Inner {
@@ -93,6 +96,15 @@ pub(crate) struct Inner {
     pub(crate) rng: SharedRng,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) last_activity: Mutex<Option<Instant>>,
+}
+
+impl Inner {
+    /// Counts an error that is this process's own fault.
+    pub(crate) fn note(&self, error: &io::Error) {
+        if is_exhausted(error) {
+            self.tally.lock().exhausted += 1;
+        }
+    }
 }
 
 /// The toxics on a link.
@@ -328,6 +340,12 @@ impl Links {
         self.links
             .get(name)
             .ok_or_else(|| LinkError::Unknown(name.to_owned()))
+    }
+
+    /// Connections of all links that could not be accepted or dialled for want of files or ports.
+    #[must_use]
+    pub fn exhausted(&self) -> u64 {
+        self.links.values().map(|link| link.tally().exhausted).sum()
     }
 
     /// Every link's address by its name, as this process dials it.

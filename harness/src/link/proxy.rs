@@ -87,6 +87,7 @@ async fn accept_until_down(
                 }
                 Err(error) => {
                     tracing::warn!(link = inner.name, %error, "accept failed");
+                    inner.note(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -125,6 +126,7 @@ async fn connection(
             Err(error) => {
                 tracing::debug!(link = inner.name, %error, "dial failed");
                 inner.tally.lock().dials_failed += 1;
+                inner.note(&error);
                 return Err(error);
             }
         };

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry};
-use crate::plan::{LoadModel, LoadPlan, Plan, RateStage};
+use crate::plan::{LoadModel, LoadPlan, Plan};
 use crate::runtime::emit::Emitter;
 use entry_balancer::EntryBalancer;
 pub use goose::AttackError;
@@ -44,9 +44,6 @@ const RUN_UP: Duration = Duration::from_millis(50);
 /// Longest turn without work: goose tells its users to go only between turns. Turns end early where they have to; this
 /// is a bound, not a beat.
 const IDLE_POLL: Duration = Duration::from_secs(2);
-/// Places beyond those that a steady stream of slowest answers would take, for bursts.
-const SPARE_PLACES: f64 = 10.0;
-const BURST: f64 = 1.5;
 /// On top of the longest that a request can take, before an unfinished drain is reported.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -238,14 +235,10 @@ impl Load {
         streams: &mut Vec<ArrivalStream>,
     ) {
         match &plan.model {
-            LoadModel::Arrivals {
-                shape,
-                stages,
-                max_in_flight,
-            } => {
+            LoadModel::Arrivals { shape, stages, .. } => {
                 let rng = self.rng.fork(&format!("{}/arrivals", plan.name));
                 let schedule = Schedule::new(stages, *shape, rng);
-                let users = places(plan, stages, *max_in_flight);
+                let users = plan.concurrency();
                 let (to, arrivals) = async_channel::unbounded();
                 workers.extend((0..users).map(|_| Worker::Arrivals {
                     load: index,
@@ -317,18 +310,6 @@ impl UserLogic for WorkerPool {
             }
         })
     }
-}
-
-/// Users for an open load. Every request ends at its timeout, so no more than the peak rate times that can be under way;
-/// users beyond it would only stand about.
-fn places(plan: &LoadPlan, stages: &[RateStage], max_in_flight: usize) -> usize {
-    let steps = plan.steps.len() as f64;
-    let peak = stages
-        .iter()
-        .map(|stage| stage.from.max(stage.to))
-        .fold(0.0, f64::max);
-    let most = peak * plan.timeout.get().as_secs_f64() * steps * BURST + SPARE_PLACES;
-    max_in_flight.min(most.ceil() as usize).max(1)
 }
 
 impl WorkerPool {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry_balancer::EntryBalancer;
 use crate::event::{Accepted, LedgerEntry, Outcome, Sample};
+use crate::file_limit::is_exhausted;
 use crate::plan::{LoadPlan, StepPlan};
 use crate::runtime::emit::Emitter;
 use crate::scenario::template::{self, Resolver};
@@ -347,16 +348,6 @@ fn judge(
 }
 
 /// A short class of low cardinality, and whether the server can have seen the request.
-/// Whether an error of the operating system says that this process, or this machine, has run out of something: files,
-/// buffers, ports.
-fn is_ours(errno: i32) -> bool {
-    use nix::errno::Errno;
-    matches!(
-        Errno::from_raw(errno),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::EADDRNOTAVAIL
-    )
-}
-
 fn classify(error: &reqwest::Error) -> (String, Accepted) {
     if error.is_timeout() {
         return ("timeout".to_owned(), Accepted::Unknown);
@@ -382,7 +373,7 @@ fn classify(error: &reqwest::Error) -> (String, Accepted) {
                 io::ErrorKind::UnexpectedEof => class = "connection closed",
                 _ => {}
             }
-            if io.raw_os_error().is_some_and(is_ours) {
+            if is_exhausted(io) {
                 class = crate::event::OWN_LIMIT;
             }
         }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::event::{Accepted, Outcome, Sample};
+use crate::plan::RateStage;
 use crate::plan::{
     ExitRule, ExpectPlan, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape, StepExpect,
     StepPlan, SystemPlan,

@@ -3,6 +3,7 @@
 //! Pure data and pure functions. A plan is stored with every record, so that a run can be judged and repeated later.
 
 mod build;
+mod descriptors;
 mod expected;
 mod load;
 mod needs;
@@ -22,6 +23,7 @@ use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::file_limit::FileLimit;
 use crate::scenario::expr::Expectation;
 use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
 use crate::sut::{Sut, SutKind, Vocabulary};
@@ -106,6 +108,10 @@ fn finish(reading: scenario::Reading, options: &PlanOptions) -> Result<Prepared,
     if scenario.from_file {
         let machine = programs::Machine::here();
         problems.extend(programs::check(&scenario.document.system, &machine));
+        if let Some(limit) = FileLimit::here() {
+            let found = descriptors::check(&scenario.document, &plan, limit);
+            problems.extend(found.into_iter().collect());
+        }
     }
     if problems.has_errors() {
         problems.extend(scenario.warnings);
@@ -457,7 +463,31 @@ pub struct ResultsRead {
     pub rank: JsonPath,
 }
 
+/// Requests under way beyond those that a steady stream of slowest answers would take, for bursts.
+const SPARE: f64 = 10.0;
+const BURST: f64 = 1.5;
+
 impl LoadPlan {
+    /// Most arrivals or users that can be under way at once. Every request ends at its timeout, so no more than the peak
+    /// rate times that can be.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        match &self.model {
+            LoadModel::Arrivals {
+                stages,
+                max_in_flight,
+                ..
+            } => {
+                let steps = self.steps.len() as f64;
+                let rates = stages.iter().map(|stage| stage.from.max(stage.to));
+                let peak = rates.fold(0.0, f64::max);
+                let most = peak * self.timeout.get().as_secs_f64() * steps * BURST + SPARE;
+                (*max_in_flight).min(most.ceil() as usize).max(1)
+            }
+            LoadModel::Users { count, .. } => *count,
+        }
+    }
+
     /// How long work arrives, from the start of load.
     #[must_use]
     pub fn length(&self) -> Duration {

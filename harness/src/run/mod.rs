@@ -27,6 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
+use crate::file_limit::FileLimit;
 use crate::journal::{Entry, Journal, UndoNote};
 use crate::load::{Load, StepContext};
 use crate::plan::Plan;
@@ -52,6 +53,8 @@ pub struct Options {
     pub runtimes: Runtimes,
     /// Whether a run that this machine lacks something for ends as skipped; otherwise it ends as not ready.
     pub skip: bool,
+    /// The limit on open files that processes of the system get, where this process has raised its own.
+    pub files: Option<FileLimit>,
     /// Cut waiting short: undo is still done, draining is not waited for.
     pub force: CancellationToken,
 }
@@ -66,6 +69,7 @@ impl Options {
             journal: crate::journal::directory(),
             runtimes: Runtimes::default(),
             skip: true,
+            files: None,
             force: CancellationToken::new(),
         }
     }
@@ -129,6 +133,7 @@ async fn execute(
         seed: plan.seed,
         runtimes: options.runtimes.clone(),
         stopping: Arc::default(),
+        files: options.files,
         links: BTreeMap::new(),
         routes: BTreeMap::new(),
     };
@@ -279,6 +284,10 @@ async fn run_phases(
         finished
     };
     let (finished, ()) = tokio::join!(drive, monitor.watch_stop_conditions(plan, stop, &over));
+    let connections = testbed.links.exhausted();
+    if connections > 0 {
+        emitter.event(EventKind::LinksExhausted { connections });
+    }
     let entries = match finished {
         Ok(entries) => entries,
         Err(error) => {

@@ -392,6 +392,7 @@ mod tests {
             seed: 1,
             runtimes: crate::runtime::Runtimes::default(),
             stopping: Arc::default(),
+            files: None,
             links: std::collections::BTreeMap::new(),
             routes: std::collections::BTreeMap::new(),
         };

@@ -27,6 +27,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::file_limit::FileLimit;
 use crate::journal::Journal;
 use crate::plan::{NodePlan, RuntimeKind};
 use emit::Emitter;
@@ -259,6 +260,8 @@ pub struct NodeContext {
     pub runtimes: Runtimes,
     /// Set when the system is being stopped: nodes that end from then on are meant to.
     pub stopping: Arc<AtomicBool>,
+    /// The limit on open files that processes get, where this process has raised its own.
+    pub files: Option<FileLimit>,
     /// Address of each link, by the link's name, as the harness itself dials it.
     pub links: BTreeMap<String, SocketAddr>,
     /// For each node, the host and port to dial for each peer it has a link to.

@@ -147,7 +147,8 @@ impl Schedule {
     pub fn draw(seed: u64, length: Duration) -> Self {
         let length = length.max(SHORTEST);
         let calm = length - SETTLE - TAIL;
-        let rng = SharedRng::seeded(seed).fork("schedule");
+        // The name is part of what a seed means: another one would draw other faults for the seeds that are written down.
+        let rng = SharedRng::seeded(seed).fork("plan");
         let window = calm - WARM;
         let most = usize::try_from(window.as_secs())
             .unwrap_or(usize::MAX)

@@ -11,12 +11,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Text from outside, made safe to show.
     ("printable", &[]),
     ("procfs", &[]),
+    // How many files may be open.
+    ("file_limit", &[]),
     ("process_set", &["procfs"]),
     // What is known of the system under test, and what is done to it.
     ("sut", &[]),
     ("sut::acting", &["http", "sut"]),
     ("scenario", &["sut", "printable"]),
-    ("plan", &["sut", "scenario"]),
+    ("plan", &["file_limit", "sut", "scenario"]),
     ("event", &["scenario", "plan"]),
     ("series", &["scenario", "plan", "event"]),
     // How the system is run and broken.

@@ -6,7 +6,7 @@ use clip_service::observe::Subject;
 
 use crate::event::{EventKind, RunOutcome};
 use crate::printable::Text;
-use crate::report::humanize::{count, seconds};
+use crate::report::humanize::{count, counted, seconds};
 
 /// Who, and what.
 type Told = Option<[Text; 2]>;
@@ -37,10 +37,10 @@ pub fn event_text(kind: &EventKind) -> Option<[Text; 2]> {
         | EventKind::Settled { .. }
         | EventKind::Warning { .. }
         | EventKind::RunEnded { .. } => run(kind),
-        EventKind::HarnessStalled { .. }
-        | EventKind::Generator { .. }
-        | EventKind::Host { .. }
-        | EventKind::ProbeCounts { .. } => None,
+        EventKind::HarnessStalled { .. } | EventKind::LinksExhausted { .. } => run(kind),
+        EventKind::Generator { .. } | EventKind::Host { .. } | EventKind::ProbeCounts { .. } => {
+            None
+        }
     }
 }
 
@@ -149,6 +149,20 @@ fn run(kind: &EventKind) -> Told {
             format!("settled after {}", seconds(Duration::from_micros(*took_us))),
         ),
         EventKind::Warning { message } => told("warning", message.clone()),
+        EventKind::HarnessStalled { for_us } => told(
+            "harness",
+            format!(
+                "stood still for {}",
+                seconds(Duration::from_micros(*for_us))
+            ),
+        ),
+        EventKind::LinksExhausted { connections } => told(
+            "harness",
+            format!(
+                "links ran out of file descriptors or ports for {}",
+                counted(*connections, "connection")
+            ),
+        ),
         EventKind::RunEnded { outcome } => told(
             "run",
             match outcome {

@@ -187,6 +187,16 @@ impl ProcessNode {
             self.context.emitter.clone(),
         )
         .map_err(|error| self.failed(format!("its log file: {error}")))?;
+        if let Some(files) = self.context.files {
+            // The system under test has the limit that it would have without the harness.
+            #[expect(
+                unsafe_code,
+                reason = "setrlimit is safe to call between fork and exec"
+            )]
+            unsafe {
+                command.pre_exec(move || files.apply());
+            }
+        }
         let program = self.program.program.display();
         let mut child = command
             .spawn()
