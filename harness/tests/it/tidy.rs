@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
+            "file_limit",
             "http",
             "procfs",
             "process_set",
@@ -37,7 +38,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "journal",
         ],
     ),
-    ("link", &["scenario", "plan", "event", "journal", "runtime"]),
+    (
+        "link",
+        &[
+            "file_limit",
+            "scenario",
+            "plan",
+            "event",
+            "journal",
+            "runtime",
+        ],
+    ),
     (
         "testbed",
         &["scenario", "plan", "event", "journal", "runtime", "link"],
@@ -50,11 +61,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "load",
-        &["http", "scenario", "plan", "event", "runtime", "link"],
+        &[
+            "file_limit",
+            "http",
+            "scenario",
+            "plan",
+            "event",
+            "runtime",
+            "link",
+        ],
     ),
     (
         "run",
         &[
+            "file_limit",
             "http",
             "procfs",
             "sut",
