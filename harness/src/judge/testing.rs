@@ -10,9 +10,9 @@ use crate::event::{
     Accepted, Event, EventKind, Fate, LedgerEntry, Offset, Outcome, RunOutcome, Sample, Sink as _,
 };
 use crate::plan::{
-    EndPlan, ExitRule, ExpectPlan, FaultPlan, Format, Injection, LedgerCheck, LinkPlan, LoadModel,
-    LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, Shape, StartPlan,
-    SteadyPlan, StepExpect, StepPlan, SystemPlan, TargetPlan,
+    EndPlan, ExitRule, ExpectPlan, FaultPlan, Format, HttpStep, Injection, LedgerCheck, LinkPlan,
+    LoadModel, LoadPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan, RuntimeKind, Shape,
+    StartPlan, SteadyPlan, StepAction, StepPlan, SystemPlan, TargetPlan,
 };
 use crate::record::{Environment, Record, Recorder};
 use crate::scenario::expr::{Cmp, Expectation, Expr, Limit, Measure, Metric};
@@ -181,11 +181,7 @@ fn load(name: &str, rate: f64, timeout_s: u64, method: &str, path: &str, ledger:
         entries: Vec::new(),
         timeout: HumanDuration::secs(timeout_s),
         steps: vec![StepPlan {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            headers: IndexMap::new(),
-            json: None,
-            expect: StepExpect::default(),
+            action: StepAction::Http(HttpStep::bare(method, path)),
             capture: IndexMap::new(),
             ledger,
         }],

@@ -1,15 +1,16 @@
 //! What is asked of the system: open arrivals that come whether or not it keeps up, and closed users that think.
 //!
 //! Every request is a sample with its intended start. What could not be sent is a sample as well; nothing is dropped.
-//! `goose.rs` supplies the worker tasks, [`pacing`] says when, `session.rs` does the asking. Nothing here judges.
+//! `goose.rs` supplies the worker tasks, [`pacing`] says when, `session.rs` takes an arrival
+//! through its steps, and `steps/` knows what a step does. Nothing here judges.
 
 mod entry_balancer;
 mod goose;
-
 mod outstanding;
 mod pacer;
 pub mod pacing;
 mod session;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,8 +37,9 @@ use goose::{Attack, UserLogic};
 use outstanding::Outstanding;
 use pacer::{Arrival, ArrivalStream, Stop};
 use pacing::Schedule;
+use session::Shared;
 pub use session::StepContext;
-use session::{NOWHERE, Shared};
+use steps::http::NOWHERE;
 
 /// Between everything being ready to go and the first intended start.
 const RUN_UP: Duration = Duration::from_millis(50);

@@ -11,8 +11,8 @@ use super::*;
 use crate::event::{Accepted, Outcome, Sample};
 use crate::plan::RateStage;
 use crate::plan::{
-    ExitRule, ExpectPlan, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape, StepExpect,
-    StepPlan, SystemPlan,
+    ExitRule, ExpectPlan, HttpStep, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape,
+    StepAction, StepPlan, SystemPlan,
 };
 use crate::runtime::emit::Message;
 
@@ -48,12 +48,12 @@ fn through(entry: SocketAddr) -> BTreeMap<String, SocketAddr> {
 }
 
 fn step(method: &str, path: &str) -> StepPlan {
+    http(HttpStep::bare(method, path))
+}
+
+fn http(step: HttpStep) -> StepPlan {
     StepPlan {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        headers: IndexMap::new(),
-        json: None,
-        expect: StepExpect::default(),
+        action: StepAction::Http(step),
         capture: IndexMap::new(),
         ledger: false,
     }
@@ -301,12 +301,13 @@ async fn closed_users_think_and_leave_in_time_beside_an_open_load() {
 async fn steps_hand_on_what_they_capture_and_the_ledger_knows_what_was_said() {
     let (_gate, gated) = watch::channel(true);
     let entry = server(gated).await;
-    let mut submit = step("POST", "/jobs");
-    submit
+    let mut request = HttpStep::bare("POST", "/jobs");
+    request
         .headers
         .insert("Idempotency-Key".to_owned(), "$(uuid)".to_owned());
-    submit.json = Some(serde_json::json!({"at": "$(random 0..60)"}));
-    submit.expect.status = vec![202];
+    request.json = Some(serde_json::json!({"at": "$(random 0..60)"}));
+    request.expect.status = vec![202];
+    let mut submit = http(request.clone());
     submit
         .capture
         .insert("job".to_owned(), "$.job_id".parse().expect("a path"));
@@ -314,8 +315,9 @@ async fn steps_hand_on_what_they_capture_and_the_ledger_knows_what_was_said() {
     let mut clips = open(20.0, 500, 10, 2000, "/fast");
     clips.steps = vec![submit.clone(), step("GET", "/jobs/$(job)")];
     let mut refused = open(20.0, 500, 10, 2000, "/fast");
-    submit.path = "/busy".to_owned();
-    submit.method = "GET".to_owned();
+    request.path = "/busy".to_owned();
+    request.method = "GET".to_owned();
+    submit.action = StepAction::Http(request);
     refused.steps = vec![submit, step("GET", "/never")];
     let ran = ran(&plan(vec![clips, refused]), entry, CancellationToken::new()).await;
     let count = |load, step| {
@@ -398,13 +400,13 @@ async fn what_is_sent_is_what_was_written() {
         .expect(10)
         .mount(&mock)
         .await;
-    let mut submit = step("POST", "/things?n=$(random 3..3)");
+    let mut submit = HttpStep::bare("POST", "/things?n=$(random 3..3)");
     submit
         .headers
         .insert("Idempotency-Key".to_owned(), "$(uuid)".to_owned());
     submit.json = Some(serde_json::json!({"at": "$(random 5..5)", "deep": [{"text": "as it is"}]}));
     let mut load = open(20.0, 500, 10, 2000, "/");
-    load.steps = vec![submit];
+    load.steps = vec![http(submit)];
     let ran = ran(&plan(vec![load]), *mock.address(), CancellationToken::new()).await;
     assert!(ran.samples.iter().all(|s| s.outcome == Outcome::Ok));
 

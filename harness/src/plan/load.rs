@@ -2,8 +2,8 @@
 
 use clip_service::units::HumanDuration;
 
-use super::{LoadModel, LoadPlan, RateStage, Shape, StepExpect, StepPlan};
-use crate::scenario::model::{Arrivals, Load, StageText, Step, Users};
+use super::{LoadModel, LoadPlan, RateStage, Shape, StepPlan};
+use crate::scenario::model::{Arrivals, Load, StageText, Users};
 use crate::scenario::read::{Entries, Spanned};
 use crate::scenario::stages::step_rates;
 use crate::scenario::template::{Call, Template};
@@ -34,7 +34,7 @@ pub(super) fn resolve(loads: &Entries<Load>, scale: f64) -> Vec<LoadPlan> {
             },
             entries: Vec::new(),
             timeout: or(&load.timeout, DEFAULT_TIMEOUT),
-            steps: load.steps.iter().map(step).collect(),
+            steps: load.steps.iter().map(StepPlan::new).collect(),
         })
         .collect()
 }
@@ -118,41 +118,6 @@ fn closed(users: &Users, longest_open: Option<HumanDuration>, scale: f64) -> Loa
         think: think.unwrap_or_default(),
         ramp_up: or(&users.ramp_up, HumanDuration::default()),
         stay: or(&users.r#for, longest_open.unwrap_or_default()),
-    }
-}
-
-fn step(step: &Step) -> StepPlan {
-    let (method, path) = step
-        .request()
-        .map_or_else(Default::default, |(method, path)| {
-            (method.to_owned(), path.value.0.clone())
-        });
-    StepPlan {
-        method,
-        path,
-        headers: step
-            .headers
-            .iter()
-            .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
-            .collect(),
-        json: step.json.as_ref().map(|json| json.value.0.clone()),
-        expect: step
-            .expect
-            .as_ref()
-            .map_or_else(StepExpect::default, |expect| StepExpect {
-                status: expect
-                    .status
-                    .as_ref()
-                    .map(|status| status.value.0.clone())
-                    .unwrap_or_default(),
-                content_type: expect.r#type.as_ref().map(|kind| kind.value.clone()),
-            }),
-        capture: step
-            .capture
-            .iter()
-            .map(|(name, path)| (name.value.clone(), path.value.clone()))
-            .collect(),
-        ledger: step.ledger.is_some(),
     }
 }
 

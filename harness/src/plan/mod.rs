@@ -11,6 +11,7 @@ mod overlaps;
 mod probes;
 mod programs;
 mod stages;
+mod steps;
 mod system;
 mod target;
 pub mod timeline;
@@ -31,6 +32,7 @@ use crate::sut::{Sut, SutKind, Vocabulary};
 pub use expected::{ExpectPlan, ExpectationId, Expected};
 pub use needs::Need;
 pub use stages::NamedStage;
+pub use steps::{HttpStep, StepAction, StepExpect, StepPlan};
 
 pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape};
 
@@ -333,34 +335,6 @@ pub struct RateStage {
     /// Its name; stages that follow each other under one name are one stretch of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-}
-
-/// One request. Texts may hold `$(…)`: `$(uuid)`, `$(random 0..60)`, `$(fixture.talk)`, or the name of a capture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepPlan {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// Path and query.
-    pub path: String,
-    /// Header values.
-    pub headers: IndexMap<String, String>,
-    /// JSON body.
-    pub json: Option<serde_json::Value>,
-    /// What counts as ok.
-    pub expect: StepExpect,
-    /// Name to path in the answer (`$.job_id`).
-    pub capture: IndexMap<String, JsonPath>,
-    /// The first capture is entered in the ledger as accepted when the step is ok.
-    pub ledger: bool,
-}
-
-/// What counts as ok.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct StepExpect {
-    /// Allowed status codes; empty means any 2xx.
-    pub status: Vec<u16>,
-    /// Required content type, parameters left aside.
-    pub content_type: Option<String>,
 }
 
 /// What must hold before the first fault.

@@ -136,7 +136,7 @@ pub(super) fn operations(operations: &[Operation]) -> Markup {
                             tr class="group" {
                                 th scope="rowgroup" colspan="7" {
                                     (prose::operation(operation)) " "
-                                    code { (operation.method) " " (operation.path) }
+                                    code { (operation.request) }
                                 }
                             }
                             @for phase in &operation.phases { (phase_row(phase)) }

@@ -280,7 +280,7 @@ fn fault(fault: &Fault) -> FaultJson {
 fn operation(operation: &Operation) -> OperationJson {
     OperationJson {
         name: prose::operation(operation),
-        request: format!("{} {}", operation.method, operation.path),
+        request: operation.request.to_string(),
         phases: operation
             .phases
             .iter()

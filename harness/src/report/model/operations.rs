@@ -13,10 +13,8 @@ pub struct Operation {
     pub load: Text,
     /// Number of the step, where the load has several.
     pub step: Option<usize>,
-    /// HTTP method.
-    pub method: Text,
-    /// Path and query, as planned.
-    pub path: Text,
+    /// What the step does: `POST /jobs`, as planned.
+    pub request: Text,
     /// Whole run first, then phases in order of time.
     pub phases: Vec<Phase>,
 }
@@ -93,8 +91,7 @@ pub(super) fn operations(
             operations.push(Operation {
                 load: Text::from(&load.name),
                 step: several.then_some(step + 1),
-                method: Text::from(&plan.method),
-                path: Text::from(&plan.path),
+                request: Text::from(&plan.action.operation()),
                 phases,
             });
         }
