@@ -66,7 +66,11 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
         return row;
     };
     let (reach, next) = reach(timeline, window, &row.recovered);
-    let first_due = record.series.first_bad(reach);
+    // What was under way when the next fault struck is counted there.
+    let own = |point: &&Point| !point.ok() && next.is_none_or(|next| point.ended() < next);
+    let loads = 0..record.plan.load.len();
+    let points = loads.flat_map(|load| record.series.points(load, reach));
+    let first_due = points.filter(own).map(Point::due).min();
     // What was under way is hit where it ends, not where it was due.
     let struck = carried_in(record, window.from).map(Point::ended).min();
     let first = first_due.into_iter().chain(struck).min();
@@ -74,12 +78,7 @@ fn fault(record: &Record, timeline: &Timeline, span: &FaultSpan) -> FaultRow {
     row.carried_in = carried_in(record, window.from).count() as u64;
     for index in 0..record.plan.load.len() {
         row.counts = row.counts.and(record.series.counts(index, window));
-        row.hurt += record.series.counts(index, reach).bad();
-    }
-    // What was under way when the next fault struck is counted there.
-    if let Some(next) = next {
-        let also = carried_in(record, next).filter(|point| reach.contains(point.due()));
-        row.hurt -= also.count() as u64;
+        row.hurt += record.series.points(index, reach).filter(own).count() as u64;
     }
     row.slowed = slowdown::slowdown(record, timeline, reach);
     if let Some((at, by)) = detected(record, &row.targets, window) {

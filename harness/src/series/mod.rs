@@ -359,16 +359,6 @@ impl Series {
         errors
     }
 
-    /// Intended start of the first request in a window that did not end as expected, over all loads.
-    #[must_use]
-    pub fn first_bad(&self, window: Window) -> Option<Offset> {
-        (0..self.loads.len())
-            .flat_map(|load| self.points(load, window))
-            .filter(|point| !point.ok())
-            .map(Point::due)
-            .min()
-    }
-
     /// Intended start of the last request of a load in a window.
     #[must_use]
     pub fn last_due(&self, load: usize, window: Window) -> Option<Offset> {

@@ -125,6 +125,7 @@ fn a_request_that_the_next_fault_killed_does_not_count_against_the_one_before() 
     let row = recovery_of(&verdict, "crash");
     assert_eq!(row.outcome, RowOutcome::Inconclusive, "{row:#?}");
     assert_eq!(verdict.faults[0].hurt, 0);
+    assert_eq!(verdict.faults[0].first_impact, None);
     assert!(verdict.faults[1].carried_in > 10);
 }
 
