@@ -1,3 +1,5 @@
+mod namespace;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
