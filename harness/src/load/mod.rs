@@ -4,6 +4,7 @@
 //! `goose.rs` supplies the worker tasks, [`pacing`] says when, `session.rs` takes an arrival
 //! through its steps, and `steps/` knows what a step does. Nothing here judges.
 
+pub mod drive;
 mod entry_balancer;
 mod goose;
 mod outstanding;
@@ -13,7 +14,6 @@ mod session;
 mod steps;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,8 +29,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{EventKind, LedgerEntry};
-use crate::plan::{LoadModel, LoadPlan, Plan};
+use crate::plan::{LoadModel, LoadPlan};
 use crate::runtime::emit::Emitter;
+use drive::Setup;
 use entry_balancer::EntryBalancer;
 pub use goose::AttackError;
 use goose::{Attack, UserLogic};
@@ -117,16 +118,17 @@ impl Lag {
 }
 
 impl Load {
-    /// The load of a plan, aimed at the links it enters through, whose addresses these are by name.
+    /// The load of a plan, aimed at the links it enters through.
     #[must_use]
-    pub fn new(
-        plan: &Plan,
-        run_id: &str,
-        addresses: &BTreeMap<String, SocketAddr>,
-        context: StepContext,
-        emitter: &Emitter,
-        cancel: &CancellationToken,
-    ) -> Self {
+    pub fn new(setup: Setup<'_>) -> Self {
+        let Setup {
+            plan,
+            run_id,
+            addresses,
+            context,
+            emitter,
+            cancel,
+        } = setup;
         let rng = SharedRng::seeded(plan.seed).fork("load");
         let ledger = Arc::new(Mutex::new(Vec::new()));
         let context = Arc::new(context);

@@ -4,15 +4,15 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::event::{Accepted, Outcome, Sample};
-use crate::plan::RateStage;
 use crate::plan::{
-    ExitRule, ExpectPlan, HttpStep, LinkPlan, NodePlan, NodeStart, ReadyPlan, RuntimeKind, Shape,
-    StepAction, StepPlan, SystemPlan,
+    ExitRule, ExpectPlan, HttpStep, LinkPlan, NodePlan, NodeStart, Plan, RateStage, ReadyPlan,
+    RuntimeKind, Shape, StepAction, StepPlan, SystemPlan,
 };
 use crate::runtime::emit::Message;
 
@@ -108,14 +108,14 @@ struct Ran {
 
 async fn ran(plan: &Plan, entry: SocketAddr, cancel: CancellationToken) -> Ran {
     let (emitter, mut rx) = Emitter::new();
-    let load = Load::new(
-        plan,
-        "r",
-        &through(entry),
-        StepContext::default(),
-        &emitter,
-        &cancel,
-    );
+    let load = Load::new(Setup {
+        plan: &plan,
+        run_id: "r",
+        addresses: &through(entry),
+        context: StepContext::default(),
+        emitter: &emitter,
+        cancel: &cancel,
+    });
     let running = load.start().await.expect("start");
     let ledger = running.finish().await.expect("finish");
     collect(&mut rx, ledger)
@@ -145,14 +145,14 @@ async fn a_frozen_server_makes_every_arrival_of_the_freeze_slow_and_evenly_less_
     let plan = plan(vec![open(100.0, 4000, 400, 10_000, "/gate")]);
     let (emitter, mut rx) = Emitter::new();
     let cancel = CancellationToken::new();
-    let load = Load::new(
-        &plan,
-        "r",
-        &through(entry),
-        StepContext::default(),
-        &emitter,
-        &cancel,
-    );
+    let load = Load::new(Setup {
+        plan: &plan,
+        run_id: "r",
+        addresses: &through(entry),
+        context: StepContext::default(),
+        emitter: &emitter,
+        cancel: &cancel,
+    });
     let running = load.start().await.expect("start");
     let origin = running.origin();
     let gatekeeper = tokio::spawn({
@@ -229,14 +229,14 @@ async fn cancelling_ends_requests_at_once_and_counts_what_was_due() {
     let plan = plan(vec![open(20.0, 30_000, 50, 60_000, "/gate")]);
     let (emitter, mut rx) = Emitter::new();
     let cancel = CancellationToken::new();
-    let load = Load::new(
-        &plan,
-        "r",
-        &through(entry),
-        StepContext::default(),
-        &emitter,
-        &cancel,
-    );
+    let load = Load::new(Setup {
+        plan: &plan,
+        run_id: "r",
+        addresses: &through(entry),
+        context: StepContext::default(),
+        emitter: &emitter,
+        cancel: &cancel,
+    });
     let running = load.start().await.expect("start");
     let begun = Instant::now();
     let later = async {

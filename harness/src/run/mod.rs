@@ -29,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{EventKind, LedgerEntry, RunOutcome, Sink};
 use crate::file_limit::FileLimit;
 use crate::journal::{Entry, Journal, UndoNote};
-use crate::load::{Load, StepContext};
+use crate::load::StepContext;
+use crate::load::drive::{Driver, Goose, Setup};
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
 use crate::runtime::{NodeContext, RuntimeError, Runtimes, fleet, needs};
@@ -51,6 +52,8 @@ pub struct Options {
     pub journal: PathBuf,
     /// How nodes are run.
     pub runtimes: Runtimes,
+    /// What drives the load.
+    pub load: Arc<dyn Driver>,
     /// Whether a run that this machine lacks something for ends as skipped; otherwise it ends as not ready.
     pub skip: bool,
     /// The limit on open files that processes of the system get, where this process has raised its own.
@@ -68,6 +71,7 @@ impl Options {
             logs: logs.into(),
             journal: crate::journal::directory(),
             runtimes: Runtimes::default(),
+            load: Arc::new(Goose),
             skip: true,
             files: None,
             force: CancellationToken::new(),
@@ -259,15 +263,15 @@ async fn run_phases(
             .map(|(name, address)| (name.clone(), address.to_string()))
             .collect(),
     };
-    let load = Load::new(
+    let setup = Setup {
         plan,
-        &options.run_id,
-        &addresses,
-        step_context,
+        run_id: &options.run_id,
+        addresses: &addresses,
+        context: step_context,
         emitter,
-        stop.token(),
-    );
-    let running = match load.start().await {
+        cancel: stop.token(),
+    };
+    let running = match options.load.start(setup).await {
         Ok(running) => running,
         Err(error) => {
             stop.set(RunOutcome::Broken {
@@ -276,7 +280,7 @@ async fn run_phases(
             return None;
         }
     };
-    let monitor = LiveMonitor::new(plan, series, emitter.clone(), &running);
+    let monitor = LiveMonitor::new(plan, series, emitter.clone(), running.as_ref());
     let over = CancellationToken::new();
     let drive = async {
         let (finished, ()) = tokio::join!(running.finish(), faults.run_all(&monitor));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop::StopReason;
 use crate::event::{EventKind, Offset, RunOutcome};
-use crate::load::{Progress, Running};
+use crate::load::drive::{Driven, Horizon};
 use crate::plan::timeline::steady_from;
 use crate::plan::{Plan, SteadyPlan};
 use crate::runtime::emit::Emitter;
@@ -27,7 +27,7 @@ pub(super) struct LiveMonitor {
     steady: Option<SteadyPlan>,
     series: Arc<Mutex<Series>>,
     emitter: Emitter,
-    progress: Progress,
+    progress: Arc<dyn Horizon>,
     began: Offset,
     /// Where the search for the steady state begins.
     search_from: Offset,
@@ -40,7 +40,7 @@ impl LiveMonitor {
         plan: &Plan,
         series: Arc<Mutex<Series>>,
         emitter: Emitter,
-        running: &Running,
+        running: &dyn Driven,
     ) -> Self {
         let began = emitter.at(running.origin());
         let window = plan.steady.as_ref().map(|steady| steady.window.get());
@@ -51,7 +51,7 @@ impl LiveMonitor {
             series,
             began,
             emitter,
-            progress: running.progress(),
+            progress: running.horizon(),
             baseline: watch::Sender::new(None),
         }
     }
@@ -130,13 +130,13 @@ impl LiveMonitor {
 
     /// Everything due before this is in the series.
     async fn flushed_horizon(&self) -> Offset {
-        let horizon = self.emitter.at(self.progress.horizon());
+        let horizon = self.emitter.at(self.progress.reached());
         self.emitter.flush().await;
         horizon
     }
 
     fn why_not_steady(&self, steady: &SteadyPlan) -> String {
-        let horizon = self.emitter.at(self.progress.horizon());
+        let horizon = self.emitter.at(self.progress.reached());
         let length = steady.window.get();
         let from = Offset(
             horizon

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 use crate::file_limit::FileLimit;
 use crate::journal::Journal;
-use crate::plan::{NodePlan, RuntimeKind};
+use crate::plan::{NodePlan, ReadyPlan, RuntimeKind};
 use emit::Emitter;
 pub use system::{Addresses, System};
 
@@ -120,6 +120,15 @@ pub trait Node: Send + Sync + fmt::Debug {
     fn leftovers(&self) -> Vec<String>;
     /// Ends it now, without waiting: for the way out of a panic.
     fn abandon(&self);
+    /// Asks it for its readiness, directly and not through a link: the status of its answer, or what was seen instead.
+    fn probe<'a>(
+        &'a self,
+        client: &'a reqwest::Client,
+        plan: &'a ReadyPlan,
+    ) -> BoxFuture<'a, Result<u16, String>> {
+        let address = *self.address().borrow();
+        Box::pin(ready::probe(client, plan, address))
+    }
     /// How it is paused, where it can be ([`Capability::Pause`](crate::scenario::capability::Capability)).
     fn pausable(&self) -> Option<&dyn Pause> {
         None

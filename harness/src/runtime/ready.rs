@@ -1,5 +1,6 @@
 //! Readiness is a condition that is polled, never a pause; when it is not met, the error says what was last seen.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), Runtim
             if let Some(how) = node.ended() {
                 return Err(how);
             }
-            match probe(&client, plan, node).await {
+            match node.probe(&client, plan).await {
                 Ok(status) if status == plan.status => return Ok(()),
                 Ok(status) => seen = format!("status {status}"),
                 Err(what) => seen = what,
@@ -50,8 +51,12 @@ pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), Runtim
     })
 }
 
-async fn probe(client: &reqwest::Client, plan: &ReadyPlan, node: &dyn Node) -> Result<u16, String> {
-    let address = *node.address().borrow();
+/// Asks an HTTP server for its readiness.
+pub(super) async fn probe(
+    client: &reqwest::Client,
+    plan: &ReadyPlan,
+    address: Option<SocketAddr>,
+) -> Result<u16, String> {
     let address = address.ok_or("no address yet")?;
     client
         .get(format!("http://{address}{}", plan.path))
