@@ -109,7 +109,7 @@ struct Ran {
 async fn ran(plan: &Plan, entry: SocketAddr, cancel: CancellationToken) -> Ran {
     let (emitter, mut rx) = Emitter::new();
     let load = Load::new(Setup {
-        plan: &plan,
+        plan,
         run_id: "r",
         addresses: &through(entry),
         context: StepContext::default(),
@@ -498,14 +498,14 @@ async fn several_entries_take_turns_pass_over_the_unready_and_lead_on_from_a_ref
     let (emitter, mut rx) = Emitter::new();
     let addresses = [("a", a), ("refusing", refusing), ("b", b), ("away", away)];
     let addresses = addresses.map(|(name, address)| (format!("client->{name}"), address));
-    let load = Load::new(
-        &plan,
-        "r",
-        &BTreeMap::from(addresses),
-        StepContext::default(),
-        &emitter,
-        &CancellationToken::new(),
-    );
+    let load = Load::new(Setup {
+        plan: &plan,
+        run_id: "r",
+        addresses: &BTreeMap::from(addresses),
+        context: StepContext::default(),
+        emitter: &emitter,
+        cancel: &CancellationToken::new(),
+    });
     let running = load.start().await.expect("start");
     let ledger = running.finish().await.expect("finish");
     let ran = collect(&mut rx, ledger);
