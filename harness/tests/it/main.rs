@@ -12,6 +12,7 @@ mod sim;
 mod strays;
 mod suite;
 mod tidy;
+mod tidy_files;
 mod unsaved;
 
 use std::path::{Path, PathBuf};
