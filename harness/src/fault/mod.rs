@@ -1,8 +1,8 @@
 //! What faults do: injecting returns the undo, a value that must be used; undoing proves itself and says whether the
 //! fault ever bit. What a kind is (settings, checks, words) is in `scenario::fault`.
 //!
-//! Faults that a link can do by itself need nothing here: they are toxics (`link::toxics`), and [`toxic`] puts any of them
-//! on a link. Every other kind has a file and a row in [`ACTS`].
+//! Faults that a link can do by itself need nothing here: they are toxics (`link::toxics`), and `toxic` puts any of them
+//! on a link. Every other kind has a file and a row in `ACTS`.
 
 mod down;
 mod kill;

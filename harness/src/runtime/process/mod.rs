@@ -1,5 +1,5 @@
 //! Nodes as child processes. A node is everything that its program starts, wherever that puts itself: all of it is
-//! killed, paused and ended with the node ([`tracker`] finds it, [`crate::process_set`] hits it).
+//! killed, paused and ended with the node (`tracker` finds it, [`crate::process_set`] hits it).
 
 mod output;
 mod program;
