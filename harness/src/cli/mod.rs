@@ -181,11 +181,7 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 fn runtime(text: &str) -> Result<RuntimeKind, String> {
-    let found = RuntimeKind::ALL.iter().find(|(word, ..)| *word == text);
-    found.map(|(.., kind)| *kind).ok_or_else(|| {
-        let words: Vec<_> = RuntimeKind::ALL.iter().map(|(word, ..)| *word).collect();
-        format!("one of {}", words.join(", "))
-    })
+    RuntimeKind::find(text).ok_or_else(|| format!("one of {}", RuntimeKind::words().join(", ")))
 }
 
 /// Where results and errors go, and what the terminal there can do.

@@ -1,106 +1,104 @@
 //! From a scenario to a plan. Pure but for the one seed that is drawn when none is given.
+//!
+//! A scenario with mistakes has no plan. What could be understood of it is resolved all the same, so that problems between
+//! its parts are told together with those within them.
 
 use clip_service::env::SharedRng;
 use clip_service::units::HumanDuration;
 
-use super::timeline::Timeline;
+use super::faults::FaultDraft;
+use super::layout::Layout;
+use super::timeline::{Course, Timeline};
 use super::{
-    EndPlan, ExpectPlan, FaultPlan, Format, LedgerRead, LoadPlan, Plan, PlanOptions, ResultsRead,
-    RuntimeKind, StartPlan, SteadyPlan, SystemPlan, TargetPlan, load, overlaps, probes, system,
-    target, times,
+    EndPlan, ExpectPlan, Format, LedgerRead, LoadPlan, Plan, PlanOptions, ResultsRead, RuntimeKind,
+    SteadyPlan, load, overlaps, probes, system, times,
 };
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::expr::Expectation;
-use crate::scenario::fault::FaultKind;
-use crate::scenario::model::Vocabulary as _;
-use crate::scenario::model::{Document, Fault, ReadBack};
-use crate::scenario::read::Spanned;
-use crate::scenario::{JsonPath, Scenario};
+use crate::scenario::model::{Document, ReadBack, ReadResults, Steady, Vocabulary as _};
+use crate::scenario::{JsonPath, OptionalKey as _, Scenario, Written};
 use crate::sut;
 
 const DEFAULT_SETTLE: HumanDuration = HumanDuration::secs(30);
 
-/// Builds a plan as well as the scenario allows, with every problem found on the way.
-pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Plan, Vec<Diagnostic>) {
+/// Builds a plan, with every problem found on the way; `None` where something could not be understood.
+pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Option<Plan>, Vec<Diagnostic>) {
     let document = &scenario.document;
     let mut problems = Vec::new();
-    let runtime = options.runtime.unwrap_or_else(|| {
-        let given = document.system.runtime.as_ref();
-        given.map_or(RuntimeKind::Process, |runtime| runtime.value)
-    });
-    let seed = options
-        .seed
-        .or(document.seed.as_ref().map(|seed| seed.value))
-        .unwrap_or_else(draw_seed);
-    let scale = options.rate_scale.unwrap_or(1.0);
+    let runtime = match options.runtime {
+        Some(runtime) => Some(runtime),
+        None => document.system.runtime.given_or(RuntimeKind::Process),
+    };
+    let seed = match (options.seed, &document.seed) {
+        (Some(seed), _) => Some(seed),
+        (None, Some(given)) => given.value,
+        (None, None) => Some(draw_seed()),
+    };
     let fixtures = load::fixtures(&document.load);
-    let taker = |fixture: &String| sut::fixtures().find(|(_, known)| known.name == *fixture);
-    if let Some(fixture) = fixtures.first()
-        && let Some((taker, _)) = taker(fixture)
-        && document.system.service.is_none()
-    {
-        problems.push(
-            Diagnostic::general(format!(
-                "`$(fixture.{fixture})` needs {} to upload it to",
-                taker.title()
-            ))
-            .help("add `service: {}` under `system:`, or leave the fixture out"),
-        );
-    }
-    let (system, entries) = system::expand(
-        &document.system,
-        &document.load,
-        runtime,
-        fixtures,
-        &mut problems,
-    );
-    let load = load::resolve(&document.load, scale)
-        .into_iter()
-        .zip(entries)
-        .map(|(load, entries)| LoadPlan { entries, ..load })
-        .collect();
-    let rng = SharedRng::seeded(seed);
-    let faults = document
+    problems.extend(untaken_fixture(document, &fixtures));
+    let layout = Layout::of(&document.system, &document.load, runtime, &mut problems);
+    let system = system::fill_in(&document.system, &layout, runtime, fixtures, &mut problems);
+    let loads = load::resolve(&document.load, options.rate_scale.unwrap_or(1.0));
+    // Without a seed there is no plan; whether names can be hit does not depend on it.
+    let rng = SharedRng::seeded(seed.unwrap_or_default());
+    let faults: Vec<_> = document
         .faults
         .iter()
-        .map(|fault| plan_fault(fault, &system, &rng, &mut problems))
+        .map(|fault| FaultDraft::of(fault, &layout, &rng, &mut problems))
         .collect();
-    probes::check(document, &system, &mut problems);
+    probes::check(document, &layout, &mut problems);
     let end = plan_end(document, &mut problems);
-    let mut plan = Plan {
-        name: document.name.value.0.clone(),
-        about: document.about.as_ref().map(|about| about.value.clone()),
-        tags: document
-            .tags
-            .iter()
-            .map(|tag| tag.value.0.clone())
-            .collect(),
-        file: match scenario.from_file {
-            true => scenario.source.name.clone(),
-            false => String::new(),
-        },
-        seed,
-        limit: HumanDuration::default(),
-        system,
-        load,
-        steady: document.steady.as_ref().map(|steady| SteadyPlan {
-            window: steady.window.value,
-            hold: expectations(&steady.hold),
-        }),
-        faults,
-        expect: plan_expect(document, end),
-        abort: expectations(&document.abort),
-        formats: formats(document),
-        estimate: HumanDuration::default(),
+    if let Some(course) = course(document, &loads, &faults) {
+        times::check(document, &course, &mut problems);
+        let planned: Vec<_> = faults.iter().map(FaultDraft::plan).collect();
+        overlaps::check(document, &planned, &course.times, &mut problems);
+    }
+    let whole = || {
+        Some(Plan {
+            name: document.name.known()?.0.clone(),
+            about: match &document.about {
+                Some(about) => Some(about.known()?.clone()),
+                None => None,
+            },
+            tags: document
+                .tags
+                .iter()
+                .map(|tag| Some(tag.known()?.0.clone()))
+                .collect::<Option<_>>()?,
+            file: match scenario.from_file {
+                true => scenario.source.name.clone(),
+                false => String::new(),
+            },
+            seed: seed?,
+            limit: HumanDuration::default(),
+            system: system?,
+            load: loads
+                .iter()
+                .zip(layout.own_entries)
+                .map(|(load, entries)| {
+                    Some(LoadPlan {
+                        entries,
+                        ..load.plan.clone()?
+                    })
+                })
+                .collect::<Option<_>>()?,
+            steady: match &document.steady {
+                Some(steady) => Some(plan_steady(steady)?),
+                None => None,
+            },
+            faults: faults.iter().map(FaultDraft::plan).collect::<Option<_>>()?,
+            expect: plan_expect(document, end?)?,
+            abort: expectations(&document.abort)?,
+            formats: formats(document)?,
+            estimate: HumanDuration::default(),
+        })
     };
-    let timeline = Timeline::estimate(&plan);
-    plan.estimate = HumanDuration(timeline.end());
-    plan.limit = document
-        .limit
-        .as_ref()
-        .map_or_else(|| times::default_limit(&plan), |limit| limit.value);
-    times::check(document, &plan, &timeline, &mut problems);
-    overlaps::check(document, &plan, &timeline, &mut problems);
+    let plan = whole().and_then(|mut plan| {
+        plan.estimate = HumanDuration(Timeline::estimate(&plan).end());
+        plan.limit = document.limit.given_or(times::default_limit(&plan))?;
+        times::check_limit(document, &plan, &mut problems);
+        Some(plan)
+    });
     (plan, problems)
 }
 
@@ -109,161 +107,87 @@ fn draw_seed() -> u64 {
     SharedRng::entropy().next_u64() % 1_000_000
 }
 
-fn expectations(each: &[Spanned<Expectation>]) -> Vec<Expectation> {
-    each.iter().map(|placed| placed.value.clone()).collect()
+/// A fixture that nothing in the system takes.
+fn untaken_fixture(document: &Document, fixtures: &[String]) -> Option<Diagnostic> {
+    let fixture = fixtures.first()?;
+    let (taker, _) = sut::fixtures().find(|(_, known)| known.name == *fixture)?;
+    document.system.service.is_none().then(|| {
+        Diagnostic::general(format!(
+            "`$(fixture.{fixture})` needs {} to upload it to",
+            taker.title()
+        ))
+        .help("add `service: {}` under `system:`, or leave the fixture out")
+    })
 }
 
-fn plan_expect(document: &Document, end: EndPlan) -> ExpectPlan {
+/// When things happen, as far as that is known; `None` where the times of all depend on what could not be understood.
+fn course<'p>(
+    document: &Document,
+    loads: &'p [load::LoadDraft],
+    faults: &'p [FaultDraft<'_>],
+) -> Option<Course<'p>> {
+    let loads: Vec<_> = loads
+        .iter()
+        .map(|load| load.model.as_ref())
+        .collect::<Option<_>>()?;
+    let starts: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.start.as_ref())
+        .collect::<Option<_>>()?;
+    let window = match &document.steady {
+        Some(steady) => Some(steady.window.known()?.get()),
+        None => None,
+    };
+    let faults = faults.iter().map(FaultDraft::timed).collect();
+    Some(Course::of(&loads, faults, &starts, window))
+}
+
+fn expectations(each: &[Written<Expectation>]) -> Option<Vec<Expectation>> {
+    each.iter().map(|one| one.value.clone()).collect()
+}
+
+fn plan_steady(steady: &Steady) -> Option<SteadyPlan> {
+    Some(SteadyPlan {
+        window: *steady.window.known()?,
+        hold: expectations(&steady.hold)?,
+    })
+}
+
+fn plan_expect(document: &Document, end: EndPlan) -> Option<ExpectPlan> {
     let mut plan = ExpectPlan {
         end,
         ..ExpectPlan::default()
     };
     let Some(expect) = &document.expect else {
-        return plan;
+        return Some(plan);
     };
-    plan.set_always(expectations(&expect.always));
+    plan.set_always(expectations(&expect.always)?);
     for (name, each) in expect.during.iter() {
-        plan.set_during(&name.value, expectations(each));
+        plan.set_during(&name.value, expectations(each)?);
     }
-    plan.set_control(&expectations(&document.control));
-    plan.recover = expect.recover.as_ref().map(|recover| recover.within.value);
-    let stays = expect
-        .recover
-        .as_ref()
-        .and_then(|recover| recover.stays.as_ref());
-    plan.stays = stays.is_some_and(|stays| stays.value);
-    plan
+    plan.set_control(&expectations(&document.control)?);
+    if let Some(recover) = &expect.recover {
+        plan.recover = Some(*recover.within.known()?);
+        plan.stays = recover.stays.given_or(false)?;
+    }
+    Some(plan)
 }
 
-fn formats(document: &Document) -> Vec<Format> {
+fn formats(document: &Document) -> Option<Vec<Format>> {
     let mut formats: Vec<Format> = Vec::new();
     for format in document.report.iter().flat_map(|report| &report.formats) {
-        if !formats.contains(&format.value) {
-            formats.push(format.value);
+        let format = format.value?;
+        if !formats.contains(&format) {
+            formats.push(format);
         }
     }
     if formats.is_empty() {
         formats.extend(Format::ALL.iter().map(|(.., format)| *format));
     }
-    formats
+    Some(formats)
 }
 
-fn plan_fault(
-    fault: &Fault,
-    system: &SystemPlan,
-    rng: &SharedRng,
-    problems: &mut Vec<Diagnostic>,
-) -> FaultPlan {
-    let kind = fault.inject.value.kind();
-    let name = &fault.name.value.0;
-    let mut targets: Vec<TargetPlan> = Vec::new();
-    if fault.target.sound && !system.nodes.is_empty() {
-        let rng = rng.fork(&format!("fault/{name}"));
-        for selector in &fault.target.value.0 {
-            let found = match fault.inject.sound {
-                true => target::resolve(selector, kind, system, &rng),
-                // What it would do is not known; a name that is nowhere is wrong all the same.
-                false => target::resolve_either(selector, system, &rng),
-            };
-            match found {
-                Ok(found) => {
-                    for target in found {
-                        if !targets.contains(&target) {
-                            targets.push(target);
-                        }
-                    }
-                }
-                Err(why) => {
-                    problems.push(Diagnostic::error(fault.target.span, why.message).help(why.help));
-                }
-            }
-        }
-    }
-    if fault.inject.sound && kind.through_links {
-        let deaf = |target: &&TargetPlan| system.links.iter().all(|link| link.to != target.name());
-        if let Some(target) = targets.iter().find(deaf) {
-            problems.push(
-                Diagnostic::error(
-                    fault.target.span,
-                    format!(
-                        "no link leads to `{}`, so its answers cannot be held",
-                        target.name()
-                    ),
-                )
-                .help(format!(
-                    "add one under `links:`, NODE->{}: {{}}",
-                    target.name()
-                )),
-            );
-        }
-    }
-    if fault.inject.sound {
-        problems.extend(incapable(kind, fault, &targets, system));
-    }
-    let inject = fault.inject.value.clone();
-    FaultPlan {
-        name: name.clone(),
-        start: match (&fault.at, &fault.after) {
-            (_, Some(after)) => StartPlan::After {
-                fault: after.value.fault.clone(),
-                moment: after.value.moment,
-                offset: after.value.offset,
-            },
-            (at, None) => StartPlan::At(at.as_ref().map(|at| at.value).unwrap_or_default()),
-        },
-        length: match inject.in_turn() {
-            Some(pause) => {
-                let pauses = u32::try_from(targets.len().saturating_sub(1)).unwrap_or(u32::MAX);
-                HumanDuration(pause.saturating_mul(pauses))
-            }
-            None => or(fault.r#for.as_ref(), HumanDuration::default()),
-        },
-        targets,
-        inject,
-    }
-}
-
-fn or<T: Copy>(given: Option<&Spanned<T>>, default: T) -> T {
-    given.map_or(default, |given| given.value)
-}
-
-/// The first target whose runtime cannot do what the kind needs.
-fn incapable(
-    kind: &FaultKind,
-    fault: &Fault,
-    targets: &[TargetPlan],
-    system: &SystemPlan,
-) -> Option<Diagnostic> {
-    let missing = |runtime: RuntimeKind| {
-        let can = runtime.capabilities();
-        kind.needs.iter().copied().find(|need| !can.contains(need))
-    };
-    let (node, need) = system
-        .nodes
-        .iter()
-        .filter(|node| targets.contains(&TargetPlan::Node(node.name.clone())))
-        .find_map(|node| Some((node, missing(node.runtime)?)))?;
-    let able: Vec<_> = RuntimeKind::ALL
-        .iter()
-        .filter(|(.., runtime)| missing(*runtime).is_none())
-        .map(|(word, ..)| format!("`{word}`"))
-        .collect();
-    Some(
-        Diagnostic::error(
-            fault.inject.span,
-            format!(
-                "`{}` needs a node that can {}; {} runs in the {} runtime, where nodes cannot",
-                kind.name,
-                need.word(),
-                node.name,
-                node.runtime.word()
-            ),
-        )
-        .help(format!("use runtime {}", able.join(" or "))),
-    )
-}
-
-fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
+fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> Option<EndPlan> {
     let end = document
         .expect
         .as_ref()
@@ -272,16 +196,13 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
         .load
         .iter()
         .any(|(_, load)| load.steps.iter().any(|step| step.ledger.is_some()));
-    let read = match end.and_then(|end| end.read.as_ref()) {
-        Some(read) => Some(read_back(read)),
-        None if document.system.service.is_some() => {
-            sut::SERVICE.sut().read_back().map(known_read_back)
-        }
-        None => None,
-    };
+    let given = end.and_then(|end| end.read.as_ref());
+    let known = document.system.service.as_ref();
+    let known = known.and_then(|_| sut::SERVICE.sut().read_back());
     if let Some(end) = end
         && !end.ledger.is_empty()
-        && read.is_none()
+        && given.is_none()
+        && known.is_none()
     {
         problems.push(
             Diagnostic::error(
@@ -293,17 +214,22 @@ fn plan_end(document: &Document, problems: &mut Vec<Diagnostic>) -> EndPlan {
             ),
         );
     }
-    EndPlan {
+    let ledger = end.map(|end| end.ledger.as_slice()).unwrap_or_default();
+    Some(EndPlan {
         settle: match end.and_then(|end| end.settle.as_ref()) {
-            Some(settle) => settle.value,
+            Some(settle) => settle.value?,
             None if submits => DEFAULT_SETTLE,
             None => HumanDuration::default(),
         },
-        ledger: end
-            .map(|end| end.ledger.iter().map(|check| check.value).collect())
-            .unwrap_or_default(),
-        read,
-    }
+        ledger: ledger
+            .iter()
+            .map(|check| check.value)
+            .collect::<Option<_>>()?,
+        read: match given {
+            Some(read) => Some(read_back(read)?),
+            None => known.map(known_read_back),
+        },
+    })
 }
 
 /// What the system itself says of its work.
@@ -323,18 +249,27 @@ fn known_read_back(read: &sut::ReadBack) -> LedgerRead {
     }
 }
 
-fn read_back(read: &ReadBack) -> LedgerRead {
-    let words = |words: &[Spanned<String>]| words.iter().map(|word| word.value.clone()).collect();
-    LedgerRead {
-        get: read.get.value.clone(),
-        state: read.state.value.clone(),
-        done: words(&read.done),
-        failed: words(&read.failed),
-        results: read.results.as_ref().map(|results| ResultsRead {
-            get: results.get.value.clone(),
-            items: results.items.value.clone(),
-            url: results.url.value.clone(),
-            rank: results.rank.value.clone(),
-        }),
-    }
+fn read_back(read: &ReadBack) -> Option<LedgerRead> {
+    let words = |words: &[Written<String>]| -> Option<Vec<String>> {
+        words.iter().map(|word| word.value.clone()).collect()
+    };
+    Some(LedgerRead {
+        get: read.get.value.clone()?,
+        state: read.state.value.clone()?,
+        done: words(&read.done)?,
+        failed: words(&read.failed)?,
+        results: match &read.results {
+            Some(results) => Some(read_results(results)?),
+            None => None,
+        },
+    })
+}
+
+fn read_results(results: &ReadResults) -> Option<ResultsRead> {
+    Some(ResultsRead {
+        get: results.get.value.clone()?,
+        items: results.items.value.clone()?,
+        url: results.url.value.clone()?,
+        rank: results.rank.value.clone()?,
+    })
 }

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndPlan, LedgerCheck};
 use crate::scenario::expr::{Expectation, Expr};
-use crate::scenario::model::Vocabulary as _;
 
 /// What an expectation is called in verdicts and reports: `always-1`, `during/crash-2`, `recover/crash`,
 /// `stays/crash-1`, `fault/crash`, `exits/web`, `end/no_lost`, `steady`.
@@ -68,8 +67,7 @@ impl ExpectationId {
     /// Of a ledger check.
     #[must_use]
     pub fn ledger(check: LedgerCheck) -> Self {
-        let word = LedgerCheck::ALL.iter().find(|(.., one)| *one == check);
-        Self(format!("end/{}", word.map_or("", |(word, ..)| word)))
+        Self(format!("end/{}", check.word()))
     }
 
     /// As text.

@@ -5,9 +5,14 @@
 mod build;
 mod descriptors;
 mod expected;
+mod faults;
+mod layout;
 mod load;
+mod machine;
+mod names;
 mod needs;
 mod overlaps;
+mod prepare;
 mod probes;
 mod programs;
 mod stages;
@@ -17,114 +22,24 @@ mod target;
 pub mod timeline;
 mod times;
 
-use std::path::Path;
-use std::time::Duration;
-
 use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::file_limit::FileLimit;
+use crate::scenario::JsonPath;
 use crate::scenario::expr::Expectation;
-use crate::scenario::{self, Diagnostics, JsonPath, Scenario};
 use crate::sut::{Sut, SutKind, Vocabulary};
 
 pub use expected::{ExpectPlan, ExpectationId, Expected};
+pub use load::{LoadModel, LoadPlan, RateStage};
 pub use needs::Need;
+pub use prepare::{PlanOptions, Prepared};
 pub use stages::NamedStage;
 pub use steps::{HttpStep, StepAction, StepExpect, StepPlan};
 
 pub use crate::scenario::model::{ExitRule, Format, LedgerCheck, Moment, RuntimeKind, Shape};
 
 pub use crate::scenario::fault::Injection;
-
-/// What the command line may say about a plan.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PlanOptions {
-    /// Instead of the scenario's seed.
-    pub seed: Option<u64>,
-    /// Instead of the scenario's values, by name.
-    pub vars: Vec<(String, String)>,
-    /// Multiplies every rate and every count of users.
-    pub rate_scale: Option<f64>,
-    /// Instead of the scenario's runtime.
-    pub runtime: Option<RuntimeKind>,
-}
-
-/// A plan with what its author should know.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prepared {
-    /// The plan.
-    pub plan: Plan,
-    /// Keeps nothing from running.
-    pub warnings: Diagnostics,
-}
-
-impl Plan {
-    /// Resolves a scenario: expands presets, draws what is random, fills in defaults, and refuses what cannot be.
-    ///
-    /// # Errors
-    /// Every problem that comes to light.
-    pub fn new(scenario: &Scenario, options: &PlanOptions) -> Result<Self, Diagnostics> {
-        let reading = if options.vars.is_empty() {
-            scenario::Reading {
-                scenario: Some(scenario.clone()),
-                problems: Diagnostics::new(scenario.source.clone()),
-            }
-        } else {
-            Scenario::read(&scenario.source, scenario.from_file, &options.vars)
-        };
-        finish(reading, options).map(|prepared| prepared.plan)
-    }
-
-    /// Reads a file and resolves it, and looks for its programs on this machine; problems of all are found together.
-    ///
-    /// # Errors
-    /// Every problem there is.
-    pub fn prepare(path: &Path, options: &PlanOptions) -> Result<Prepared, Diagnostics> {
-        let source = scenario::open(path)?;
-        finish(Scenario::read(&source, true, &options.vars), options)
-    }
-
-    /// As [`Plan::prepare`], for text that comes from elsewhere.
-    ///
-    /// # Errors
-    /// Every problem there is.
-    pub fn prepare_text(
-        name: &str,
-        text: &str,
-        options: &PlanOptions,
-    ) -> Result<Prepared, Diagnostics> {
-        let source = std::sync::Arc::new(scenario::Source::new(name, text));
-        finish(Scenario::read(&source, false, &options.vars), options)
-    }
-}
-
-fn finish(reading: scenario::Reading, options: &PlanOptions) -> Result<Prepared, Diagnostics> {
-    let mut problems = reading.problems;
-    let Some(scenario) = reading.scenario else {
-        return Err(problems);
-    };
-    let (plan, found) = build::build(&scenario, options);
-    problems.extend(found);
-    if scenario.from_file {
-        let machine = programs::Machine::here();
-        problems.extend(programs::check(&scenario.document.system, &machine));
-        if let Some(limit) = FileLimit::here() {
-            let found = descriptors::check(&scenario.document, &plan, limit);
-            problems.extend(found.into_iter().collect());
-        }
-    }
-    if problems.has_errors() {
-        problems.extend(scenario.warnings);
-        return Err(problems);
-    }
-    problems.extend(scenario.warnings);
-    Ok(Prepared {
-        plan,
-        warnings: problems,
-    })
-}
 
 /// A resolved scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -281,60 +196,14 @@ pub struct LinkPlan {
     pub to: String,
 }
 
-/// One load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LoadPlan {
-    /// Name, the first part of its metrics (`frames`).
-    pub name: String,
-    /// How work arrives.
-    pub model: LoadModel,
-    /// Names of the links that it enters through, which take turns; empty: those of the system.
-    #[serde(default)]
-    pub entries: Vec<String>,
-    /// A request not answered by then has failed. Per step.
-    pub timeout: HumanDuration,
-    /// Done in order by each arrival or user.
-    pub steps: Vec<StepPlan>,
-}
-
-/// How work arrives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoadModel {
-    /// Open: whether or not the system keeps up.
-    Arrivals {
-        /// How arrivals are spaced.
-        shape: Shape,
-        /// Rate over time.
-        stages: Vec<RateStage>,
-        /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout.
-        max_in_flight: usize,
-    },
-    /// Closed: so many users, each thinking between rounds.
-    Users {
-        /// How many.
-        count: usize,
-        /// Shortest and longest pause between rounds.
-        think: (HumanDuration, HumanDuration),
-        /// Time over which they start.
-        ramp_up: HumanDuration,
-        /// How long they stay, ramp-up included.
-        stay: HumanDuration,
-    },
-}
-
-/// Rate over a stretch of time: a straight line from `from` to `to`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RateStage {
-    /// Arrivals per second at its start.
-    pub from: f64,
-    /// Arrivals per second at its end.
-    pub to: f64,
-    /// Its length.
-    pub length: HumanDuration,
-    /// Its name; stages that follow each other under one name are one stretch of time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+impl LinkPlan {
+    pub(crate) fn between(from: &str, to: &str) -> Self {
+        Self {
+            name: link_name(from, to),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        }
+    }
 }
 
 /// What must hold before the first fault.
@@ -435,58 +304,6 @@ pub struct ResultsRead {
     pub url: JsonPath,
     /// JSON path, within an item, of what tells it from its siblings.
     pub rank: JsonPath,
-}
-
-/// Requests under way beyond those that a steady stream of slowest answers would take, for bursts.
-const SPARE: f64 = 10.0;
-const BURST: f64 = 1.5;
-
-impl LoadPlan {
-    /// Most arrivals or users that can be under way at once. Every request ends at its timeout, so no more than the peak
-    /// rate times that can be.
-    #[must_use]
-    pub fn concurrency(&self) -> usize {
-        match &self.model {
-            LoadModel::Arrivals {
-                stages,
-                max_in_flight,
-                ..
-            } => {
-                let steps = self.steps.len() as f64;
-                let rates = stages.iter().map(|stage| stage.from.max(stage.to));
-                let peak = rates.fold(0.0, f64::max);
-                let most = peak * self.timeout.get().as_secs_f64() * steps * BURST + SPARE;
-                (*max_in_flight).min(most.ceil() as usize).max(1)
-            }
-            LoadModel::Users { count, .. } => *count,
-        }
-    }
-
-    /// How long work arrives, from the start of load.
-    #[must_use]
-    pub fn length(&self) -> Duration {
-        match &self.model {
-            LoadModel::Arrivals { stages, .. } => {
-                stages.iter().map(|stage| stage.length.get()).sum()
-            }
-            LoadModel::Users { stay, .. } => stay.get(),
-        }
-    }
-}
-
-impl LoadPlan {
-    /// How long it takes until its rate stops rising for the first time.
-    #[must_use]
-    pub fn rise(&self) -> Duration {
-        match &self.model {
-            LoadModel::Arrivals { stages, .. } => stages
-                .iter()
-                .take_while(|stage| stage.to > stage.from)
-                .map(|stage| stage.length.get())
-                .sum(),
-            LoadModel::Users { ramp_up, .. } => ramp_up.get(),
-        }
-    }
 }
 
 /// The name of an edge.

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::timeline::Timeline;
-use super::{FaultPlan, Moment, Plan, StartPlan};
+use super::{FaultPlan, Moment, StartPlan};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::Document;
+
+/// Start and end, from the start of load.
+type Time = (Duration, Duration);
 
 /// How two faults meet.
 enum Meeting {
@@ -20,64 +22,53 @@ enum Meeting {
     Possible,
 }
 
+/// Reports pairs of faults, those left out whose plan or time is not known.
 pub(super) fn check(
     document: &Document,
-    plan: &Plan,
-    timeline: &Timeline,
+    planned: &[Option<FaultPlan>],
+    times: &[Option<Time>],
     problems: &mut Vec<Diagnostic>,
 ) {
-    let readable = |index: usize| {
-        document.faults.get(index).is_some_and(|fault| {
-            fault.name.sound
-                && fault.inject.sound
-                && fault.at.as_ref().is_none_or(|at| at.sound)
-                && fault.after.as_ref().is_none_or(|after| after.sound)
-                && fault.r#for.as_ref().is_none_or(|length| length.sound)
-        })
-    };
-    for later in 0..plan.faults.len() {
-        for earlier in 0..later {
-            if !readable(earlier) || !readable(later) {
-                continue;
-            }
+    let known: Vec<_> = planned
+        .iter()
+        .zip(times)
+        .zip(&document.faults)
+        .filter_map(|((plan, time), written)| Some((plan.as_ref()?, (*time)?, written.name.span)))
+        .collect();
+    let all: Vec<_> = known.iter().map(|(plan, ..)| *plan).collect();
+    for (index, later) in known.iter().enumerate() {
+        for earlier in &known[..index] {
             // By time, not by the order in which they are written.
-            let (first, second) = match timeline.faults[earlier].0 <= timeline.faults[later].0 {
+            let ((a, a_time, _), (b, b_time, span)) = match earlier.1.0 <= later.1.0 {
                 true => (earlier, later),
                 false => (later, earlier),
             };
-            let (a, b) = (&plan.faults[first], &plan.faults[second]);
             let Some(node) = contested(a, b) else {
                 continue;
             };
-            if waits_for(b, a, plan) {
+            if waits_for(b, a, &all) {
                 continue;
             }
-            let Some(meeting) = meeting(a, b, timeline.faults[first], timeline.faults[second])
-            else {
+            let Some(meeting) = meeting(a, b, *a_time, *b_time) else {
                 continue;
             };
-            let span = document.faults[second].name.span;
-            let (ends, begins) = (
-                HumanDuration(timeline.faults[first].1),
-                HumanDuration(timeline.faults[second].0),
-            );
             let both = format!("`{}` and `{}`", a.name, b.name);
             let problem = match meeting {
-                Meeting::Certain => Diagnostic::error(span, format!("{both} overlap on {node}")),
+                Meeting::Certain => Diagnostic::error(*span, format!("{both} overlap on {node}")),
                 Meeting::Possible => {
-                    Diagnostic::warning(span, format!("{both} may overlap on {node}"))
+                    Diagnostic::warning(*span, format!("{both} may overlap on {node}"))
                 }
             };
+            let until = match ends_by_itself(a) {
+                true => "until the node is ready again".to_owned(),
+                false => format!("to {}", HumanDuration(a_time.1)),
+            };
             problems.push(problem.help(format!(
-                "{} from {} to {}, {} from {}: write after: {}.end + 1s, or choose another node",
+                "{} from {} {until}, {} from {}: write after: {}.end + 1s, or choose another node",
                 a.inject.kind().name,
-                HumanDuration(timeline.faults[first].0),
-                match ends_by_itself(a) {
-                    true => "the node's being ready again".to_owned(),
-                    false => ends.to_string(),
-                },
+                HumanDuration(a_time.0),
                 b.inject.kind().name,
-                begins,
+                HumanDuration(b_time.0),
                 a.name,
             )));
         }
@@ -108,12 +99,7 @@ fn longest_drain(fault: &FaultPlan) -> Option<Duration> {
 }
 
 /// Whether `b`, which begins no sooner than `a`, does so before `a` is over.
-fn meeting(
-    a: &FaultPlan,
-    b: &FaultPlan,
-    (start, end): (Duration, Duration),
-    (begins, _): (Duration, Duration),
-) -> Option<Meeting> {
+fn meeting(a: &FaultPlan, b: &FaultPlan, (start, end): Time, (begins, _): Time) -> Option<Meeting> {
     let certain = match (&a.start, &b.start) {
         (StartPlan::At(_), StartPlan::At(_)) => true,
         (
@@ -149,17 +135,17 @@ fn meeting(
 }
 
 /// Whether `b` begins only when `a` is over, perhaps by way of other faults.
-fn waits_for(b: &FaultPlan, a: &FaultPlan, plan: &Plan) -> bool {
+fn waits_for(b: &FaultPlan, a: &FaultPlan, all: &[&FaultPlan]) -> bool {
     let mut waiting = b;
     // Faults that wait for each other in a circle are refused elsewhere.
-    for _ in 0..plan.faults.len() {
+    for _ in 0..all.len() {
         let StartPlan::After { fault, moment, .. } = &waiting.start else {
             return false;
         };
         if *fault == a.name {
             return *moment != Moment::Start;
         }
-        match plan.faults.iter().find(|other| other.name == *fault) {
+        match all.iter().find(|other| other.name == *fault) {
             Some(next) => waiting = next,
             None => return false,
         }

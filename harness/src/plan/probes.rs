@@ -1,7 +1,9 @@
 //! Probes of a plan: whether the system has them, and which must be asked for counts while it runs.
 
-use super::target::some_of;
-use super::{Plan, SystemPlan};
+use super::Plan;
+use super::layout::Layout;
+use super::names::some_of;
+use crate::scenario::Written;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Claim, Expr, ProbeExpr};
 use crate::scenario::model::Document;
@@ -30,16 +32,16 @@ impl Plan {
 }
 
 /// The system has the probes that expectations name, and the nodes in their brackets.
-pub(super) fn check(document: &Document, system: &SystemPlan, problems: &mut Vec<Diagnostic>) {
-    if system.nodes.is_empty() {
+pub(super) fn check(document: &Document, layout: &Layout<'_>, problems: &mut Vec<Diagnostic>) {
+    if layout.nodes.is_empty() {
         return;
     }
-    let sut = system.sut();
+    let sut = layout.sut();
     let written = document.expect.iter().flat_map(|expect| {
         let during = expect.during.iter().flat_map(|(_, each)| each);
         expect.always.iter().chain(during)
     });
-    for expectation in written.filter(|expectation| expectation.sound) {
+    for expectation in written.filter_map(Written::placed) {
         let Expr::Probe(ProbeExpr {
             probe: name, node, ..
         }) = &expectation.value.expr
@@ -68,13 +70,13 @@ pub(super) fn check(document: &Document, system: &SystemPlan, problems: &mut Vec
             continue;
         }
         let role = row.argument.role;
-        let known: Vec<_> = system
+        let known: Vec<_> = layout
             .nodes
             .iter()
             .filter(|node| role.is_none_or(|role| node.role() == Some(role)))
             .map(|node| node.name.as_str())
             .collect();
-        if !known.contains(&node.as_str()) {
+        if !known.contains(&node.as_str()) && layout.whole {
             let problem = format!("the system has no {} `{node}`", role.unwrap_or("node"));
             problems.push(Diagnostic::error(expectation.span, problem).help(
                 match nearest(node, known.iter().copied()) {

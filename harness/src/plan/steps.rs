@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::JsonPath;
-use crate::scenario::model::Step;
+use crate::scenario::model::{LedgerWord, Step, StepExpectation};
 
 /// One step. Texts may hold `$(…)`: `$(uuid)`, `$(random 0..60)`, `$(fixture.talk)`, or the name of a capture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,17 +51,19 @@ pub struct StepExpect {
 }
 
 impl StepPlan {
-    /// A step of a scenario that was checked.
-    pub(super) fn new(step: &Step) -> Self {
-        Self {
-            action: StepAction::Http(HttpStep::new(step)),
-            capture: step
-                .capture
-                .iter()
-                .map(|(name, path)| (name.value.clone(), path.value.clone()))
-                .collect(),
-            ledger: step.ledger.is_some(),
-        }
+    /// A step of a scenario; `None` where something of it could not be understood.
+    pub(super) fn new(step: &Step) -> Option<Self> {
+        let capture = step.capture.iter();
+        Some(Self {
+            action: StepAction::Http(HttpStep::new(step)?),
+            capture: capture
+                .map(|(name, path)| Some((name.value.clone(), path.known()?.clone())))
+                .collect::<Option<_>>()?,
+            ledger: match &step.ledger {
+                Some(ledger) => ledger.known().map(|LedgerWord::Accepted| true)?,
+                None => false,
+            },
+        })
     }
 }
 
@@ -86,32 +88,38 @@ impl HttpStep {
         }
     }
 
-    fn new(step: &Step) -> Self {
-        let (method, path) = step
-            .request()
-            .map_or_else(Default::default, |(method, path)| {
-                (method.to_owned(), path.value.0.clone())
-            });
-        Self {
-            method,
-            path,
-            headers: step
-                .headers
-                .iter()
-                .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
-                .collect(),
-            json: step.json.as_ref().map(|json| json.value.0.clone()),
-            expect: step
-                .expect
-                .as_ref()
-                .map_or_else(StepExpect::default, |expect| StepExpect {
-                    status: expect
-                        .status
-                        .as_ref()
-                        .map(|status| status.value.0.clone())
-                        .unwrap_or_default(),
-                    content_type: expect.r#type.as_ref().map(|kind| kind.value.clone()),
-                }),
-        }
+    fn new(step: &Step) -> Option<Self> {
+        let (method, path) = step.request()?;
+        let headers = step.headers.iter();
+        Some(Self {
+            method: method.to_owned(),
+            path: path.known()?.0.clone(),
+            headers: headers
+                .map(|(name, value)| Some((name.value.clone(), value.known()?.0.clone())))
+                .collect::<Option<_>>()?,
+            json: match &step.json {
+                Some(json) => Some(json.known()?.0.clone()),
+                None => None,
+            },
+            expect: match &step.expect {
+                Some(expect) => StepExpect::new(expect)?,
+                None => StepExpect::default(),
+            },
+        })
+    }
+}
+
+impl StepExpect {
+    fn new(expect: &StepExpectation) -> Option<Self> {
+        Some(Self {
+            status: match &expect.status {
+                Some(status) => status.known()?.0.clone(),
+                None => Vec::new(),
+            },
+            content_type: match &expect.r#type {
+                Some(kind) => Some(kind.known()?.clone()),
+                None => None,
+            },
+        })
     }
 }

@@ -7,7 +7,9 @@
 
 use clip_service::env::SharedRng;
 
-use super::{SystemPlan, TargetPlan};
+use super::TargetPlan;
+use super::layout::Layout;
+use super::names::{matches, some_of};
 use crate::scenario::diagnostic::nearest;
 use crate::scenario::fault::{FaultKind, KINDS, TargetKind};
 
@@ -16,13 +18,15 @@ use crate::scenario::fault::{FaultKind, KINDS, TargetKind};
 pub(super) struct Unhittable {
     pub(super) message: String,
     pub(super) help: String,
+    /// Whether nothing goes by that name.
+    unknown: bool,
 }
 
 /// Resolves a target. What is random about it is drawn from `rng`.
 pub(super) fn resolve(
     text: &str,
     kind: &FaultKind,
-    system: &SystemPlan,
+    layout: &Layout<'_>,
     rng: &SharedRng,
 ) -> Result<Vec<TargetPlan>, Unhittable> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -32,9 +36,9 @@ pub(super) fn resolve(
         None => (text.as_str(), false),
     };
     // What is on standby may not be there when the fault comes.
-    let there = system.nodes.iter().filter(|node| !node.standby);
+    let there = layout.nodes.iter().filter(|node| !node.standby());
     let nodes: Vec<_> = there.map(|node| node.name.as_str()).collect();
-    let links: Vec<_> = system.links.iter().map(|link| link.name.as_str()).collect();
+    let links: Vec<_> = layout.links.iter().map(|link| link.name.as_str()).collect();
     let (wanted, others) = match kind.target {
         TargetKind::Node => (&nodes, &links),
         TargetKind::Link => (&links, &nodes),
@@ -45,7 +49,10 @@ pub(super) fn resolve(
         .filter(|name| matches(pattern, name))
         .collect();
     if hit.is_empty() {
-        return Err(unhittable(pattern, kind, wanted, others));
+        return match unhittable(pattern, kind, wanted, others) {
+            Unhittable { unknown: true, .. } if !layout.whole => Ok(Vec::new()),
+            why => Err(why),
+        };
     }
     let hit = match one {
         true => vec![hit[rng.below(hit.len())]],
@@ -63,13 +70,13 @@ pub(super) fn resolve(
 /// Resolves a target of a fault whose kind is not known: either a node or a link will do.
 pub(super) fn resolve_either(
     text: &str,
-    system: &SystemPlan,
+    layout: &Layout<'_>,
     rng: &SharedRng,
 ) -> Result<Vec<TargetPlan>, Unhittable> {
     let mut last = Ok(Vec::new());
     for noun in [TargetKind::Link, TargetKind::Node] {
         if let Some(kind) = KINDS.iter().find(|kind| kind.target == noun) {
-            last = resolve(text, kind, system, rng);
+            last = resolve(text, kind, layout, rng);
             if last.is_ok() {
                 break;
             }
@@ -91,6 +98,7 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
             ),
         };
         return Unhittable {
+            unknown: false,
             message: format!("`{}` needs a {noun}, and `{pattern}` is a {is}", kind.name),
             help: match example {
                 Some(example) => format!("write for example {example}"),
@@ -107,6 +115,7 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
     let replicas: Vec<_> = replicas.collect();
     if let [first, ..] = replicas.as_slice() {
         return Unhittable {
+            unknown: true,
             message: format!("the system has no {noun} `{pattern}`"),
             help: match replicas.len() {
                 1 => format!("write {first}"),
@@ -117,62 +126,11 @@ fn unhittable(pattern: &str, kind: &FaultKind, wanted: &[&str], others: &[&str])
         };
     }
     Unhittable {
+        unknown: true,
         message: format!("the system has no {noun} `{pattern}`"),
         help: match nearest(pattern, wanted.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("known: {}", some_of(wanted)),
         },
-    }
-}
-
-/// A few of many names.
-pub(super) fn some_of(names: &[&str]) -> String {
-    const SHOWN: usize = 8;
-    match names.len() {
-        0 => "none".to_owned(),
-        n if n <= SHOWN => names.join(", "),
-        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
-    }
-}
-
-/// Whether a name fits a pattern in which `*` stands for any characters.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn stars_stand_for_anything() {
-        for (pattern, name, fits) in [
-            ("processor-1", "processor-1", true),
-            ("processor-1", "processor-11", false),
-            ("processor-*", "processor-11", true),
-            ("*", "anything", true),
-            ("*->processor-1", "gateway-1->processor-1", true),
-            ("gateway-*->processor-*", "gateway-1->registry-1", false),
-            ("a*a", "a", false),
-            ("a*b*c", "aXbYc", true),
-            ("a*b*c", "acb", false),
-        ] {
-            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
-        }
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::timeline::Timeline;
-use super::{FaultPlan, Moment, Plan, StartPlan};
+use super::timeline::{Course, Timed};
+use super::{Moment, Plan, StartPlan};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::Document;
+use crate::scenario::{OptionalKey as _, Spanned};
 
 /// A run that hangs is given up after this time, however short its plan is.
 const SHORTEST_DEFAULT_LIMIT: Duration = Duration::from_secs(600);
@@ -48,61 +49,52 @@ fn start_up(plan: &Plan) -> Duration {
     waves.values().sum::<Duration>() + fixtures
 }
 
-pub(super) fn check(
-    document: &Document,
-    plan: &Plan,
-    timeline: &Timeline,
-    problems: &mut Vec<Diagnostic>,
-) {
-    let load_end = timeline.load_end;
+/// Faults within the load, and what comes after each of them.
+pub(super) fn check(document: &Document, course: &Course<'_>, problems: &mut Vec<Diagnostic>) {
+    let load_end = course.load_end;
     if load_end.is_zero() {
         return;
     }
-    let window = plan.steady.as_ref().map(|steady| steady.window.get());
-    let recovers = window.filter(|_| plan.expect.recover.is_some());
-    for (index, (fault, (start, end))) in document.faults.iter().zip(&timeline.faults).enumerate() {
-        let Some(name) = fault.name.known() else {
+    let expect = document.expect.as_ref();
+    let recovers = course
+        .window
+        .filter(|_| expect.is_some_and(|expect| expect.recover.is_some()));
+    for (index, (fault, time)) in course.faults.iter().zip(&course.times).enumerate() {
+        let (Some(Timed { name, .. }), Some((start, end))) = (fault, time) else {
             continue;
         };
-        let readable = fault.r#for.as_ref().is_none_or(|length| length.sound)
-            && fault.at.as_ref().is_none_or(|at| at.sound)
-            && fault.inject.sound;
-        if !readable {
-            continue;
-        }
-        let place = fault.name.span;
-        if let Some((message, help)) = beyond_the_load(&name.0, *start, *end, load_end) {
+        let place = document.faults[index].name.span;
+        if let Some((message, help)) = beyond_the_load(name, *start, *end, load_end) {
             problems.push(Diagnostic::error(place, message).help(help));
             continue;
         }
         let Some(window) = recovers else { continue };
         if *end + window > load_end {
             problems.push(
-                Diagnostic::warning(place, format!("`{}` may not be seen to recover", name.0))
-                    .help(format!(
+                Diagnostic::warning(place, format!("`{name}` may not be seen to recover")).help(
+                    format!(
                         "it ends at {} at the earliest, a steady window takes {}, the load ends at {}",
                         HumanDuration(*end),
                         HumanDuration(window),
                         HumanDuration(load_end)
-                    )),
+                    ),
+                ),
             );
-        } else if let Some((next, begins)) = next_after(plan, timeline, index, window) {
+        } else if let Some((next, begins)) = next_after(course, index, (*start, *end), window) {
             problems.push(
                 Diagnostic::warning(
                     place,
-                    format!("`{}` cannot be seen to recover before `{next}` begins", name.0),
+                    format!("`{name}` cannot be seen to recover before `{next}` begins"),
                 )
                 .help(format!(
-                    "it ends at {} at the earliest, a steady window takes {}, `{next}` begins at {}; write after: {}.recovered + 1s there",
+                    "it ends at {} at the earliest, a steady window takes {}, `{next}` begins at {}; write after: {name}.recovered + 1s there",
                     HumanDuration(*end),
                     HumanDuration(window),
                     HumanDuration(begins),
-                    name.0
                 )),
             );
         }
     }
-    limit(document, plan, problems);
 }
 
 /// A fault must lie within the load: outside of it no request shows its effect.
@@ -131,28 +123,28 @@ fn beyond_the_load(
 
 /// The fault that begins within a window of another's end, and when; none where it waits for the recovery itself.
 fn next_after<'p>(
-    plan: &'p Plan,
-    timeline: &Timeline,
+    course: &Course<'p>,
     index: usize,
+    (start, end): (Duration, Duration),
     window: Duration,
 ) -> Option<(&'p str, Duration)> {
-    let (start, end) = timeline.faults[index];
-    let next = plan.faults.iter().zip(&timeline.faults).enumerate();
-    next.filter(|(other, (_, (begins, _)))| *other != index && *begins >= start)
-        .filter(
-            |(_, (fault, (begins, _)))| match waits_for_recovery(fault) {
-                true => *begins < end + window,
-                // A window that may begin no sooner than the fault's end is not over when another begins in that moment.
-                false => *begins <= end + window,
-            },
-        )
-        .min_by_key(|(_, (_, (begins, _)))| *begins)
-        .map(|(_, (fault, (begins, _)))| (fault.name.as_str(), *begins))
+    let known = course.faults.iter().zip(&course.times).enumerate();
+    known
+        .filter(|(other, _)| *other != index)
+        .filter_map(|(_, (fault, time))| Some((fault.as_ref()?, time.as_ref()?.0)))
+        .filter(|(_, begins)| *begins >= start)
+        .filter(|(fault, begins)| match waits_for_recovery(fault.start) {
+            true => *begins < end + window,
+            // A window that may begin no sooner than the fault's end is not over when another begins in that moment.
+            false => *begins <= end + window,
+        })
+        .min_by_key(|(_, begins)| *begins)
+        .map(|(fault, begins)| (fault.name, begins))
 }
 
-fn waits_for_recovery(fault: &FaultPlan) -> bool {
+fn waits_for_recovery(start: &StartPlan) -> bool {
     matches!(
-        fault.start,
+        start,
         StartPlan::After {
             moment: Moment::Recovered,
             ..
@@ -161,12 +153,8 @@ fn waits_for_recovery(fault: &FaultPlan) -> bool {
 }
 
 /// A limit below what load and faults take would end every run.
-fn limit(document: &Document, plan: &Plan, problems: &mut Vec<Diagnostic>) {
-    let Some((limit, span)) = document
-        .limit
-        .as_ref()
-        .and_then(|limit| Some((limit.known()?, limit.span)))
-    else {
+pub(super) fn check_limit(document: &Document, plan: &Plan, problems: &mut Vec<Diagnostic>) {
+    let Some(Spanned { value: limit, span }) = document.limit.placed() else {
         return;
     };
     let needed = plan.estimate.get() + plan.expect.end.settle.get();

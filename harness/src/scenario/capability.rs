@@ -1,7 +1,7 @@
 //! What a node may be able to do beyond what every node can (start, be killed, end when asked). A fault names those it
 //! needs, a runtime those that its nodes have; a mismatch is a mistake in the scenario, told before anything starts.
 
-use super::model::RuntimeKind;
+use super::vocabulary::RuntimeKind;
 
 /// Something that nodes of some runtimes can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +28,5 @@ impl RuntimeKind {
             Self::Embedded => &[],
             Self::Process => &[Capability::Pause],
         }
-    }
-
-    /// Its word in a scenario.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        use super::model::Vocabulary as _;
-        Self::ALL
-            .iter()
-            .find(|(.., kind)| *kind == self)
-            .map_or("", |(word, ..)| word)
     }
 }

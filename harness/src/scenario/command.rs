@@ -7,8 +7,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::diagnostic::Diagnostic;
 use super::node::{Node, Value};
-use super::read::{Reader, Scalar, Spanned};
+use super::read::{Reader, Scalar};
 use super::source::Span;
+use super::spanned::{Spanned, Written};
 use super::value::TemplateText;
 
 /// A program and its arguments.
@@ -58,11 +59,12 @@ impl Scalar for Command {
                 None
             }
             Value::List(items) => {
-                let words: Vec<Spanned<TemplateText>> = items
+                // All of them first, so that every problem is told.
+                let words: Vec<_> = items
                     .iter()
-                    .map(|item| super::read::Read::read(item, cx))
+                    .map(|item| Some(Spanned::new(TemplateText::read(item, cx)?, item.span)))
                     .collect();
-                words.iter().all(|word| word.sound).then_some(Self(words))
+                words.into_iter().collect::<Option<_>>().map(Self)
             }
             Value::Text(text) => {
                 let whole = Span::new(node.span.start..node.span.end.max(node.span.start));
@@ -79,12 +81,8 @@ impl Scalar for Command {
         }
     }
 
-    fn stand_in() -> Self {
-        Self::default()
-    }
-
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let word = generator.subschema_for::<Spanned<TemplateText>>();
+        let word = generator.subschema_for::<Written<TemplateText>>();
         json_schema!({
             "type": "array",
             "description": "Program and arguments, each an entry of its own: [ python3, app.py ].",
@@ -122,11 +120,7 @@ mod tests {
     use super::*;
 
     fn command(words: &[&str]) -> Command {
-        let word = |word: &&str| Spanned {
-            value: TemplateText((*word).to_owned()),
-            span: Span::default(),
-            sound: true,
-        };
+        let word = |word: &&str| Spanned::new(TemplateText((*word).to_owned()), Span::default());
         Command(words.iter().map(word).collect())
     }
 

@@ -25,7 +25,7 @@ mod parse;
 mod probe;
 
 pub use parse::METRICS;
-pub(crate) use parse::{is_decimal, percent, stand_in};
+pub(crate) use parse::{is_decimal, percent};
 pub use probe::{Claim, ProbeExpr};
 
 /// An expectation with the text it was written as.

@@ -13,12 +13,13 @@ pub mod diagnostic;
 pub mod expr;
 pub mod fault;
 pub mod json_path;
+pub(crate) mod mapping;
 pub mod model;
 pub(crate) mod node;
 pub(crate) mod read;
 mod schema;
 pub mod source;
-mod special;
+pub(crate) mod spanned;
 pub(crate) mod stages;
 mod suggest;
 mod syntax;
@@ -30,9 +31,10 @@ mod vocabulary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use json_path::JsonPath;
+pub use mapping::Entries;
 pub use model::Document;
-pub use read::{Entries, Spanned};
 pub use source::{Source, Span};
+pub use spanned::{OptionalKey, Spanned, Written};
 pub use syntax::SyntaxError;
 
 use read::{Read as _, Reader};

@@ -9,12 +9,12 @@ use super::command::Command;
 use super::expr::Expectation;
 use super::fault::Injection;
 use super::json_path::JsonPath;
-use super::read::{Entries, Spanned, mapping};
+use super::mapping::{Entries, mapping};
 use super::source::Span;
+use super::spanned::{OptionalKey as _, Written};
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
-pub use super::special::{After, Factor, Json, MOMENTS, Settings, Status, Statuses, Targets};
-pub use super::value::Name;
+pub use super::value::{After, Factor, Json, Name, Settings, Status, Statuses, Targets};
 pub use super::vocabulary::{
     Direction, ExitRule, Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary,
 };
@@ -23,19 +23,19 @@ mapping! {
     /// A scenario: the system, what is asked of it, what goes wrong, and what must hold.
     Document {
         /// Version of the format: 1.
-        version: Spanned<u64>,
+        version: Written<u64>,
         /// Name of the scenario; also the name of its report folder.
-        name: Spanned<Name>,
+        name: Written<Name>,
         /// One sentence on what it shows.
-        about: Option<Spanned<String>>,
+        about: Option<Written<String>>,
         /// For choosing scenarios with --tag.
-        tags: Vec<Spanned<Name>>,
+        tags: Vec<Written<Name>>,
         /// Seed of everything random. Omitted: drawn, printed and stored.
-        seed: Option<Spanned<u64>>,
+        seed: Option<Written<u64>>,
         /// Bound on the whole run, start-up and drain included. Default: what the plan needs at most, no less than 10m.
-        limit: Option<Spanned<HumanDuration>>,
+        limit: Option<Written<HumanDuration>>,
         /// Values used as $(name) elsewhere in the file; --var name=value overrides one.
-        vars: Entries<Spanned<Json>>,
+        vars: Entries<Written<Json>>,
         /// What is started.
         system: System,
         /// What is asked of it, by name.
@@ -47,9 +47,9 @@ mapping! {
         /// What must hold.
         expect: Option<Expect>,
         /// Makes the scenario a control: these of its expectations must fail, or it has not passed. Written as under expect.
-        control: Vec<Spanned<Expectation>>,
+        control: Vec<Written<Expectation>>,
         /// When any of these turns true, the run stops, undoes everything and ends as aborted.
-        abort: Vec<Spanned<Expectation>>,
+        abort: Vec<Written<Expectation>>,
         /// What is written.
         report: Option<Report>,
     }
@@ -59,7 +59,7 @@ mapping! {
     /// What is started.
     System {
         /// Where the service runs. Programs run as processes in any case. Default: process.
-        runtime: Option<Spanned<RuntimeKind>>,
+        runtime: Option<Written<RuntimeKind>>,
         /// The clip service: expands to its nodes and links.
         service: Option<Service>,
         /// Any other programs, by name.
@@ -67,7 +67,7 @@ mapping! {
         /// Edges between nodes: `web->db: {}`. The service brings its own.
         links: Entries<LinkSettings>,
         /// Node that load enters through, or several (gateway-*) that take turns while they are ready. Default: gateway-1, or the only program.
-        entry: Option<Spanned<String>>,
+        entry: Option<Written<String>>,
     }
 }
 
@@ -75,22 +75,22 @@ mapping! {
     /// The clip service.
     Service {
         /// How many gateways. Default 1.
-        gateways: Option<Spanned<Count>>,
+        gateways: Option<Written<Count>>,
         /// How many processors. Default 1.
-        processors: Option<Spanned<Count>>,
+        processors: Option<Written<Count>>,
         /// Keys of the service's configuration that shall differ from its defaults.
-        config: Option<Spanned<Settings>>,
+        config: Option<Written<Settings>>,
         /// Keys of the configuration of single nodes that shall differ from that: gateway-2: { balance: round-robin }.
-        nodes: Entries<Spanned<Settings>>,
+        nodes: Entries<Written<Settings>>,
         /// Whether its nodes may end by themselves. Default: fail.
-        exits: Option<Spanned<ExitRule>>,
+        exits: Option<Written<ExitRule>>,
     }
 }
 
 impl Service {
     /// How many nodes of a role are wanted, where it is said.
     #[must_use]
-    pub fn count(&self, role: &str) -> Option<&Spanned<Count>> {
+    pub fn count(&self, role: &str) -> Option<&Written<Count>> {
         match role {
             "gateway" => self.gateways.as_ref(),
             "processor" => self.processors.as_ref(),
@@ -103,17 +103,17 @@ mapping! {
     /// A program. It must listen on the port in the environment variable PORT.
     Program {
         /// Program and arguments. $(link.NODE) is the address of the link from here to NODE.
-        run: Spanned<Command>,
+        run: Written<Command>,
         /// Additional environment. $(link.NODE) is the address of the link from here to NODE.
-        env: Entries<Spanned<TemplateText>>,
+        env: Entries<Written<TemplateText>>,
         /// When it counts as ready. Default: GET / answers 200 within 20s.
         ready: Option<Ready>,
         /// How many of it; they are named NAME-1, NAME-2, …
-        replicas: Option<Spanned<Count>>,
+        replicas: Option<Written<Count>>,
         /// Programs that must be ready before it is started.
-        after: Vec<Spanned<String>>,
+        after: Vec<Written<String>>,
         /// Whether it may end by itself, outside of faults that end it. Default: fail.
-        exits: Option<Spanned<ExitRule>>,
+        exits: Option<Written<ExitRule>>,
     }
 }
 
@@ -121,11 +121,11 @@ mapping! {
     /// When a node counts as ready.
     Ready {
         /// GET this path.
-        get: Spanned<String>,
+        get: Written<String>,
         /// Until it answers this status. Default 200.
-        status: Option<Spanned<Status>>,
+        status: Option<Written<Status>>,
         /// Within this time. Default 20s.
-        within: Option<Spanned<HumanDuration>>,
+        within: Option<Written<HumanDuration>>,
     }
 }
 
@@ -142,9 +142,9 @@ mapping! {
         /// Closed: so many users, each thinking between rounds.
         users: Option<Users>,
         /// Node that this load enters through, or several (gateway-*). Default: the system's entry.
-        entry: Option<Spanned<String>>,
+        entry: Option<Written<String>>,
         /// A request not answered by then has failed. Default 5s.
-        timeout: Option<Spanned<HumanDuration>>,
+        timeout: Option<Written<HumanDuration>>,
         /// Requests, done in order.
         steps: Vec<Step>,
     }
@@ -154,15 +154,15 @@ mapping! {
     /// Open arrivals: a constant rate for a time, or stages.
     Arrivals {
         /// How arrivals are spaced. Default: even.
-        shape: Option<Spanned<Shape>>,
+        shape: Option<Written<Shape>>,
         /// Constant rate.
-        rate: Option<Spanned<Rate>>,
+        rate: Option<Written<Rate>>,
         /// For how long.
-        r#for: Option<Spanned<HumanDuration>>,
+        r#for: Option<Written<HumanDuration>>,
         /// Rate over time, instead of rate and for.
         stages: Vec<StageText>,
         /// Arrivals that may be under way at once; further ones wait and fail when they have waited their timeout. Default 1000.
-        max_in_flight: Option<Spanned<Count>>,
+        max_in_flight: Option<Written<Count>>,
     }
 }
 
@@ -170,21 +170,21 @@ mapping! {
     /// A stretch of time: ramp with over, steps with by and each, or hold.
     StageText {
         /// Name for the stretch: expectations can be about it and compare with it.
-        name: Option<Spanned<Name>>,
+        name: Option<Written<Name>>,
         /// From one rate to another: 0/s..100/s.
-        ramp: Option<Spanned<RateRange>>,
+        ramp: Option<Written<RateRange>>,
         /// How long the ramp takes.
-        over: Option<Spanned<HumanDuration>>,
+        over: Option<Written<HumanDuration>>,
         /// From one rate to another by steps: 50/s..400/s.
-        steps: Option<Spanned<RateRange>>,
+        steps: Option<Written<RateRange>>,
         /// How much each step adds, or takes away.
-        by: Option<Spanned<Rate>>,
+        by: Option<Written<Rate>>,
         /// How long each step is held.
-        each: Option<Spanned<HumanDuration>>,
+        each: Option<Written<HumanDuration>>,
         /// Stay at the rate reached, or at rate.
-        hold: Option<Spanned<HumanDuration>>,
+        hold: Option<Written<HumanDuration>>,
         /// Rate to hold.
-        rate: Option<Spanned<Rate>>,
+        rate: Option<Written<Rate>>,
     }
 }
 
@@ -192,15 +192,15 @@ mapping! {
     /// Closed users.
     Users {
         /// How many.
-        count: Spanned<Count>,
+        count: Written<Count>,
         /// Pause between rounds: 1s..3s. Default: none.
-        think: Option<Spanned<DurationRange>>,
+        think: Option<Written<DurationRange>>,
         /// Time over which they start. Default: at once.
-        ramp_up: Option<Spanned<HumanDuration>>,
+        ramp_up: Option<Written<HumanDuration>>,
         /// Time over which they leave. Has no effect yet: they leave together.
-        ramp_down: Option<Spanned<HumanDuration>>,
+        ramp_down: Option<Written<HumanDuration>>,
         /// How long they stay, ramp-up included. Default: as long as the longest other load.
-        r#for: Option<Spanned<HumanDuration>>,
+        r#for: Option<Written<HumanDuration>>,
     }
 }
 
@@ -208,27 +208,27 @@ mapping! {
     /// One request: exactly one of get, post, put, patch, delete, head.
     Step {
         /// GET this path.
-        get: Option<Spanned<TemplateText>>,
+        get: Option<Written<TemplateText>>,
         /// POST to this path.
-        post: Option<Spanned<TemplateText>>,
+        post: Option<Written<TemplateText>>,
         /// PUT to this path.
-        put: Option<Spanned<TemplateText>>,
+        put: Option<Written<TemplateText>>,
         /// PATCH this path.
-        patch: Option<Spanned<TemplateText>>,
+        patch: Option<Written<TemplateText>>,
         /// DELETE this path.
-        delete: Option<Spanned<TemplateText>>,
+        delete: Option<Written<TemplateText>>,
         /// HEAD of this path.
-        head: Option<Spanned<TemplateText>>,
+        head: Option<Written<TemplateText>>,
         /// Header values.
-        headers: Entries<Spanned<TemplateText>>,
+        headers: Entries<Written<TemplateText>>,
         /// JSON body.
-        json: Option<Spanned<Json>>,
+        json: Option<Written<Json>>,
         /// What counts as ok. Default: any 2xx.
         expect: Option<StepExpectation>,
         /// Names for values of the answer, by JSON path: { job: $.job_id }. Later steps use them as $(job).
-        capture: Entries<Spanned<JsonPath>>,
+        capture: Entries<Written<JsonPath>>,
         /// Enters the first capture in the ledger of accepted work when the step is ok.
-        ledger: Option<Spanned<LedgerWord>>,
+        ledger: Option<Written<LedgerWord>>,
     }
 }
 
@@ -236,9 +236,9 @@ mapping! {
     /// What counts as ok.
     StepExpectation {
         /// Status code, or a list of them. Default: any 2xx.
-        status: Option<Spanned<Statuses>>,
+        status: Option<Written<Statuses>>,
         /// Content type, parameters left aside.
-        r#type: Option<Spanned<String>>,
+        r#type: Option<Written<String>>,
     }
 }
 
@@ -246,9 +246,9 @@ mapping! {
     /// What must hold before the first fault.
     Steady {
         /// For so long.
-        window: Spanned<HumanDuration>,
+        window: Written<HumanDuration>,
         /// All of these.
-        hold: Vec<Spanned<Expectation>>,
+        hold: Vec<Written<Expectation>>,
     }
 }
 
@@ -256,18 +256,18 @@ mapping! {
     /// One fault: at or after says when, inject says what.
     Fault {
         /// Name.
-        name: Spanned<Name>,
+        name: Written<Name>,
         /// Time since the start of load; later if the steady state is not reached by then.
-        at: Option<Spanned<HumanDuration>>,
+        at: Option<Written<HumanDuration>>,
         /// Counted from a moment of another fault: crash.recovered + 3s; moments are start, end, recovered.
-        after: Option<Spanned<After>>,
+        after: Option<Written<After>>,
         /// How long it lasts. A restart is over when the node is ready again; there this is the least time it is away.
-        r#for: Option<Spanned<HumanDuration>>,
+        r#for: Option<Written<HumanDuration>>,
         /// Node (processor-2), link (gateway-1->processor-1), or selector (processor-*, one of processor-*, any); or a list
         /// of them, in order.
-        target: Spanned<Targets>,
+        target: Written<Targets>,
         /// What it does: a word, or a word with settings.
-        inject: Spanned<Injection>,
+        inject: Written<Injection>,
     }
 }
 
@@ -275,9 +275,9 @@ mapping! {
     /// What must hold.
     Expect {
         /// Over the whole of the load.
-        always: Vec<Spanned<Expectation>>,
+        always: Vec<Written<Expectation>>,
         /// While a fault lasts, or during a named stage of a load, by that name.
-        during: Entries<Vec<Spanned<Expectation>>>,
+        during: Entries<Vec<Written<Expectation>>>,
         /// Every fault is recovered from.
         recover: Option<Recover>,
         /// When load has ended.
@@ -289,9 +289,9 @@ mapping! {
     /// Every fault is recovered from.
     Recover {
         /// Within this time of its end.
-        within: Spanned<HumanDuration>,
+        within: Written<HumanDuration>,
         /// And from then on the steady state holds in every window until the next fault, or the end of load. Default: false.
-        stays: Option<Spanned<bool>>,
+        stays: Option<Written<bool>>,
     }
 }
 
@@ -299,9 +299,9 @@ mapping! {
     /// When load has ended.
     End {
         /// Accepted work has this long to finish. Default 30s.
-        settle: Option<Spanned<HumanDuration>>,
+        settle: Option<Written<HumanDuration>>,
         /// What must be true of the accepted work then.
-        ledger: Vec<Spanned<LedgerCheck>>,
+        ledger: Vec<Written<LedgerCheck>>,
         /// How its state is read back. The clip service brings its own.
         read: Option<ReadBack>,
     }
@@ -311,13 +311,13 @@ mapping! {
     /// How the state of accepted work is read back.
     ReadBack {
         /// GET this path; {id} is the captured id. It answers 404 for what is unknown.
-        get: Spanned<String>,
+        get: Written<String>,
         /// JSON path of the state.
-        state: Spanned<JsonPath>,
+        state: Written<JsonPath>,
         /// States of success.
-        done: Vec<Spanned<String>>,
+        done: Vec<Written<String>>,
         /// States of failure.
-        failed: Vec<Spanned<String>>,
+        failed: Vec<Written<String>>,
         /// How results are listed.
         results: Option<ReadResults>,
     }
@@ -327,13 +327,13 @@ mapping! {
     /// How results of accepted work are listed.
     ReadResults {
         /// GET this path; {id} is the captured id.
-        get: Spanned<String>,
+        get: Written<String>,
         /// JSON path of the array.
-        items: Spanned<JsonPath>,
+        items: Written<JsonPath>,
         /// JSON path, within an item, of where to download it.
-        url: Spanned<JsonPath>,
+        url: Written<JsonPath>,
         /// JSON path, within an item, of what tells it from its siblings.
-        rank: Spanned<JsonPath>,
+        rank: Written<JsonPath>,
     }
 }
 
@@ -341,7 +341,7 @@ mapping! {
     /// What is written.
     Report {
         /// Report files. Default: all.
-        formats: Vec<Spanned<Format>>,
+        formats: Vec<Written<Format>>,
         /// Comparison with an earlier run. Has no effect yet.
         baseline: Option<Baseline>,
     }
@@ -351,14 +351,14 @@ mapping! {
     /// Comparison with an earlier run.
     Baseline {
         /// How much worse each measure may be.
-        worse: Entries<Spanned<Percent>>,
+        worse: Entries<Written<Percent>>,
     }
 }
 
 impl Step {
     /// Every way to write the request, with its method.
     #[must_use]
-    pub fn requests(&self) -> Vec<(&'static str, &Spanned<TemplateText>)> {
+    pub fn requests(&self) -> Vec<(&'static str, &Written<TemplateText>)> {
         [
             ("GET", &self.get),
             ("POST", &self.post),
@@ -374,19 +374,20 @@ impl Step {
 
     /// The request: method and path.
     #[must_use]
-    pub fn request(&self) -> Option<(&'static str, &Spanned<TemplateText>)> {
+    pub fn request(&self) -> Option<(&'static str, &Written<TemplateText>)> {
         self.requests().into_iter().next()
     }
 
     /// Visits every text that may hold `$(…)`.
     pub(crate) fn templates(&self, mut visit: impl FnMut(&str, Span)) {
-        for (_, path) in self.requests() {
+        let paths = self.requests().into_iter();
+        for path in paths.filter_map(|(_, path)| path.placed()) {
             visit(&path.value.0, path.span);
         }
-        for (_, value) in self.headers.iter() {
+        for value in self.headers.iter().filter_map(|(_, value)| value.placed()) {
             visit(&value.value.0, value.span);
         }
-        if let Some(json) = &self.json {
+        if let Some(json) = self.json.placed() {
             texts(&json.value.0, &mut |text| visit(text, json.span));
         }
     }

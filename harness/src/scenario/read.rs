@@ -1,9 +1,8 @@
 //! Walks the tree and gathers problems: the machinery by which [`super::model`] is read.
 //!
-//! Reading never stops. A value that cannot be understood is reported and replaced by a stand-in that is not *sound*,
-//! so that the rest of the file is still looked at; checks between values leave unsound ones alone.
+//! Reading never stops. A value that cannot be understood is reported and stays unknown ([`Written`]), so that the rest of
+//! the file is still looked at.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -11,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::diagnostic::{Diagnostic, nearest};
 use super::node::{Key, Node, Value};
 use super::source::{Source, Span};
+use super::spanned::Written;
 
 /// Gathers problems while a tree is read.
 #[derive(Debug)]
@@ -23,41 +23,12 @@ pub struct Reader {
     pub(super) trial: bool,
 }
 
-/// A value with its place in the file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Spanned<T> {
-    /// The value; a stand-in when it could not be read.
-    pub value: T,
-    /// Where it stands.
-    pub span: Span,
-    /// Whether it was understood.
-    pub sound: bool,
-}
-
-impl<T> Spanned<T> {
-    /// The value, where it was understood.
-    #[must_use]
-    pub fn known(&self) -> Option<&T> {
-        self.sound.then_some(&self.value)
-    }
-}
-
-impl<T> Deref for Spanned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
 /// A value that is written as one scalar.
 pub(crate) trait Scalar: Sized {
     /// Name in the JSON Schema.
     const NAME: &'static str;
     /// Reads it; problems go to the reader.
     fn read(node: &Node, cx: &mut Reader) -> Option<Self>;
-    /// Stands in for what could not be read.
-    fn stand_in() -> Self;
     /// Its JSON Schema.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
@@ -66,8 +37,8 @@ pub(crate) trait Scalar: Sized {
 pub(crate) trait Read: Sized {
     /// Reads it; problems go to the reader.
     fn read(node: &Node, cx: &mut Reader) -> Self;
-    /// Stands in for what could not be read.
-    fn stand_in() -> Self;
+    /// What is known of it where it is missing although it must be there: nothing.
+    fn missing(span: Span) -> Self;
     /// What an absent key means; `None` when it must be there.
     fn absent() -> Option<Self> {
         None
@@ -79,26 +50,17 @@ pub(crate) trait Read: Sized {
     }
 }
 
-impl<T: Scalar> Read for Spanned<T> {
+impl<T: Scalar> Read for Written<T> {
     fn read(node: &Node, cx: &mut Reader) -> Self {
-        let value = T::read(node, cx);
-        Self {
-            sound: value.is_some(),
-            value: value.unwrap_or_else(T::stand_in),
-            span: node.span,
-        }
+        Self::new(T::read(node, cx), node.span)
     }
 
-    fn stand_in() -> Self {
-        Self {
-            value: T::stand_in(),
-            span: Span::default(),
-            sound: false,
-        }
+    fn missing(span: Span) -> Self {
+        Self::new(None, span)
     }
 }
 
-impl<T: Scalar> JsonSchema for Spanned<T> {
+impl<T: Scalar> JsonSchema for Written<T> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         T::NAME.into()
     }
@@ -116,7 +78,7 @@ impl<T: Read> Read for Option<T> {
         }
     }
 
-    fn stand_in() -> Self {
+    fn missing(_: Span) -> Self {
         None
     }
 
@@ -138,7 +100,7 @@ impl<T: Read> Read for Vec<T> {
         }
     }
 
-    fn stand_in() -> Self {
+    fn missing(_: Span) -> Self {
         Vec::new()
     }
 
@@ -148,89 +110,6 @@ impl<T: Read> Read for Vec<T> {
 
     fn absent() -> Option<Self> {
         Some(Vec::new())
-    }
-}
-
-/// A mapping whose keys are names the author chose.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entries<T>(pub Vec<(Spanned<String>, T)>);
-
-impl<T> Default for Entries<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Entries<T> {
-    /// The entries in the order written.
-    pub fn iter(&self) -> impl Iterator<Item = (&Spanned<String>, &T)> {
-        self.0.iter().map(|(name, value)| (name, value))
-    }
-
-    /// The value of a name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&T> {
-        self.0
-            .iter()
-            .find(|(key, _)| key.value == name)
-            .map(|(_, value)| value)
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<T: Read> Read for Entries<T> {
-    fn read(node: &Node, cx: &mut Reader) -> Self {
-        let Some(entries) = cx.mapping(node) else {
-            return Self::default();
-        };
-        let entries = cx.unique(entries);
-        Self(
-            entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let name = Spanned {
-                        value: key.name.clone(),
-                        span: key.span,
-                        sound: true,
-                    };
-                    (name, T::read(value, cx))
-                })
-                .collect(),
-        )
-    }
-
-    fn stand_in() -> Self {
-        Self::default()
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::default())
-    }
-
-    fn fits(node: &Node) -> bool {
-        matches!(node.value, Value::Map(_) | Value::Null)
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for Entries<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        format!("Named{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({
-            "type": "object",
-            "additionalProperties": generator.subschema_for::<T>(),
-        })
     }
 }
 
@@ -455,91 +334,7 @@ impl<'n> Fields<'n> {
                         .help(format!("add `{key}:` here")),
                 );
             }
-            T::stand_in()
+            T::missing(self.span)
         })
-    }
-}
-
-/// A struct that is read from a mapping: each field is a key, and there are no others. An `Option` or a list may be
-/// absent, everything else must be there. Raw identifiers (`r#for`) stand for their plain key.
-macro_rules! mapping {
-    ($(#[$meta:meta])* $name:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields, transform = $name::describe_required)]
-        pub struct $name {
-            $( $(#[$field_meta])* pub $field: $type, )*
-            /// Where it stands.
-            #[schemars(skip)]
-            pub span: $crate::scenario::source::Span,
-            /// Whether every key in it was understood, so that what is absent or empty was left out.
-            #[schemars(skip)]
-            pub complete: bool,
-        }
-
-        impl $name {
-            /// The keys it takes.
-            pub const KEYS: &'static [&'static str] =
-                &[$( $crate::scenario::read::plain_key(stringify!($field)) ),*];
-
-            /// Those of them that must be there.
-            #[must_use]
-            pub fn required() -> Vec<&'static str> {
-                let keys: &[(&'static str, bool)] = &[$( (
-                    $crate::scenario::read::plain_key(stringify!($field)),
-                    <$type as $crate::scenario::read::Read>::absent().is_none(),
-                ) ),*];
-                keys.iter().filter(|(_, required)| *required).map(|(key, _)| *key).collect()
-            }
-
-            /// schemars takes every list for required; the reader knows better.
-            fn describe_required(schema: &mut schemars::Schema) {
-                schema.remove("required");
-                let required = Self::required();
-                if !required.is_empty() {
-                    schema.insert("required".to_owned(), required.into());
-                }
-            }
-        }
-
-        impl $crate::scenario::read::Read for $name {
-            fn read(
-                node: &$crate::scenario::node::Node,
-                cx: &mut $crate::scenario::read::Reader,
-            ) -> Self {
-                let fields = cx.fields(node, Self::KEYS, |node, cx| {
-                    cx.as_mapping(node, &[$( (
-                        $crate::scenario::read::plain_key(stringify!($field)),
-                        <$type as $crate::scenario::read::Read>::absent().is_none(),
-                        |node, cx| { <$type as $crate::scenario::read::Read>::read(node, cx); },
-                    ) ),*])
-                });
-                Self {
-                    $( $field: fields.take(
-                        $crate::scenario::read::plain_key(stringify!($field)), cx), )*
-                    span: fields.span(),
-                    complete: fields.complete() $( && fields.fits::<$type>(
-                        $crate::scenario::read::plain_key(stringify!($field))) )*,
-                }
-            }
-
-            fn stand_in() -> Self {
-                Self {
-                    $( $field: <$type as $crate::scenario::read::Read>::absent()
-                        .unwrap_or_else(<$type as $crate::scenario::read::Read>::stand_in), )*
-                    span: $crate::scenario::source::Span::default(),
-                    complete: false,
-                }
-            }
-        }
-    };
-}
-pub(crate) use mapping;
-
-/// `r#for` is the key `for`.
-pub(crate) const fn plain_key(field: &'static str) -> &'static str {
-    match field.as_bytes() {
-        [b'r', b'#', ..] => field.split_at(2).1,
-        _ => field,
     }
 }

@@ -483,7 +483,7 @@ fn faults_that_overlap() {
             vec![warning(
                 "b",
                 "`a` and `b` may overlap on app-1",
-                "restart from 5s to the node's being ready again, pause from 9s: write after: a.end + 1s, or choose another node",
+                "restart from 5s until the node is ready again, pause from 9s: write after: a.end + 1s, or choose another node",
             )],
         ),
         (
@@ -622,4 +622,70 @@ fn what_is_no_scenario_is_told_once() {
     let items = found.items();
     assert_eq!(items.len(), 1, "{found}");
     assert_eq!(items[0].message, "unknown key `services`");
+}
+
+#[test]
+fn what_depends_on_an_unreadable_value_is_left_alone() {
+    check(vec![
+        // `app-2` may be there: how many there are is not known. What cannot be hit by `down` is no link in any case.
+        (
+            Shop {
+                nodes: "{ db: { run: [ db ] }, app: { run: [ app ], replicas: two, after: [ db ] } }",
+                faults: "[ { name: crash, at: 5s, for: 2s, target: app-2, inject: kill }, \
+                         { name: cut, at: 10s, for: 2s, target: db, inject: down } ]",
+                ..SHOP
+            },
+            vec![
+                error(
+                    "two",
+                    "`two` is not a whole number of at least 1",
+                    "write it in digits, without a unit",
+                ),
+                error(
+                    "db",
+                    "`down` needs a link, and `db` is a node",
+                    "write for example app-1->db",
+                ),
+            ],
+        ),
+        // The load may be long enough.
+        (
+            Shop {
+                load: "{ visit: { arrivals: { rate: 20/s, for: 10s }, steps: [ { get: / } ] }, \
+                         more: { arrivals: { rate: 20/s, for: 1min }, steps: [ { get: / } ] } }",
+                faults: "[ { name: crash, at: 20s, for: 2s, target: app-1, inject: kill } ]",
+                ..SHOP
+            },
+            vec![error("1min", "`1min` is not a duration", "write 1m")],
+        ),
+        // A step that cannot be read says nothing of how long its load takes.
+        (
+            Shop {
+                load: "{ visit: { arrivals: { rate: 20/s, for: 10s }, steps: [ { get: [] } ] } }",
+                faults: "[ { name: crash, at: 20s, for: 2s, target: app-1, inject: kill } ]",
+                ..SHOP
+            },
+            vec![
+                error("[", "expected text, found a list", ""),
+                error(
+                    "crash",
+                    "`crash` begins after the load has ended",
+                    "it begins at 20s at the earliest; the load ends at 10s",
+                ),
+            ],
+        ),
+        // The fault that is waited for may be the one whose name is wrong, and so may the part of an expectation.
+        (
+            Shop {
+                faults: "[ { name: a crash, at: 5s, for: 2s, target: app-1, inject: kill }, \
+                         { name: again, after: a crash.end + 1s, for: 2s, target: app-1, inject: kill } ]",
+                ..SHOP
+            },
+            vec![error(
+                "a crash",
+                "`a crash` is not a name",
+                "use up to 64 letters, digits, - and _, beginning with a letter or digit",
+            )],
+        ),
+    ]);
 }

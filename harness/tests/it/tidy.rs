@@ -352,12 +352,12 @@ const CLIP_TEXTS: &[(&str, &str, &str)] = &[
     ),
     (
         "scenario/model.rs",
-        "gateways: Option<Spanned<Count>>",
+        "gateways: Option<Written<Count>>",
         "a key of `system.service`, whose keys are one struct as every block's",
     ),
     (
         "scenario/model.rs",
-        "processors: Option<Spanned<Count>>",
+        "processors: Option<Written<Count>>",
         "as above",
     ),
     (
@@ -439,7 +439,7 @@ fn words_of_the_clip_service_are_found() {
         assert_eq!(words(fine), none, "{fine}");
     }
     // What one file may say, another may not.
-    let key = "gateways: Option<Spanned<Count>>";
+    let key = "gateways: Option<Written<Count>>";
     assert_eq!(found("scenario/model.rs", key), []);
     assert_eq!(words(key), ["gateways"]);
 }

@@ -1,12 +1,13 @@
 //! What must hold: the steady state, expectations, and the ledger of accepted work.
 
 use super::faults::unknown_fault;
-use super::{positive, stages};
+use super::{every_name_is_known, faults, positive, stages};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{ALL, Claim, Expectation, Expr, Limit, ProbeExpr};
 use crate::scenario::model::Document;
-use crate::scenario::read::{Reader, Spanned};
+use crate::scenario::read::Reader;
 use crate::scenario::source::Span;
+use crate::scenario::spanned::{Spanned, Written};
 
 pub(super) fn steady(document: &Document, cx: &mut Reader) {
     let Some(steady) = &document.steady else {
@@ -22,13 +23,7 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
         }
         return;
     };
-    let window = &steady.window;
-    positive(
-        window.sound && window.value.get().is_zero(),
-        "a window",
-        window.span,
-        cx,
-    );
+    positive(steady.window.placed(), "a window", cx);
     if steady.hold.is_empty() && steady.complete {
         cx.report(
             Diagnostic::error(
@@ -38,7 +33,7 @@ pub(super) fn steady(document: &Document, cx: &mut Reader) {
             .help("add hold: [ LOAD.success >= 99.9% ]"),
         );
     }
-    for expectation in steady.hold.iter().filter(|expectation| expectation.sound) {
+    for expectation in steady.hold.iter().filter_map(Written::placed) {
         match &expectation.value.expr {
             Expr::Measure(measure) => {
                 if measure.limit.is_against_steady() {
@@ -90,43 +85,51 @@ fn misplaced(probe: &ProbeExpr, span: Span) -> Diagnostic {
 }
 
 /// The probe that is about a change, where an expectation is one.
-fn change(expectation: &Spanned<Expectation>) -> Option<&ProbeExpr> {
-    match &expectation.value.expr {
-        Expr::Probe(probe) if expectation.sound && probe.is_change() => Some(probe),
+fn change(expectation: &Expectation) -> Option<&ProbeExpr> {
+    match &expectation.expr {
+        Expr::Probe(probe) if probe.is_change() => Some(probe),
         _ => None,
     }
 }
 
+/// What must hold over the whole of the load.
+fn always(document: &Document) -> impl Iterator<Item = Spanned<&Expectation>> {
+    let expect = document.expect.iter();
+    let all = expect.flat_map(|expect| &expect.always);
+    all.filter_map(Written::placed)
+}
+
+/// What must hold for a part of it.
+fn during(document: &Document) -> impl Iterator<Item = Spanned<&Expectation>> {
+    let expect = document.expect.iter();
+    let all = expect.flat_map(|expect| expect.during.iter().flat_map(|(_, each)| each));
+    all.filter_map(Written::placed)
+}
+
+fn abort(document: &Document) -> impl Iterator<Item = Spanned<&Expectation>> {
+    document.abort.iter().filter_map(Written::placed)
+}
+
 pub(super) fn expectations(document: &Document, cx: &mut Reader) {
-    let expect = document.expect.as_ref();
-    let always = expect
-        .map(|expect| expect.always.as_slice())
-        .unwrap_or_default();
-    let during = expect.map(|expect| &expect.during);
-    let stages: Vec<_> = stages::named(document)
-        .map(|name| name.value.0.as_str())
-        .collect();
-    for (name, each) in during.iter().flat_map(|during| during.iter()) {
-        let is_stage = stages.contains(&name.value.as_str());
-        let is_fault = document
-            .faults
-            .iter()
-            .any(|known| known.name.value.0 == name.value);
-        if !is_fault && !is_stage {
-            cx.report(unknown_fault(&name.value, document, &stages, name.span));
-        }
-        for one in each {
-            if let Some(probe) = change(one).filter(|_| is_stage) {
-                cx.report(misplaced(probe, one.span));
-            }
-            of_a_load(one, document, cx);
-            against_a_stage(one, &stages, cx);
+    let steady = document.steady.iter();
+    let steady = steady.flat_map(|steady| &steady.hold);
+    for one in always(document)
+        .chain(during(document))
+        .chain(abort(document))
+        .chain(steady.filter_map(Written::placed))
+    {
+        of_a_load(one, document, cx);
+    }
+    for one in always(document).chain(during(document)) {
+        against_a_stage(one, document, cx);
+    }
+    parts(document, cx);
+    for one in always(document).chain(abort(document)) {
+        if let Some(probe) = change(one.value) {
+            cx.report(misplaced(probe, one.span));
         }
     }
-    for one in always {
-        against_a_stage(one, &stages, cx);
-    }
-    for one in document.abort.iter().filter(|one| one.sound) {
+    for one in abort(document) {
         match &one.value.expr {
             Expr::Probe(probe) if !probe.is_change() => cx.report(misplaced(probe, one.span)),
             Expr::Measure(measure) if matches!(measure.limit, Limit::TimesStage { .. }) => cx
@@ -137,42 +140,56 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
             _ => {}
         }
     }
-    for one in always.iter().chain(&document.abort) {
-        if let Some(probe) = change(one) {
-            cx.report(misplaced(probe, one.span));
-        }
-        of_a_load(one, document, cx);
-    }
-    for one in document.steady.iter().flat_map(|steady| &steady.hold) {
-        of_a_load(one, document, cx);
-    }
-    let against_steady = always
+    against_steady(document, cx);
+    promises(document, cx);
+}
+
+/// The parts of a load's time that expectations are about are faults or stages, and a probe counts from a fault.
+fn parts(document: &Document, cx: &mut Reader) {
+    let stages = stages::words(document);
+    for (name, each) in document
+        .expect
         .iter()
-        .chain(
-            during
-                .iter()
-                .flat_map(|during| during.iter())
-                .flat_map(|(_, each)| each),
-        )
-        .chain(&document.abort)
-        .find(|one| {
-            matches!(&one.value.expr, Expr::Measure(measure)
-                if measure.limit.is_against_steady())
-        });
-    if let (Some(one), None) = (against_steady, &document.steady) {
+        .flat_map(|expect| expect.during.iter())
+    {
+        let is_stage = stages.contains(&name.value.as_str());
+        let is_fault = faults::named(&document.faults, &name.value).is_some();
+        if !is_fault && !is_stage && every_name_is_known(document) {
+            cx.report(unknown_fault(&name.value, document, &stages, name.span));
+        }
+        for one in each.iter().filter_map(Written::placed) {
+            if let Some(probe) = change(one.value).filter(|_| is_stage) {
+                cx.report(misplaced(probe, one.span));
+            }
+        }
+    }
+}
+
+/// A comparison with the steady state needs one.
+fn against_steady(document: &Document, cx: &mut Reader) {
+    let mut all = always(document)
+        .chain(during(document))
+        .chain(abort(document));
+    let compared = all.find(|one| {
+        matches!(&one.value.expr, Expr::Measure(measure) if measure.limit.is_against_steady())
+    });
+    if let (Some(one), None) = (compared, &document.steady) {
         cx.report(
             Diagnostic::error(one.span, "there is no steady state to compare with")
                 .help("add `steady:`, or write a duration"),
         );
     }
+}
+
+/// A scenario that expects nothing cannot fail.
+fn promises(document: &Document, cx: &mut Reader) {
+    let expect = document.expect.as_ref();
     let promises = expect.is_some_and(|expect| {
+        let end = expect.end.as_ref();
         !expect.always.is_empty()
             || expect.recover.is_some()
             || expect.during.iter().any(|(_, each)| !each.is_empty())
-            || expect
-                .end
-                .as_ref()
-                .is_some_and(|end| !end.ledger.is_empty())
+            || end.is_some_and(|end| !end.ledger.is_empty())
     });
     let complete = document.complete && expect.is_none_or(|expect| expect.complete);
     if !promises && complete {
@@ -187,12 +204,12 @@ pub(super) fn expectations(document: &Document, cx: &mut Reader) {
 }
 
 /// An expectation measures a load that is there, and compares with one that is there.
-fn of_a_load(expectation: &Spanned<Expectation>, document: &Document, cx: &mut Reader) {
+fn of_a_load(expectation: Spanned<&Expectation>, document: &Document, cx: &mut Reader) {
     let Expr::Measure(measure) = &expectation.value.expr else {
         return;
     };
     let loads = &document.load;
-    if !expectation.sound || loads.is_empty() {
+    if loads.is_empty() {
         return;
     }
     let known: Vec<_> = loads.iter().map(|(name, _)| name.value.as_str()).collect();
@@ -218,14 +235,15 @@ fn of_a_load(expectation: &Spanned<Expectation>, document: &Document, cx: &mut R
 }
 
 /// What an expectation is compared with is a stage that is there.
-fn against_a_stage(expectation: &Spanned<Expectation>, stages: &[&str], cx: &mut Reader) {
+fn against_a_stage(expectation: Spanned<&Expectation>, document: &Document, cx: &mut Reader) {
     let Expr::Measure(measure) = &expectation.value.expr else {
         return;
     };
     let Limit::TimesStage { stage, .. } = &measure.limit else {
         return;
     };
-    if !expectation.sound || stages.contains(&stage.as_str()) {
+    let stages = stages::words(document);
+    if stages.contains(&stage.as_str()) || !every_name_is_known(document) {
         return;
     }
     let known = stages.iter().copied().chain(["steady"]);
@@ -245,7 +263,7 @@ fn against_a_stage(expectation: &Spanned<Expectation>, stages: &[&str], cx: &mut
 }
 
 /// Where a word stands in an expectation; the whole of it where that cannot be said.
-fn word_in(expectation: &Spanned<Expectation>, word: &str, cx: &Reader) -> Span {
+fn word_in(expectation: Spanned<&Expectation>, word: &str, cx: &Reader) -> Span {
     let written = cx.source.slice(expectation.span);
     written.find(word).map_or(expectation.span, |at| {
         let start = expectation.span.start + at;
@@ -255,16 +273,11 @@ fn word_in(expectation: &Spanned<Expectation>, word: &str, cx: &Reader) -> Span 
 
 /// A control says which of its expectations must fail, in the words in which they are written.
 pub(super) fn control(document: &Document, cx: &mut Reader) {
-    let written: Vec<_> = document
-        .expect
-        .iter()
-        .flat_map(|expect| {
-            let during = expect.during.iter().flat_map(|(_, each)| each);
-            expect.always.iter().chain(during)
-        })
+    let written: Vec<_> = always(document)
+        .chain(during(document))
         .map(|one| one.value.text.as_str())
         .collect();
-    for one in document.control.iter().filter(|one| one.sound) {
+    for one in document.control.iter().filter_map(Written::placed) {
         let text = one.value.text.as_str();
         if !written.contains(&text) {
             cx.report(
@@ -309,7 +322,8 @@ pub(super) fn ledger(document: &Document, cx: &mut Reader) {
     if let Some(read) = &end.read {
         let gets =
             std::iter::once(&read.get).chain(read.results.iter().map(|results| &results.get));
-        for get in gets.filter(|get| get.sound && !get.value.contains("{id}")) {
+        let gets = gets.filter_map(Written::placed);
+        for get in gets.filter(|get| !get.value.contains("{id}")) {
             cx.report(
                 Diagnostic::error(get.span, "the path has no `{id}`")
                     .help("write {id} in place of the captured id: /orders/{id}"),

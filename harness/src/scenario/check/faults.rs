@@ -1,20 +1,18 @@
 //! Faults: each in itself, and what they wait for.
 
-use super::positive;
+use super::{every_name_is_known, positive};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
-use crate::scenario::fault::DurationRule;
-use crate::scenario::model::{Document, Fault, Moment};
+use crate::scenario::fault::{DurationRule, Injection};
+use crate::scenario::model::{Document, Fault, Moment, Name};
 use crate::scenario::read::Reader;
 use crate::scenario::source::Span;
+use crate::scenario::spanned::OptionalKey as _;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {
     let all = &document.faults;
     for (index, fault) in all.iter().enumerate() {
-        let name = &fault.name;
-        if name.sound
-            && let Some(earlier) = all[..index]
-                .iter()
-                .find(|earlier| earlier.name.value == name.value)
+        if let Some(name) = fault.name.placed()
+            && let Some(earlier) = named(&all[..index], &name.value.0)
         {
             let (line, _) = cx.source.line_column(earlier.name.span.start);
             cx.report(
@@ -39,13 +37,10 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
         length(fault, cx);
     }
     for fault in all {
-        let Some(after) = fault.after.as_ref().filter(|after| after.sound) else {
+        let Some(after) = fault.after.placed() else {
             continue;
         };
-        if !all
-            .iter()
-            .any(|other| other.name.value.0 == after.value.fault)
-        {
+        if named(all, &after.value.fault).is_none() && every_name_is_known(document) {
             cx.report(unknown_fault(&after.value.fault, document, &[], after.span));
         }
         if after.value.moment == Moment::Recovered && document.steady.is_none() {
@@ -58,11 +53,20 @@ pub(super) fn faults(document: &Document, cx: &mut Reader) {
     circles(document, cx);
 }
 
+/// The fault of a name.
+pub(super) fn named<'d>(faults: &'d [Fault], name: &str) -> Option<&'d Fault> {
+    let is_it = |fault: &&Fault| fault.name.known().is_some_and(|known| known.0 == name);
+    faults.iter().find(is_it)
+}
+
 /// `for`, as the kind wants it.
 fn length(fault: &Fault, cx: &mut Reader) {
-    let kind = fault.inject.value.kind();
+    let Some(kind) = fault.inject.known().map(Injection::kind) else {
+        positive(fault.r#for.placed(), "a fault", cx);
+        return;
+    };
     match &fault.r#for {
-        Some(given) if fault.inject.sound && kind.duration == DurationRule::None => cx.report(
+        Some(given) if kind.duration == DurationRule::None => cx.report(
             Diagnostic::error(
                 given.span,
                 format!(
@@ -72,13 +76,8 @@ fn length(fault: &Fault, cx: &mut Reader) {
             )
             .help("leave `for` out; `pause` is the time between two nodes"),
         ),
-        Some(given) => positive(
-            given.sound && given.value.get().is_zero(),
-            "a fault",
-            given.span,
-            cx,
-        ),
-        None if fault.inject.sound && kind.duration == DurationRule::Needed && fault.complete => {
+        Some(given) => positive(given.placed(), "a fault", cx),
+        None if kind.duration == DurationRule::Needed && fault.complete => {
             cx.report(
                 Diagnostic::error(fault.span, format!("`{}` needs `for`", kind.name))
                     .help("add how long it lasts: for: 10s"),
@@ -91,16 +90,15 @@ fn length(fault: &Fault, cx: &mut Reader) {
 /// Faults that wait for each other would never begin. A circle is reported once, at its first member.
 fn circles(document: &Document, cx: &mut Reader) {
     let next = |name: &str| {
-        document
-            .faults
-            .iter()
-            .find(|fault| fault.name.value.0 == name)
-            .and_then(|fault| fault.after.as_ref())
-            .map(|after| after.value.fault.as_str())
+        let after = named(&document.faults, name)?.after.known()?;
+        Some(after.fault.as_str())
     };
     let mut reported: Vec<&str> = Vec::new();
     for fault in &document.faults {
-        let start = fault.name.value.0.as_str();
+        let Some(Name(start)) = fault.name.known() else {
+            continue;
+        };
+        let start = start.as_str();
         let mut path = vec![start];
         // A path longer than the list of faults has met one of them twice.
         while let Some(following) = path.last().and_then(|last| next(last)) {
@@ -131,7 +129,8 @@ pub(super) fn unknown_fault(
 ) -> Diagnostic {
     let faults = document.faults.iter();
     let known: Vec<_> = faults
-        .map(|fault| fault.name.value.0.as_str())
+        .filter_map(|fault| fault.name.known())
+        .map(|name| name.0.as_str())
         .chain(stages.iter().copied())
         .collect();
     let what = if stages.is_empty() {

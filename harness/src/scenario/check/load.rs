@@ -3,10 +3,12 @@
 use super::{positive, shell, template, unknown_variable};
 use crate::scenario::diagnostic::{Diagnostic, Severity, nearest};
 use crate::scenario::model::{Arrivals, Document, Load, StageText, Step, texts};
-use crate::scenario::read::{Reader, Spanned};
+use crate::scenario::read::Reader;
 use crate::scenario::source::Span;
+use crate::scenario::spanned::{OptionalKey as _, Spanned};
 use crate::scenario::stages::{MOST_STEPS, StepsError, step_rates};
 use crate::scenario::template::{Call, Template};
+use crate::scenario::value::RateRange;
 use crate::sut;
 
 pub(super) fn one_load(name: &Spanned<String>, load: &Load, document: &Document, cx: &mut Reader) {
@@ -41,9 +43,7 @@ pub(super) fn one_load(name: &Spanned<String>, load: &Load, document: &Document,
                     .help("add for: 30s"),
                 );
             }
-            if let (Some(stay), Some(up)) = (&users.r#for, &users.ramp_up)
-                && stay.sound
-                && up.sound
+            if let (Some(stay), Some(up)) = (users.r#for.placed(), users.ramp_up.placed())
                 && stay.value < up.value
             {
                 cx.report(
@@ -53,14 +53,7 @@ pub(super) fn one_load(name: &Spanned<String>, load: &Load, document: &Document,
             }
         }
     }
-    if let Some(timeout) = &load.timeout {
-        positive(
-            timeout.value.get().is_zero() && timeout.sound,
-            "a timeout",
-            timeout.span,
-            cx,
-        );
-    }
+    positive(load.timeout.placed(), "a timeout", cx);
     if load.steps.is_empty() && load.complete {
         cx.report(
             Diagnostic::error(load.span, format!("`{}` has no steps", name.value))
@@ -87,16 +80,8 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
                     .help("write { rate: 10/s, for: 30s }"),
             );
         }
-        if let Some(length) = &arrivals.r#for {
-            positive(
-                length.sound && length.value.get().is_zero(),
-                "a load",
-                length.span,
-                cx,
-            );
-        }
-        if let Some(rate) = &arrivals.rate
-            && rate.sound
+        positive(arrivals.r#for.placed(), "a load", cx);
+        if let Some(rate) = arrivals.rate.placed()
             && rate.value.0 <= 0.0
         {
             cx.report(
@@ -114,7 +99,7 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
     }
     let mut rate_known = arrivals.rate.is_some();
     let mut any = false;
-    let mut sound = rate_known
+    let mut understood = rate_known
         || arrivals
             .stages
             .first()
@@ -124,20 +109,14 @@ fn arrivals(arrivals: &Arrivals, cx: &mut Reader) {
         rate_known = true;
         let ranges = [&stage.ramp, &stage.steps];
         let [ramp, steps] =
-            ranges.map(|range| range.as_ref().map(|range| range.value.0.max(range.value.1)));
-        let rates = [
-            ramp,
-            steps,
-            stage.rate.as_ref().map(|rate| rate.value.0),
-            arrivals.rate.as_ref().map(|rate| rate.value.0),
-        ];
+            ranges.map(|range| range.known().map(|RateRange(from, to)| from.max(*to)));
+        let [own, all] = [&stage.rate, &arrivals.rate].map(|rate| rate.known().map(|rate| rate.0));
+        let rates = [ramp, steps, own, all];
         any |= rates.into_iter().flatten().any(|rate| rate > 0.0);
-        sound &= ranges
-            .iter()
-            .all(|range| range.as_ref().is_none_or(|range| range.sound));
-        sound &= stage.rate.as_ref().is_none_or(|rate| rate.sound);
+        understood &= ranges.iter().all(|range| range.understood());
+        understood &= stage.rate.understood() && arrivals.rate.understood();
     }
-    if !any && sound {
+    if !any && understood {
         cx.report(
             Diagnostic::error(arrivals.span, "every stage has a rate of zero")
                 .help("write { ramp: 0/s..100/s, over: 5s }"),
@@ -152,21 +131,11 @@ fn one_stage(stage: &StageText, rate_known: bool, cx: &mut Reader) {
     }
     let problem = match (&stage.ramp, &stage.over, &stage.hold, &stage.rate) {
         (Some(_), Some(over), None, None) => {
-            positive(
-                over.sound && over.value.get().is_zero(),
-                "a ramp",
-                over.span,
-                cx,
-            );
+            positive(over.placed(), "a ramp", cx);
             return;
         }
         (None, None, Some(hold), rate) => {
-            positive(
-                hold.sound && hold.value.get().is_zero(),
-                "a stage",
-                hold.span,
-                cx,
-            );
+            positive(hold.placed(), "a stage", cx);
             if rate.is_some() || rate_known {
                 return;
             }
@@ -208,16 +177,11 @@ fn steps(stage: &StageText, cx: &mut Reader) {
         );
         return;
     };
-    positive(
-        each.sound && each.value.get().is_zero(),
-        "a step",
-        each.span,
-        cx,
-    );
-    if !(range.sound && by.sound) {
+    positive(each.placed(), "a step", cx);
+    let (Some(range), Some(by)) = (range.placed(), by.placed()) else {
         return;
-    }
-    let (from, to) = (range.value.0, range.value.1);
+    };
+    let RateRange(from, to) = *range.value;
     match step_rates(from, to, by.value.0) {
         Ok(_) => {}
         Err(StepsError::Flat) => cx.report(if by.value.0 <= 0.0 {
@@ -244,7 +208,9 @@ fn one_step(step: &Step, captured: &[&str], later: &[&str], cx: &mut Reader) {
     let requests = step.requests();
     match requests.as_slice() {
         [(_, path)] => {
-            if path.sound && !path.value.0.starts_with('/') {
+            if let Some(path) = path.placed()
+                && !path.value.0.starts_with('/')
+            {
                 cx.report(
                     Diagnostic::error(path.span, format!("`{}` is not a path", path.value.0))
                         .help(as_path(&path.value.0)),
@@ -323,16 +289,17 @@ fn as_path(text: &str) -> String {
 
 /// `${NAME}` is another program's way to write a variable. In a path it cannot be meant as it stands.
 fn not_filled_in(step: &Step, cx: &mut Reader) {
-    for (_, path) in step.requests() {
+    let paths = step.requests().into_iter();
+    for path in paths.filter_map(|(_, path)| path.placed()) {
         if let Some((written, name)) = shell::variable(&path.value.0) {
             let problem = shell::not_filled_in(&written, &name, path.span, cx);
             cx.report(problem);
         }
     }
     let mut others: Vec<(String, Span)> = Vec::new();
-    let headers = step.headers.iter().map(|(_, value)| value);
+    let headers = step.headers.iter().filter_map(|(_, value)| value.placed());
     others.extend(headers.map(|value| (value.value.0.clone(), value.span)));
-    if let Some(json) = &step.json {
+    if let Some(json) = step.json.placed() {
         texts(&json.value.0, &mut |text| {
             others.push((text.to_owned(), json.span))
         });
@@ -350,7 +317,9 @@ fn not_filled_in(step: &Step, cx: &mut Reader) {
 
 /// A JSON document in quotes is sent as a string.
 fn json_as_text(step: &Step, cx: &mut Reader) {
-    let Some(json) = &step.json else { return };
+    let Some(json) = step.json.placed() else {
+        return;
+    };
     let serde_json::Value::String(text) = &json.value.0 else {
         return;
     };

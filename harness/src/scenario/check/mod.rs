@@ -1,4 +1,4 @@
-//! What the values of a scenario must be together. One function per rule; each leaves unsound values alone.
+//! What the values of a scenario must be together. One function per rule; each leaves alone what could not be understood.
 
 mod expect;
 mod faults;
@@ -6,12 +6,15 @@ mod load;
 mod shell;
 pub(super) mod stages;
 
+use clip_service::units::HumanDuration;
+
 use super::config;
 use super::diagnostic::{Diagnostic, Severity};
 use super::expr::is_reserved;
-use super::model::{Document, Json, System};
-use super::read::{Reader, Spanned};
+use super::model::{Document, Json, Settings, System};
+use super::read::Reader;
 use super::source::Span;
+use super::spanned::{OptionalKey as _, Spanned};
 use super::template::{Call, Template, TemplateError};
 use super::value::{TemplateText, check_name};
 
@@ -39,8 +42,9 @@ pub(crate) fn document(document: &Document, cx: &mut Reader) {
 }
 
 fn version(document: &Document, cx: &mut Reader) {
-    let version = &document.version;
-    if version.sound && version.value != 1 {
+    if let Some(version) = document.version.placed()
+        && *version.value != 1
+    {
         cx.report(
             Diagnostic::error(
                 version.span,
@@ -97,12 +101,12 @@ fn names(document: &Document, cx: &mut Reader) {
 }
 
 fn system(system: &System, cx: &mut Reader) {
+    let before = cx.problems.len();
     let settings = system
         .service
         .as_ref()
-        .and_then(|service| service.config.as_ref());
-    let before = cx.problems.len();
-    let settings = settings.and_then(|settings| settings.node.as_ref());
+        .and_then(|service| service.config.known())
+        .map(|settings| &settings.node);
     if let Some(node) = settings {
         config::check(node, cx);
     }
@@ -111,11 +115,11 @@ fn system(system: &System, cx: &mut Reader) {
         .iter()
         .flat_map(|service| service.nodes.iter())
     {
-        let Some(own) = own.node.as_ref() else {
+        let Some(Settings { node: own }) = own.known() else {
             continue;
         };
         config::check(own, cx);
-        // What is sound in itself may still not go together.
+        // What is right by itself may still not go together.
         if let Some(shared) = settings
             && cx.problems.len() == before
         {
@@ -123,8 +127,7 @@ fn system(system: &System, cx: &mut Reader) {
         }
     }
     for (_, program) in system.nodes.iter() {
-        let values = program.env.iter().map(|(_, value)| value);
-        for value in values.filter(|value| value.sound) {
+        for value in program.env.iter().filter_map(|(_, value)| value.placed()) {
             at_start_up(value, "an environment", cx);
             if let Some((written, name)) = shell::variable(&value.value.0) {
                 let problem = shell::not_filled_in(&written, &name, value.span, cx);
@@ -136,7 +139,7 @@ fn system(system: &System, cx: &mut Reader) {
         }
         if let Some(command) = program.run.known() {
             for word in &command.0 {
-                at_start_up(word, "a command", cx);
+                at_start_up(Spanned::new(&word.value, word.span), "a command", cx);
             }
             shell::without_a_shell(command, cx);
         }
@@ -144,7 +147,7 @@ fn system(system: &System, cx: &mut Reader) {
 }
 
 /// What is filled in when a node is started: variables of the scenario, and addresses of links.
-fn at_start_up(value: &Spanned<TemplateText>, place: &str, cx: &mut Reader) {
+fn at_start_up(value: Spanned<&TemplateText>, place: &str, cx: &mut Reader) {
     let template = template(&value.value.0, value.span, cx);
     for call in template.iter().flat_map(Template::calls) {
         match call {
@@ -168,10 +171,20 @@ fn at_start_up(value: &Spanned<TemplateText>, place: &str, cx: &mut Reader) {
     }
 }
 
-fn positive(zero: bool, what: &str, span: Span, cx: &mut Reader) {
-    if zero {
+/// Whether a name that no fault and no stage has is wrong: it may be one that could not be read.
+fn every_name_is_known(document: &Document) -> bool {
+    let mut faults = document.faults.iter();
+    let mut stages = stages::all(document);
+    faults.all(|fault| fault.name.known().is_some()) && stages.all(|stage| stage.name.understood())
+}
+
+/// Nothing takes no time.
+fn positive(given: Option<Spanned<&HumanDuration>>, what: &str, cx: &mut Reader) {
+    if let Some(given) = given
+        && given.value.get().is_zero()
+    {
         cx.report(
-            Diagnostic::error(span, format!("{what} must be longer than zero"))
+            Diagnostic::error(given.span, format!("{what} must be longer than zero"))
                 .help("write a number and a unit: 300ms, 15s, 2m"),
         );
     }
@@ -225,7 +238,7 @@ fn without_effect(document: &Document, cx: &mut Reader) {
         );
     }
     for (name, value) in document.vars.iter() {
-        if matches!(value.value, Json(serde_json::Value::Null)) {
+        if matches!(value.known(), Some(Json(serde_json::Value::Null))) {
             cx.report(
                 Diagnostic::error(name.span, format!("`{}` has no value", name.value))
                     .help("a variable needs a default; --var overrides it"),

@@ -1,18 +1,28 @@
 //! Named stages: stretches of a load's time that expectations can be about.
 
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::model::{Document, Name};
-use crate::scenario::read::{Reader, Spanned};
+use crate::scenario::model::{Document, Name, StageText};
+use crate::scenario::read::Reader;
+use crate::scenario::spanned::{OptionalKey as _, Spanned};
 
-/// Every name given to a stage, in the order written.
-pub(super) fn named(document: &Document) -> impl Iterator<Item = &Spanned<Name>> {
+/// Every stage of a load, in the order written.
+pub(super) fn all(document: &Document) -> impl Iterator<Item = &StageText> {
     document
         .load
         .iter()
         .filter_map(|(_, load)| load.arrivals.as_ref())
         .flat_map(|arrivals| &arrivals.stages)
-        .filter_map(|stage| stage.name.as_ref())
-        .filter(|name| name.sound)
+}
+
+/// The words of these names.
+pub(super) fn words(document: &Document) -> Vec<&str> {
+    let names = named(document).map(|name| name.value);
+    names.map(|name| name.0.as_str()).collect()
+}
+
+/// Every name given to a stage, in the order written.
+fn named(document: &Document) -> impl Iterator<Item = Spanned<&Name>> {
+    all(document).filter_map(|stage| stage.name.placed())
 }
 
 /// A name stands for one stretch of time, whichever load it was given in.
@@ -21,8 +31,9 @@ pub(super) fn names(document: &Document, cx: &mut Reader) {
     for (index, name) in all.iter().enumerate() {
         let text = name.value.0.as_str();
         let earlier = all[..index].iter().find(|other| other.value.0 == text);
-        let fault = document.faults.iter().map(|fault| &fault.name);
-        let same = earlier.copied().map(|other| (other.span, "stage"));
+        let fault = document.faults.iter();
+        let fault = fault.filter_map(|fault| fault.name.placed());
+        let same = earlier.map(|other| (other.span, "stage"));
         let same = same.or_else(|| {
             let mut faults = fault.filter(|fault| fault.value.0 == text);
             faults.next().map(|fault| (fault.span, "fault"))

@@ -82,20 +82,6 @@ impl std::str::FromStr for Expectation {
     }
 }
 
-/// Takes the place of what could not be read.
-pub(crate) fn stand_in() -> Expectation {
-    Expectation {
-        text: String::new(),
-        expr: Expr::Measure(Measure {
-            load: String::new(),
-            metric: Metric::Success,
-            cmp: Cmp::AtLeast,
-            limit: Limit::Ratio(1.0),
-            over: None,
-        }),
-    }
-}
-
 /// A share from `99.9%`.
 pub(crate) fn percent(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%')?.trim_end();

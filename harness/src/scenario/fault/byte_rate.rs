@@ -78,10 +78,6 @@ impl Scalar for ByteRate {
         rate
     }
 
-    fn stand_in() -> Self {
-        Self(1.0)
-    }
-
     fn schema(_: &mut SchemaGenerator) -> Schema {
         text_schema(
             "A number of bytes a second: 64kB/s, 1MB/s, 8Mbit/s.",

@@ -145,8 +145,8 @@ mod tests {
 
     use super::super::{Down, KINDS, Kill, Latency, StatusAnswer};
     use super::*;
-    use crate::scenario::special::Status;
     use crate::scenario::value::Percent;
+    use crate::scenario::value::Status;
     use crate::scenario::vocabulary::Direction;
 
     fn latency() -> Latency {

@@ -2,7 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::{FaultKind, Injection, KINDS, Kill};
+use super::{FaultKind, Injection, KINDS};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::node::{Node, Value};
 use crate::scenario::read::{Reader, Scalar};
@@ -58,10 +58,6 @@ impl Scalar for Injection {
                 None
             }
         }
-    }
-
-    fn stand_in() -> Self {
-        Self::new(Kill)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

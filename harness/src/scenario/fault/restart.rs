@@ -9,7 +9,7 @@ use super::settings::Places;
 use super::{Aimed, DurationRule, Kind, Phrase, TargetKind, settings};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
-use crate::scenario::schema::POSITIVE;
+use crate::scenario::value::POSITIVE;
 
 /// Longer than a service takes to drain by itself.
 pub(super) const DEFAULT_DRAIN: HumanDuration = HumanDuration::secs(15);

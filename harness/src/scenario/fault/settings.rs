@@ -6,8 +6,9 @@
 use schemars::{Schema, SchemaGenerator};
 
 use crate::scenario::node::Node;
-use crate::scenario::read::{Fields, Reader, Scalar, Spanned};
+use crate::scenario::read::{Fields, Reader, Scalar};
 use crate::scenario::source::Span;
+use crate::scenario::spanned::Written;
 
 /// What a kind of fault can be told.
 pub(crate) trait Settings: Sized {
@@ -49,8 +50,7 @@ impl Places {
 
 /// The value of a key that must be there.
 pub(crate) fn required<T: Scalar>(fields: &Fields<'_>, key: &str, cx: &mut Reader) -> Option<T> {
-    let read: Spanned<T> = fields.take(key, cx);
-    read.sound.then_some(read.value)
+    fields.take::<Written<T>>(key, cx).value
 }
 
 /// The value of a key that may be left out: the outer `None` for a value that could not be read.
@@ -59,10 +59,9 @@ pub(crate) fn optional<T: Scalar>(
     key: &str,
     cx: &mut Reader,
 ) -> Option<Option<T>> {
-    match fields.take::<Option<Spanned<T>>>(key, cx) {
+    match fields.take::<Option<Written<T>>>(key, cx) {
         None => Some(None),
-        Some(read) if read.sound => Some(Some(read.value)),
-        Some(_) => None,
+        Some(given) => given.value.map(Some),
     }
 }
 
@@ -161,7 +160,7 @@ macro_rules! settings {
                     @needed $key, $($rule)+) ),+].into_iter().flatten().collect();
                 let mut properties = serde_json::Map::new();
                 $( properties.insert($key.to_owned(), $crate::scenario::fault::settings::described(
-                    generator.subschema_for::<$crate::scenario::read::Spanned<$type>>(), $doc)); )+
+                    generator.subschema_for::<$crate::scenario::spanned::Written<$type>>(), $doc)); )+
                 let mut schema = schemars::json_schema!({
                     "type": "object",
                     "properties": properties,

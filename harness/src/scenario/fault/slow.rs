@@ -3,7 +3,7 @@
 use clip_service::units::HumanDuration;
 
 use super::{Aimed, Kind, Phrase, TargetKind, length, settings};
-use crate::scenario::special::Factor;
+use crate::scenario::value::Factor;
 
 settings! {
     /// Every answer of a node takes a multiple of its time, on all links into it.

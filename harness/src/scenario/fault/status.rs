@@ -7,9 +7,9 @@ use super::settings::Places;
 use super::{Aimed, Kind, Phrase, TargetKind, length, percent, settings};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
-use crate::scenario::schema::POSITIVE;
-use crate::scenario::special::Status;
+use crate::scenario::value::POSITIVE;
 use crate::scenario::value::Percent;
+use crate::scenario::value::Status;
 
 settings! {
     /// A link answers requests itself.
