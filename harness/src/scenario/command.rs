@@ -5,11 +5,11 @@ use std::path::Path;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::diagnostic::Diagnostic;
-use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
-use super::source::Span;
-use super::spanned::{Spanned, Written};
+use super::text::diagnostic::Diagnostic;
+use super::text::node::{Node, Value};
+use super::text::source::Span;
+use super::text::spanned::{Spanned, Written};
 use super::value::TemplateText;
 
 /// A program and its arguments.

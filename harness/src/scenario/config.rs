@@ -4,10 +4,10 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
-use super::diagnostic::{Diagnostic, nearest};
-use super::node::{Key, Node};
 use super::read::Reader;
-use super::source::Span;
+use super::text::diagnostic::{Diagnostic, nearest};
+use super::text::node::{Key, Node};
+use super::text::source::Span;
 use crate::sut;
 
 /// As it stands in the scenario's schema: what editors complete.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::syntax::{Scan, SyntaxError};
+use super::text::syntax::{Scan, SyntaxError};
 
 /// What a path looks like, for remedies.
 const EXAMPLES: &str = "write $.id, $.items[0].id or $['first name']";

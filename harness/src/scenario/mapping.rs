@@ -3,10 +3,10 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::node::{Node, Value};
 use super::read::{Read, Reader};
-use super::source::Span;
-use super::spanned::Spanned;
+use super::text::node::{Node, Value};
+use super::text::source::Span;
+use super::text::spanned::Spanned;
 
 /// A mapping whose keys are names the author chose.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +98,7 @@ macro_rules! mapping {
             $( $(#[$field_meta])* pub $field: $type, )*
             /// Where it stands.
             #[schemars(skip)]
-            pub span: $crate::scenario::source::Span,
+            pub span: $crate::scenario::text::source::Span,
             /// Whether every key in it was understood, so that what is absent or empty was left out.
             #[schemars(skip)]
             pub complete: bool,
@@ -131,7 +131,7 @@ macro_rules! mapping {
 
         impl $crate::scenario::read::Read for $name {
             fn read(
-                node: &$crate::scenario::node::Node,
+                node: &$crate::scenario::text::node::Node,
                 cx: &mut $crate::scenario::read::Reader,
             ) -> Self {
                 let fields = cx.fields(node, Self::KEYS, |node, cx| {
@@ -150,7 +150,7 @@ macro_rules! mapping {
                 }
             }
 
-            fn missing(span: $crate::scenario::source::Span) -> Self {
+            fn missing(span: $crate::scenario::text::source::Span) -> Self {
                 Self {
                     $( $field: <$type as $crate::scenario::read::Read>::absent().unwrap_or_else(
                         || <$type as $crate::scenario::read::Read>::missing(span)), )*

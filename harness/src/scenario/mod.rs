@@ -9,33 +9,34 @@ pub mod capability;
 mod check;
 pub mod command;
 mod config;
-pub mod diagnostic;
 pub mod expr;
 pub mod fault;
 pub mod json_path;
 pub(crate) mod mapping;
 pub mod model;
-pub(crate) mod node;
 pub(crate) mod read;
 mod schema;
-pub mod source;
-pub(crate) mod spanned;
+mod shell;
 pub(crate) mod stages;
+mod step;
 mod suggest;
-mod syntax;
 pub mod template;
+pub mod text;
 mod unsupported;
 pub mod value;
 mod vars;
 mod vocabulary;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use json_path::JsonPath;
 pub use mapping::Entries;
 pub use model::Document;
-pub use source::{Source, Span};
-pub use spanned::{OptionalKey, Spanned, Written};
-pub use syntax::SyntaxError;
+pub use text::diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use text::source::{Source, Span};
+pub use text::spanned::{OptionalKey, Spanned, Written};
+pub use text::syntax::SyntaxError;
+
+pub(crate) use text::node;
+pub use text::{diagnostic, source};
 
 use read::{Read as _, Reader};
 

@@ -1,7 +1,7 @@
 //! The words of the format: one struct per mapping of a scenario file, each field a key.
 //!
 //! The same definition reads the file (`read.rs`) and describes it in the JSON Schema, so the two cannot differ.
-//! What the values mean together is checked in `check.rs`; what is made of them is [`crate::plan`]'s business.
+//! What the values mean together is checked in `check/`; what is made of them is [`crate::plan`]'s business.
 
 use clip_service::units::HumanDuration;
 
@@ -10,10 +10,10 @@ use super::expr::Expectation;
 use super::fault::Injection;
 use super::json_path::JsonPath;
 use super::mapping::{Entries, mapping};
-use super::source::Span;
-use super::spanned::{OptionalKey as _, Written};
+use super::text::spanned::Written;
 use super::value::{Count, DurationRange, Percent, Rate, RateRange, TemplateText};
 
+pub use super::step::{Step, StepExpectation};
 pub use super::value::{After, Factor, Json, Name, Settings, Status, Statuses, Targets};
 pub use super::vocabulary::{
     Direction, ExitRule, Format, LedgerCheck, LedgerWord, Moment, RuntimeKind, Shape, Vocabulary,
@@ -205,44 +205,6 @@ mapping! {
 }
 
 mapping! {
-    /// One request: exactly one of get, post, put, patch, delete, head.
-    Step {
-        /// GET this path.
-        get: Option<Written<TemplateText>>,
-        /// POST to this path.
-        post: Option<Written<TemplateText>>,
-        /// PUT to this path.
-        put: Option<Written<TemplateText>>,
-        /// PATCH this path.
-        patch: Option<Written<TemplateText>>,
-        /// DELETE this path.
-        delete: Option<Written<TemplateText>>,
-        /// HEAD of this path.
-        head: Option<Written<TemplateText>>,
-        /// Header values.
-        headers: Entries<Written<TemplateText>>,
-        /// JSON body.
-        json: Option<Written<Json>>,
-        /// What counts as ok. Default: any 2xx.
-        expect: Option<StepExpectation>,
-        /// Names for values of the answer, by JSON path: { job: $.job_id }. Later steps use them as $(job).
-        capture: Entries<Written<JsonPath>>,
-        /// Enters the first capture in the ledger of accepted work when the step is ok.
-        ledger: Option<Written<LedgerWord>>,
-    }
-}
-
-mapping! {
-    /// What counts as ok.
-    StepExpectation {
-        /// Status code, or a list of them. Default: any 2xx.
-        status: Option<Written<Statuses>>,
-        /// Content type, parameters left aside.
-        r#type: Option<Written<String>>,
-    }
-}
-
-mapping! {
     /// What must hold before the first fault.
     Steady {
         /// For so long.
@@ -352,54 +314,5 @@ mapping! {
     Baseline {
         /// How much worse each measure may be.
         worse: Entries<Written<Percent>>,
-    }
-}
-
-impl Step {
-    /// Every way to write the request, with its method.
-    #[must_use]
-    pub fn requests(&self) -> Vec<(&'static str, &Written<TemplateText>)> {
-        [
-            ("GET", &self.get),
-            ("POST", &self.post),
-            ("PUT", &self.put),
-            ("PATCH", &self.patch),
-            ("DELETE", &self.delete),
-            ("HEAD", &self.head),
-        ]
-        .into_iter()
-        .filter_map(|(method, path)| path.as_ref().map(|path| (method, path)))
-        .collect()
-    }
-
-    /// The request: method and path.
-    #[must_use]
-    pub fn request(&self) -> Option<(&'static str, &Written<TemplateText>)> {
-        self.requests().into_iter().next()
-    }
-
-    /// Visits every text that may hold `$(…)`.
-    pub(crate) fn templates(&self, mut visit: impl FnMut(&str, Span)) {
-        let paths = self.requests().into_iter();
-        for path in paths.filter_map(|(_, path)| path.placed()) {
-            visit(&path.value.0, path.span);
-        }
-        for value in self.headers.iter().filter_map(|(_, value)| value.placed()) {
-            visit(&value.value.0, value.span);
-        }
-        if let Some(json) = self.json.placed() {
-            texts(&json.value.0, &mut |text| visit(text, json.span));
-        }
-    }
-}
-
-pub(crate) fn texts(value: &serde_json::Value, visit: &mut dyn FnMut(&str)) {
-    match value {
-        serde_json::Value::String(text) => visit(text),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
-        serde_json::Value::Object(entries) => {
-            entries.values().for_each(|value| texts(value, visit));
-        }
-        _ => {}
     }
 }

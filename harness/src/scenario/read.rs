@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::diagnostic::{Diagnostic, nearest};
-use super::node::{Key, Node, Value};
-use super::source::{Source, Span};
-use super::spanned::Written;
+use super::text::diagnostic::{Diagnostic, nearest};
+use super::text::node::{Key, Node, Value};
+use super::text::source::{Source, Span};
+use super::text::spanned::Written;
 
 /// Gathers problems while a tree is read.
 #[derive(Debug)]

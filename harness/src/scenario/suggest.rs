@@ -1,10 +1,11 @@
 //! What an author may have meant: the remedies of problems, made from what was written.
 
-use super::diagnostic::{Diagnostic, nearest};
 use super::expr;
-use super::node::{Node, Value};
 use super::read::Reader;
-use super::source::Span;
+use super::template::{Template, TemplateError};
+use super::text::diagnostic::{Diagnostic, nearest};
+use super::text::node::{Node, Value};
+use super::text::source::Span;
 
 /// What a duration without a unit, or with one of another language, may have meant: `10` is `10s or 10ms`.
 pub(crate) fn with_duration_unit(text: &str) -> Option<String> {
@@ -102,6 +103,30 @@ impl Reader {
             }
             _ => "define it under `vars:`".to_owned(),
         })
+    }
+
+    /// Reports an unknown name in `$(…)`, at its place.
+    pub(super) fn report_unknown(&mut self, name: &str, captured: Option<&[&str]>, span: Span) {
+        let known = captured.map(|names| names.iter().copied().chain(["uuid"]).collect::<Vec<_>>());
+        let span = self.call_in(span, name);
+        let problem = self.unknown_variable(name, known.as_deref(), span);
+        self.report(problem);
+    }
+
+    /// A text taken apart; what is no template is reported.
+    pub(super) fn template(&mut self, text: &str, span: Span) -> Option<Template> {
+        match Template::parse(text) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                let problem = Diagnostic::error(span, error.to_string());
+                self.report(problem.help(match error {
+                    TemplateError::Unclosed => "add `)`",
+                    TemplateError::NotARange(_) => "write $(random 0..59) or $(random 0.0..59.9)",
+                    TemplateError::Unknown(_) => "define it under `vars:`",
+                }));
+                None
+            }
+        }
     }
 
     /// The place of `$(name)` in a scalar; all of it where that cannot be said.

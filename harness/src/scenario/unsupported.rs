@@ -1,8 +1,8 @@
 //! Vocabulary of the format that this version does not know yet. They are refused by name, not taken for typing errors.
 
-use super::diagnostic::Diagnostic;
-use super::node::{Node, Value};
 use super::read::Reader;
+use super::text::diagnostic::Diagnostic;
+use super::text::node::{Node, Value};
 
 /// Reports and removes what is not supported yet.
 pub(crate) fn set_aside(root: &mut Node, cx: &mut Reader) {

@@ -2,9 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::diagnostic::{Diagnostic, nearest};
-use super::node::{Node, Value};
 use super::read::Reader;
+use super::text::diagnostic::{Diagnostic, nearest};
+use super::text::node::{Node, Value};
 
 /// Replaces every variable of the document by its value.
 pub(crate) fn fill_in(root: &mut Node, overrides: &[(String, String)], cx: &mut Reader) {

@@ -4,10 +4,10 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::diagnostic::{Diagnostic, nearest};
-use super::node::{Node, Value};
 use super::read::{Reader, Scalar};
-use super::source::Span;
+use super::text::diagnostic::{Diagnostic, nearest};
+use super::text::node::{Node, Value};
+use super::text::source::Span;
 
 /// A closed set of words, each with what it means.
 pub trait Vocabulary: Copy + 'static {

@@ -2,12 +2,12 @@
 
 use super::faults::unknown_fault;
 use super::{every_name_is_known, faults, positive, stages};
-use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{ALL, Claim, Expectation, Expr, Limit, ProbeExpr};
 use crate::scenario::model::Document;
 use crate::scenario::read::Reader;
-use crate::scenario::source::Span;
-use crate::scenario::spanned::{Spanned, Written};
+use crate::scenario::text::diagnostic::{Diagnostic, nearest};
+use crate::scenario::text::source::Span;
+use crate::scenario::text::spanned::{Spanned, Written};
 
 pub(super) fn steady(document: &Document, cx: &mut Reader) {
     let Some(steady) = &document.steady else {

@@ -1,12 +1,12 @@
 //! Faults: each in itself, and what they wait for.
 
 use super::{every_name_is_known, positive};
-use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::fault::{DurationRule, Injection};
 use crate::scenario::model::{Document, Fault, Moment, Name};
 use crate::scenario::read::Reader;
-use crate::scenario::source::Span;
-use crate::scenario::spanned::OptionalKey as _;
+use crate::scenario::text::diagnostic::{Diagnostic, nearest};
+use crate::scenario::text::source::Span;
+use crate::scenario::text::spanned::OptionalKey as _;
 
 pub(super) fn faults(document: &Document, cx: &mut Reader) {
     let all = &document.faults;

@@ -3,19 +3,18 @@
 mod expect;
 mod faults;
 mod load;
-mod shell;
 pub(super) mod stages;
 
 use clip_service::units::HumanDuration;
 
 use super::config;
-use super::diagnostic::{Diagnostic, Severity};
 use super::expr::is_reserved;
 use super::model::{Document, Json, Settings, System};
 use super::read::Reader;
-use super::source::Span;
-use super::spanned::{OptionalKey as _, Spanned};
-use super::template::{Call, Template, TemplateError};
+use super::shell;
+use super::template::{Call, Template};
+use super::text::diagnostic::{Diagnostic, Severity};
+use super::text::spanned::{OptionalKey as _, Spanned};
 use super::value::{TemplateText, check_name};
 
 /// Applies every rule.
@@ -148,7 +147,7 @@ fn system(system: &System, cx: &mut Reader) {
 
 /// What is filled in when a node is started: variables of the scenario, and addresses of links.
 fn at_start_up(value: Spanned<&TemplateText>, place: &str, cx: &mut Reader) {
-    let template = template(&value.value.0, value.span, cx);
+    let template = cx.template(&value.value.0, value.span);
     for call in template.iter().flat_map(Template::calls) {
         match call {
             Call::Link(_) => {}
@@ -159,7 +158,7 @@ fn at_start_up(value: Spanned<&TemplateText>, place: &str, cx: &mut Reader) {
                 )
                 .help("write run: [ sh, -c, \"exec program --port $PORT\" ]"),
             ),
-            Call::Capture(name) => unknown_variable(name, None, value.span, cx),
+            Call::Capture(name) => cx.report_unknown(name, None, value.span),
             other => cx.report(
                 Diagnostic::error(
                     value.span,
@@ -188,28 +187,6 @@ fn positive(given: Option<Spanned<&HumanDuration>>, what: &str, cx: &mut Reader)
                 .help("write a number and a unit: 300ms, 15s, 2m"),
         );
     }
-}
-
-fn template(text: &str, span: Span, cx: &mut Reader) -> Option<Template> {
-    match Template::parse(text) {
-        Ok(template) => Some(template),
-        Err(error) => {
-            let problem = Diagnostic::error(span, error.to_string());
-            cx.report(problem.help(match error {
-                TemplateError::Unclosed => "add `)`",
-                TemplateError::NotARange(_) => "write $(random 0..59) or $(random 0.0..59.9)",
-                TemplateError::Unknown(_) => "define it under `vars:`",
-            }));
-            None
-        }
-    }
-}
-
-fn unknown_variable(name: &str, captured: Option<&[&str]>, span: Span, cx: &mut Reader) {
-    let known = captured.map(|names| names.iter().copied().chain(["uuid"]).collect::<Vec<_>>());
-    let span = cx.call_in(span, name);
-    let problem = cx.unknown_variable(name, known.as_deref(), span);
-    cx.report(problem);
 }
 
 /// Keys that are understood and do nothing yet.

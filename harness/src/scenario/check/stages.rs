@@ -1,9 +1,9 @@
 //! Named stages: stretches of a load's time that expectations can be about.
 
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Document, Name, StageText};
 use crate::scenario::read::Reader;
-use crate::scenario::spanned::{OptionalKey as _, Spanned};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::spanned::{OptionalKey as _, Spanned};
 
 /// Every stage of a load, in the order written.
 pub(super) fn all(document: &Document) -> impl Iterator<Item = &StageText> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clip_service::units::HumanDuration;
 
 use super::{Cmp, Dimension, Expectation, Expr, Limit, Measure, Metric};
-use crate::scenario::diagnostic::nearest;
 use crate::scenario::suggest::{with_duration_unit, with_percent_sign, with_rate_unit};
-use crate::scenario::syntax::{Scan, SyntaxError};
+use crate::scenario::text::diagnostic::nearest;
+use crate::scenario::text::syntax::{Scan, SyntaxError};
 use crate::scenario::value::per_second;
 
 /// What can be measured on a load, with its meaning. `within` stands for all its times.

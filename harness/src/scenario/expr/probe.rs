@@ -7,8 +7,8 @@ use clip_service::units::HumanDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{Cmp, is_decimal};
-use crate::scenario::diagnostic::nearest;
-use crate::scenario::syntax::{Scan, SyntaxError};
+use crate::scenario::text::diagnostic::nearest;
+use crate::scenario::text::syntax::{Scan, SyntaxError};
 use crate::sut::probe::{Change, Form, Probe, probe, probes};
 
 /// `probe(node) claim`.

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
 use crate::scenario::value::text_schema;
 
 /// Units with the bytes in one of them. `k` and `M` are powers of a thousand, `Ki` and `Mi` of 1024 (IEC 80000-13).

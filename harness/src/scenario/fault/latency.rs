@@ -4,8 +4,8 @@ use clip_service::units::HumanDuration;
 
 use super::settings::Places;
 use super::{Aimed, Kind, Phrase, TargetKind, length, percent, settings};
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
+use crate::scenario::text::diagnostic::Diagnostic;
 use crate::scenario::value::Percent;
 use crate::scenario::vocabulary::Direction;
 

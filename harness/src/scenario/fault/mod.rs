@@ -31,9 +31,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::capability::Capability;
-use super::node::Node;
 use super::read::Reader;
 use super::schema::merge;
+use super::text::node::Node;
 
 pub use bandwidth::Bandwidth;
 pub use down::Down;

@@ -3,9 +3,9 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{FaultKind, Injection, KINDS};
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::{Node, Value};
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::{Node, Value};
 use crate::scenario::vocabulary::unknown_word;
 
 impl Scalar for Injection {

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::settings::Places;
 use super::{Aimed, DurationRule, Kind, Phrase, TargetKind, settings};
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
+use crate::scenario::text::diagnostic::Diagnostic;
 use crate::scenario::value::POSITIVE;
 
 /// Longer than a service takes to drain by itself.

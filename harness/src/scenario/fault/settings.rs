@@ -5,10 +5,10 @@
 
 use schemars::{Schema, SchemaGenerator};
 
-use crate::scenario::node::Node;
 use crate::scenario::read::{Fields, Reader, Scalar};
-use crate::scenario::source::Span;
-use crate::scenario::spanned::Written;
+use crate::scenario::text::node::Node;
+use crate::scenario::text::source::Span;
+use crate::scenario::text::spanned::Written;
 
 /// What a kind of fault can be told.
 pub(crate) trait Settings: Sized {
@@ -101,7 +101,7 @@ macro_rules! settings {
             }
 
             fn read(
-                _: &$crate::scenario::node::Node,
+                _: &$crate::scenario::text::node::Node,
                 _: &mut $crate::scenario::read::Reader,
             ) -> Option<(Self, $crate::scenario::fault::settings::Places)> {
                 None
@@ -135,7 +135,7 @@ macro_rules! settings {
             }
 
             fn read(
-                node: &$crate::scenario::node::Node,
+                node: &$crate::scenario::text::node::Node,
                 cx: &mut $crate::scenario::read::Reader,
             ) -> Option<(Self, $crate::scenario::fault::settings::Places)> {
                 let fields = cx.fields(node, Self::KEYS, |node, cx| {
@@ -160,7 +160,7 @@ macro_rules! settings {
                     @needed $key, $($rule)+) ),+].into_iter().flatten().collect();
                 let mut properties = serde_json::Map::new();
                 $( properties.insert($key.to_owned(), $crate::scenario::fault::settings::described(
-                    generator.subschema_for::<$crate::scenario::spanned::Written<$type>>(), $doc)); )+
+                    generator.subschema_for::<$crate::scenario::text::spanned::Written<$type>>(), $doc)); )+
                 let mut schema = schemars::json_schema!({
                     "type": "object",
                     "properties": properties,

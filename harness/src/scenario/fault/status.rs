@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::settings::Places;
 use super::{Aimed, Kind, Phrase, TargetKind, length, percent, settings};
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::read::Reader;
+use crate::scenario::text::diagnostic::Diagnostic;
 use crate::scenario::value::POSITIVE;
 use crate::scenario::value::Percent;
 use crate::scenario::value::Status;

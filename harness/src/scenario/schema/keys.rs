@@ -12,7 +12,7 @@ pub(super) fn one_at_least(keys: &[&str], usual: &str) -> Json {
 }
 
 /// Of these keys exactly one must be there.
-pub(super) fn exactly_one(keys: &[&str], usual: &str) -> Vec<Json> {
+pub(in crate::scenario) fn exactly_one(keys: &[&str], usual: &str) -> Vec<Json> {
     let alone = keys.iter().enumerate().map(|(index, key)| {
         json!({ "if": { "required": [key] }, "then": { "properties": none_of(&keys[index + 1..]) } })
     });

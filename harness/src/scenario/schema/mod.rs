@@ -14,6 +14,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::model::Document;
 
+pub(super) use keys::exactly_one;
 pub(super) use merge::merge;
 
 /// The schema of a scenario file.

@@ -1,17 +1,14 @@
 //! What must be true between the keys of a mapping, or of the form of a text.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::expectation::{expectation, probes_of};
 use super::keys::{exactly_one, none_of, one_at_least};
-use super::merge::merge;
 use crate::scenario::expr::ALL;
 use crate::scenario::fault::{DurationRule, KINDS};
-use crate::scenario::value::POSITIVE;
+use crate::scenario::step;
+use crate::scenario::value::{NAME, POSITIVE};
 use crate::sut::probe::{Form, probes};
-
-/// A name that the author chooses.
-const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
 
 /// The rules of each definition, by its name.
 pub(super) fn rules() -> Vec<(&'static str, Json)> {
@@ -21,7 +18,7 @@ pub(super) fn rules() -> Vec<(&'static str, Json)> {
         ("Load", load()),
         ("Arrivals", arrivals()),
         ("StageText", stage()),
-        ("Step", step()),
+        ("Step", step::rules()),
         ("Steady", steady()),
         ("Fault", fault()),
         ("Expect", expect()),
@@ -140,28 +137,6 @@ fn stage() -> Json {
             },
             "else": { "required": ["hold"], "properties": none_of(&["over"]) },
         },
-    })
-}
-
-fn step() -> Json {
-    const REQUESTS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
-    let path = json!({ "pattern": r"^(?![\s\S]*\$\{[A-Za-z_])(/|\$\()" });
-    let paths: Map<String, Json> = REQUESTS
-        .iter()
-        .map(|method| ((*method).to_owned(), path.clone()))
-        .collect();
-    let mut paths = Json::Object(paths);
-    merge(
-        &mut paths,
-        json!({
-            "headers": { "propertyNames": { "pattern": r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" } },
-            "capture": { "propertyNames": { "pattern": NAME } },
-        }),
-    );
-    json!({
-        "properties": paths,
-        "dependentRequired": { "ledger": ["capture"] },
-        "allOf": exactly_one(&REQUESTS, "get"),
     })
 }
 

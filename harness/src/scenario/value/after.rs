@@ -4,9 +4,9 @@ use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::DURATION;
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
 use crate::scenario::vocabulary::{Moment, Vocabulary as _, unknown_word};
 
 /// `crash.recovered + 3s`.

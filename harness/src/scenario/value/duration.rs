@@ -4,11 +4,11 @@ use clip_service::units::HumanDuration;
 use schemars::{Schema, SchemaGenerator};
 
 use super::text_schema;
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
-use crate::scenario::source::Span;
 use crate::scenario::suggest::with_duration_unit;
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
+use crate::scenario::text::source::Span;
 
 /// Pattern for the JSON Schema, in what several dialects of regular expressions understand alike.
 pub(crate) const DURATION: &str = r"(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|ms|s|m|h)\s*)+";

@@ -2,8 +2,8 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::node::Node;
 
 /// A JSON value; its texts may be templates.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,13 +5,13 @@ use std::str::FromStr;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::text_schema;
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::expr::Expectation;
 use crate::scenario::json_path::JsonPath;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
-use crate::scenario::source::Span;
-use crate::scenario::syntax::SyntaxError;
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
+use crate::scenario::text::source::Span;
+use crate::scenario::text::syntax::SyntaxError;
 use crate::sut::probe::probes;
 
 /// What expectations of a load look like, for editors.

@@ -29,6 +29,9 @@ pub(crate) use percent::PERCENT;
 pub(crate) use rate::{RATE, per_second};
 pub(crate) use text::check_name;
 
+/// Pattern of a name that the author chooses.
+pub(crate) const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
+
 /// Pattern of a text with a number that is not zero, or with a variable.
 pub(crate) const POSITIVE: &str = r"[1-9]|\$\(";
 

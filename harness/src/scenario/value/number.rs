@@ -3,9 +3,9 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::{Node, Value};
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::{Node, Value};
 
 /// A whole number, or a variable.
 fn number_schema(description: &str, minimum: u64) -> Schema {

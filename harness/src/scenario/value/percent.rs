@@ -4,11 +4,11 @@ use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::text_schema;
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::expr;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
 use crate::scenario::suggest::with_percent_sign;
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
 
 /// Pattern for the JSON Schema, in what several dialects of regular expressions understand alike.
 pub(crate) const PERCENT: &str = r"0*(100(\.0*)?|[0-9]{1,2}(\.[0-9]*)?)\s*%";

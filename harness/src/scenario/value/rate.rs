@@ -3,12 +3,12 @@
 use schemars::{Schema, SchemaGenerator};
 
 use super::text_schema;
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::expr;
-use crate::scenario::node::Node;
 use crate::scenario::read::{Reader, Scalar};
-use crate::scenario::source::Span;
 use crate::scenario::suggest::with_rate_unit;
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::Node;
+use crate::scenario::text::source::Span;
 
 /// Pattern for the JSON Schema, in what several dialects of regular expressions understand alike.
 pub(crate) const RATE: &str = r"0*([0-9]{1,6}(\.[0-9]*)?|1000000(\.0*)?)\s*/\s*(s|m|h)";

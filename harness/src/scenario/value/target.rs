@@ -3,9 +3,9 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::one_or_several;
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::{Node, Value};
 use crate::scenario::read::{Reader, Scalar};
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::{Node, Value};
 
 /// Selectors of nodes or links: one or several.
 #[derive(Debug, Clone, PartialEq, Eq)]

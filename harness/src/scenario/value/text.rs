@@ -2,10 +2,10 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::node::{Node, Value};
 use crate::scenario::read::{Reader, Scalar};
-use crate::scenario::source::Span;
+use crate::scenario::text::diagnostic::Diagnostic;
+use crate::scenario::text::node::{Node, Value};
+use crate::scenario::text::source::Span;
 
 impl Scalar for String {
     const NAME: &'static str = "Text";

@@ -1,9 +1,9 @@
 //! Variables in the way of shells and other tools, `${NAME}` and `$NAME`, where only `$(name)` is filled in.
 
 use crate::scenario::command::Command;
-use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::read::Reader;
-use crate::scenario::source::Span;
+use crate::scenario::text::diagnostic::{Diagnostic, nearest};
+use crate::scenario::text::source::Span;
 
 /// The first `${NAME}` of a text, as written, and its name.
 pub(super) fn variable(text: &str) -> Option<(String, String)> {

@@ -17,13 +17,13 @@ pub struct SyntaxError {
 }
 
 /// Reads a text character by character.
-pub(super) struct Scan {
+pub(in crate::scenario) struct Scan {
     chars: Vec<char>,
     at: usize,
 }
 
 impl Scan {
-    pub(super) fn new(text: &str) -> Self {
+    pub(in crate::scenario) fn new(text: &str) -> Self {
         Self {
             chars: text.chars().collect(),
             at: 0,
@@ -31,47 +31,47 @@ impl Scan {
     }
 
     /// The column of the next character.
-    pub(super) fn at(&self) -> usize {
+    pub(in crate::scenario) fn at(&self) -> usize {
         self.at
     }
 
     /// Goes back to a column that was read before.
-    pub(super) fn back_to(&mut self, column: usize) {
+    pub(in crate::scenario) fn back_to(&mut self, column: usize) {
         self.at = column;
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::scenario) fn is_at_end(&self) -> bool {
         self.at >= self.chars.len()
     }
 
-    pub(super) fn peek(&self) -> Option<char> {
+    pub(in crate::scenario) fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
 
-    pub(super) fn advance(&mut self) -> Option<char> {
+    pub(in crate::scenario) fn advance(&mut self) -> Option<char> {
         let next = self.peek();
         self.at += usize::from(next.is_some());
         next
     }
 
     /// Takes this character if it is the next one.
-    pub(super) fn skip(&mut self, wanted: char) -> bool {
+    pub(in crate::scenario) fn skip(&mut self, wanted: char) -> bool {
         let there = self.peek() == Some(wanted);
         self.at += usize::from(there);
         there
     }
 
-    pub(super) fn space(&mut self) {
+    pub(in crate::scenario) fn space(&mut self) {
         self.take(char::is_whitespace);
     }
 
     /// A name; empty when none stands here.
-    pub(super) fn name(&mut self) -> String {
+    pub(in crate::scenario) fn name(&mut self) -> String {
         self.take(|c| c.is_alphanumeric() || c == '-' || c == '_')
     }
 
     /// All characters up to the first that is not wanted.
-    pub(super) fn take(&mut self, wanted: impl Fn(char) -> bool) -> String {
+    pub(in crate::scenario) fn take(&mut self, wanted: impl Fn(char) -> bool) -> String {
         let start = self.at;
         while self.peek().is_some_and(&wanted) {
             self.at += 1;
@@ -80,7 +80,7 @@ impl Scan {
     }
 
     /// The next word without taking it.
-    pub(super) fn upcoming(&self) -> String {
+    pub(in crate::scenario) fn upcoming(&self) -> String {
         self.chars[self.at..]
             .iter()
             .skip_while(|c| c.is_whitespace())
@@ -89,7 +89,7 @@ impl Scan {
     }
 
     /// Columns of the word that stands here.
-    pub(super) fn rest_word(&self) -> Range<usize> {
+    pub(in crate::scenario) fn rest_word(&self) -> Range<usize> {
         let length = self.chars[self.at..]
             .iter()
             .take_while(|c| !c.is_whitespace())
@@ -98,13 +98,13 @@ impl Scan {
     }
 
     /// The characters of a place.
-    pub(super) fn slice(&self, place: Range<usize>) -> String {
+    pub(in crate::scenario) fn slice(&self, place: Range<usize>) -> String {
         let end = place.end.min(self.chars.len());
         self.chars[place.start.min(end)..end].iter().collect()
     }
 
     /// An error at a place, which may end beyond the text.
-    pub(super) fn error(
+    pub(in crate::scenario) fn error(
         &self,
         place: Range<usize>,
         message: impl Into<String>,
