@@ -1,4 +1,4 @@
-//! What a machine must offer for a plan, as data. Whether it does is found out before anything starts, by whoever runs it.
+//! What a machine must offer for a plan, as data. The command that runs it finds out before anything starts whether it does.
 
 use std::collections::BTreeSet;
 use std::fmt;

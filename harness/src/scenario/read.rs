@@ -19,7 +19,7 @@ pub struct Reader {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of the scenario's variables, for suggestions.
     pub(crate) vars: Vec<String>,
-    /// Whether something is only tried out, and nobody will see the problems.
+    /// Whether something is only tried out: its problems are not shown.
     pub(super) trial: bool,
 }
 

@@ -286,7 +286,7 @@ impl Window {
 /// The known word nearest to `word`, if one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The comparison is quadratic, and nobody means a key with a word of that length.
+    // The comparison is quadratic, and a word of that length is not a misspelt key.
     if word.chars().count() > 60 {
         return None;
     }
