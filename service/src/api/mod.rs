@@ -21,6 +21,7 @@ use crate::model::VideoId;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
+mod form;
 mod media;
 mod operations;
 mod options;

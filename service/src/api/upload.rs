@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
-use axum::extract::{FromRequest as _, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
@@ -14,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Api;
+use super::form::{Form, Part};
 use super::media::ask;
 use super::options;
 use super::problem::Problem;
@@ -25,7 +25,7 @@ use crate::model::{Video, VideoId};
 use crate::store::StoreError;
 use crate::upstream::{Call, Delivery};
 
-/// Most bytes of one option field.
+/// Most bytes of all option fields together.
 const FIELD_BYTES: usize = 64 * 1024;
 /// Most option fields.
 const FIELDS: usize = 64;
@@ -67,9 +67,7 @@ pub(super) async fn upload(
     if declared.is_some_and(|n| n > api.limits.upload_bytes.saturating_add(1 << 20)) {
         return Err(too_large(&api).close()); // before a byte is read
     }
-    let form = Multipart::from_request(request, &())
-        .await
-        .map_err(no_form)?;
+    let form = Form::of(request).await?;
     let (file, mut fields) = receive(&api, form).await?;
     if let Some(process) = wishes.get("process") {
         fields.insert("process".to_owned(), Value::String(process.clone()));
@@ -110,19 +108,6 @@ pub(super) async fn upload(
     Ok(response)
 }
 
-fn no_form(rejection: MultipartRejection) -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        format!("expected multipart/form-data: {}", rejection.body_text()),
-    )
-    .hint("curl -F file=@talk.mp4 …")
-}
-
-fn broken_form(error: &MultipartError) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed_form", error.body_text())
-}
-
 fn too_large(api: &Api) -> Problem {
     let detail = format!("a file may have at most {} bytes", api.limits.upload_bytes);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "upload_too_large", detail)
@@ -142,18 +127,19 @@ fn no_disk(error: &std::io::Error) -> Problem {
 /// Reads the whole form: the file to disk, the other fields to memory.
 async fn receive(
     api: &Api,
-    mut form: Multipart,
+    mut form: Form,
 ) -> Result<(Option<Received>, Map<String, Value>), Problem> {
     let mut file = None;
     let mut fields = Map::new();
-    while let Some(field) = form.next_field().await.map_err(|e| broken_form(&e))? {
-        let name = field.name().unwrap_or_default().to_owned();
-        if name == "file" && field.file_name().is_some() {
+    let mut room = FIELD_BYTES;
+    while let Some(part) = form.next().await? {
+        let name = part.name().to_owned();
+        if name == "file" && part.file_name().is_some() {
             if file.is_some() {
                 let detail = "`file` is given twice; upload one video at a time";
                 return Err(Problem::field("invalid_request", "/file", detail));
             }
-            file = Some(receive_file(api, field).await?);
+            file = Some(receive_file(api, part).await?);
         } else if fields.len() >= FIELDS {
             let detail = format!("more than {FIELDS} fields");
             return Err(Problem::new(
@@ -162,7 +148,8 @@ async fn receive(
                 detail,
             ));
         } else {
-            let text = receive_text(&name, field).await?;
+            let text = receive_text(&name, part, room).await?;
+            room -= text.len();
             if fields.insert(name.clone(), Value::String(text)).is_some() {
                 let detail = format!("`{name}` is given twice");
                 return Err(Problem::field(
@@ -176,8 +163,8 @@ async fn receive(
     Ok((file, fields))
 }
 
-async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Problem> {
-    let name = field.file_name().unwrap_or_default().to_owned();
+async fn receive_file(api: &Api, mut part: Part<'_>) -> Result<Received, Problem> {
+    let name = part.file_name().unwrap_or_default().to_owned();
     let folder = api.env.blobs.scratch()?;
     let file = tokio::fs::File::create(folder.path().join(FILE))
         .await
@@ -185,7 +172,7 @@ async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Probl
     let mut file = tokio::io::BufWriter::with_capacity(1 << 20, file);
     let mut hash = Sha256::new();
     let mut size = 0_u64;
-    while let Some(chunk) = field.chunk().await.map_err(|e| broken_form(&e))? {
+    while let Some(chunk) = part.chunk().await? {
         size += chunk.len() as u64;
         if size > api.limits.upload_bytes {
             return Err(too_large(api).close());
@@ -202,16 +189,12 @@ async fn receive_file(api: &Api, mut field: Field<'_>) -> Result<Received, Probl
     })
 }
 
-async fn receive_text(name: &str, mut field: Field<'_>) -> Result<String, Problem> {
+async fn receive_text(name: &str, mut part: Part<'_>, room: usize) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|e| broken_form(&e))? {
-        if bytes.len() + chunk.len() > FIELD_BYTES {
-            let detail = format!("`{name}` is longer than {FIELD_BYTES} bytes");
-            return Err(Problem::field(
-                "invalid_request",
-                &format!("/{name}"),
-                detail,
-            ));
+    while let Some(chunk) = part.chunk().await? {
+        if bytes.len() + chunk.len() > room {
+            let detail = format!("the fields are longer than {FIELD_BYTES} bytes together");
+            return Err(Problem::field("invalid_request", &format!("/{name}"), detail).close());
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -17,6 +17,9 @@ use serde_json::{Map, Value};
 /// Media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Most wrong fields that are listed: a body of a megabyte may have a hundred thousand, and its answer shall not be larger.
+const LISTED: usize = 50;
+
 /// Why a node refused a request to protect itself. Who calls it takes that for no sign of illness.
 pub const X_SHED: HeaderName = HeaderName::from_static("x-shed");
 
@@ -68,7 +71,7 @@ pub struct Members {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Every wrong field.
+    /// Wrong fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Members that only this kind has. Not read back: a relay passes on the words it knows.
@@ -117,9 +120,10 @@ impl Problem {
         self
     }
 
-    /// Lists wrong fields.
+    /// Lists wrong fields, the first [`LISTED`] of them.
     #[must_use]
-    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+    pub fn errors(mut self, mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(LISTED);
         self.0.errors = errors;
         self
     }

@@ -15,6 +15,8 @@ use crate::net::{Acceptor, BoxIo};
 
 /// A peer that has not sent a whole request head by then (idle keep-alive included) is closed.
 const HEADER_READ: Duration = Duration::from_secs(30);
+/// Most bytes of a request head, and of a body that are kept before a handler takes them.
+const HEAD_BYTES: usize = 64 * 1024;
 /// `accept` fails when descriptors run out; at once again would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -49,6 +51,7 @@ pub async fn serve(
     server
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ)
+        .max_buf_size(HEAD_BYTES)
         // The date is the machine's; a simulated run must not depend on it.
         .auto_date_header(env.exec == Exec::Tokio);
     loop {
