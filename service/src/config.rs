@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::admission::{AdmissionConfig, BulkheadsConfig, RateLimitConfig, ShedConfig};
 use crate::config_error::ConfigError;
+use crate::http::{Pace, Patience};
 use crate::media::MediaConfig;
 use crate::registry::{CheckConfig, RegistryConfig, USUAL_WEIGHT, labels};
 use crate::scale::ScaleConfig;
@@ -182,6 +183,13 @@ pub struct LimitsConfig {
     pub upload_time: HumanDuration,
     /// Largest other request body, bytes.
     pub body_bytes: usize,
+    /// Least that a client sends of a request's body within `send_within`, and reads of an answer within `read_within`, while
+    /// it is waited for, bytes.
+    pub progress_bytes: u64,
+    /// A client that sends less than `progress_bytes` in this time is answered with 408.
+    pub send_within: HumanDuration,
+    /// A client that reads less than `progress_bytes` in this time loses its connection.
+    pub read_within: HumanDuration,
     /// Jobs that may wait or run; one more is refused with 429.
     pub jobs_open: u64,
     /// Longest request that is no upload. A client's `x-timeout-ms` can only shorten it.
@@ -190,12 +198,31 @@ pub struct LimitsConfig {
     pub probe: HumanDuration,
 }
 
+impl LimitsConfig {
+    /// What is asked of a client so that it may keep its connection.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let pace = |within: HumanDuration| Pace {
+            bytes: self.progress_bytes,
+            within: within.get(),
+        };
+        Patience {
+            sending: pace(self.send_within),
+            reading: pace(self.read_within),
+        }
+    }
+}
+
 impl Default for LimitsConfig {
     fn default() -> Self {
+        let patience = Patience::default();
         Self {
             upload_bytes: 4 << 30,
             upload_time: HumanDuration::secs(1800),
             body_bytes: 1 << 20,
+            progress_bytes: patience.sending.bytes,
+            send_within: HumanDuration::from(patience.sending.within),
+            read_within: HumanDuration::from(patience.reading.within),
             jobs_open: 10_000,
             request: HumanDuration::secs(30),
             probe: HumanDuration::secs(15),
@@ -273,6 +300,8 @@ pub struct ProcessorConfig {
     pub at_once: usize,
     /// Longest read (frame or probe).
     pub request: HumanDuration,
+    /// What it asks of its callers so that they may keep their connections.
+    pub patience: Patience,
     /// Which requests it takes.
     pub admission: AdmissionConfig,
     /// How it goes away.
@@ -328,6 +357,7 @@ impl Config {
             check: self.registry.check.clone(),
             at_once: self.jobs.at_once,
             request: self.limits.request,
+            patience: self.limits.patience(),
             // Its callers are gateways, which have taken the tenant's request into account already.
             admission: AdmissionConfig {
                 rate_limit: RateLimitConfig::default(),
@@ -466,6 +496,21 @@ impl Config {
             self.limits.body_bytes < 1024,
             "limits.body_bytes",
             "must be at least 1024",
+        );
+        check(
+            self.limits.progress_bytes == 0,
+            "limits.progress_bytes",
+            "must be at least 1",
+        );
+        check(
+            self.limits.send_within.get().is_zero(),
+            "limits.send_within",
+            "must be above 0s",
+        );
+        check(
+            self.limits.read_within.get().is_zero(),
+            "limits.read_within",
+            "must be above 0s",
         );
         check(
             self.limits.jobs_open == 0,

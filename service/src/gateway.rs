@@ -83,7 +83,7 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
         limit,
     };
     let serving = async {
-        let served = serve(&env, acceptor, router(api), drain).await;
+        let served = serve(&env, acceptor, router(api), config.limits.patience(), drain).await;
         if served.cut > 0 {
             tracing::warn!(connections = served.cut, "cut off at the end of the drain");
         }

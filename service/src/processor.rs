@@ -104,7 +104,13 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
         stop: stop.clone(),
         limit: limit + Duration::from_secs(1),
     };
-    let serving = serve(&env, acceptor, router(&this, &config), drain);
+    let serving = serve(
+        &env,
+        acceptor,
+        router(&this, &config),
+        config.patience,
+        drain,
+    );
     let listing = async {
         membership.registered().await;
         this.listed.cancel();

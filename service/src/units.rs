@@ -48,6 +48,12 @@ const UNITS: [(&str, f64); 6] = [
 /// Ten years: longer is a typing error, and sums of a few of these still fit every clock.
 const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 86_400.0;
 
+impl From<Duration> for HumanDuration {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
 impl FromStr for HumanDuration {
     type Err = NotADuration;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clip_service::env::{Env, Exec, Scoped, SharedRng, WallClock};
-use clip_service::http::{Drain, Served, serve};
+use clip_service::http::{Drain, Patience, Served, serve};
 use clip_service::media::NoMedia;
 use clip_service::net::TcpNet;
 use clip_service::observe::Notices;
@@ -52,7 +52,7 @@ pub(crate) async fn server(env: &Env, router: Router) -> (SocketAddr, Scoped<Ser
         limit: Duration::ZERO,
     };
     let env = env.clone();
-    let serving = async move { serve(&env, acceptor, router, drain).await };
+    let serving = async move { serve(&env, acceptor, router, Patience::default(), drain).await };
     (address, Exec::Tokio.scoped(serving))
 }
 

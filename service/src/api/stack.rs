@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{Api, work};
 use crate::admission::{Admission, Permit, Priority, Turn, Work};
 use crate::env::Env;
-use crate::http::Held;
+use crate::http::{Held, unless_stalled};
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::deadline::arriving;
 
@@ -207,7 +207,7 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
 
-    let mut response = Problem::complete(next.run(request).await, path, &id);
+    let mut response = Problem::complete(unless_stalled(request, next).await, path, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -3,15 +3,20 @@
 //! Not the API (that is [`crate::api`]) and not resilience (that is [`crate::upstream`]): one connection, one request.
 //! Both sides take sockets, timers and spawns from [`crate::env::Env`], so they run unchanged on a simulated network.
 
+mod arriving;
 mod body;
 mod client;
 mod connector;
+mod pace;
 mod problem;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
+mod wire;
 
+pub use arriving::unless_stalled;
 pub use body::{Held, InFlight, InFlightGuard, count_in_flight};
 pub use client::{Client, ClientError};
+pub use pace::Pace;
 pub use problem::{FieldError, Members, PROBLEM_JSON, Problem, X_SHED};
-pub use server::{Drain, Served, serve};
+pub use server::{Drain, Patience, Served, serve};

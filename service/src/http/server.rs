@@ -1,15 +1,24 @@
 //! The accept loop of every role, with a graceful and bounded end.
 
-use std::pin::pin;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
+use tower::Service as _;
 
+use super::arriving::Arriving;
 use super::body::InFlight;
+use super::pace::Pace;
+use super::wire::Wire;
 use crate::env::{Env, Exec};
 use crate::net::{Acceptor, BoxIo};
 
@@ -29,6 +38,28 @@ pub struct Drain {
     pub limit: Duration,
 }
 
+/// What is asked of a peer so that it may keep its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A request's body must come at this pace.
+    pub sending: Pace,
+    /// An answer must be read at this pace.
+    pub reading: Pace,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let pace = |secs| Pace {
+            bytes: 1024,
+            within: Duration::from_secs(secs),
+        };
+        Self {
+            sending: pace(10),
+            reading: pace(30),
+        }
+    }
+}
+
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Served {
@@ -42,6 +73,7 @@ pub async fn serve(
     env: &Env,
     mut acceptor: Box<dyn Acceptor>,
     router: Router,
+    patience: Patience,
     drain: Drain,
 ) -> Served {
     let kill = CancellationToken::new();
@@ -67,6 +99,7 @@ pub async fn serve(
                     server.clone(),
                     io,
                     router.clone(),
+                    patience,
                     drain.stop.clone(),
                     kill.clone(),
                 );
@@ -90,30 +123,64 @@ pub async fn serve(
     Served { cut }
 }
 
+/// Answers the requests of one connection.
+struct Requests {
+    router: Router,
+    pace: Pace,
+    /// Whether there may be more of the last request's body on its way.
+    unread: Arc<AtomicBool>,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Requests {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let request = Arriving::of(request, self.pace, &self.unread);
+        let mut router = self.router.clone();
+        Box::pin(async move { router.call(request).await })
+    }
+}
+
 async fn connection(
     server: http1::Builder,
     io: BoxIo,
     router: Router,
+    patience: Patience,
     stop: CancellationToken,
     kill: CancellationToken,
 ) {
-    let serving = server.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
-    let mut serving = pin!(serving);
+    let unread = Arc::new(AtomicBool::new(false));
+    let requests = Requests {
+        router,
+        pace: patience.sending,
+        unread: Arc::clone(&unread),
+    };
+    let wire = Wire::new(io, patience.reading);
+    let mut serving = server.serve_connection(TokioIo::new(wire), requests);
     let mut stopping = false;
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
             () = kill.cancelled() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
-                serving.as_mut().graceful_shutdown();
+                Pin::new(&mut serving).graceful_shutdown();
             }
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
+            ended = poll_fn(|context| serving.poll_without_shutdown(context)) => break ended,
+        }
+    };
+    if let Err(error) = &ended {
+        tracing::debug!(%error, "connection ended");
+    }
+    // Nothing is owed to a peer whose connection broke.
+    if ended.is_ok() {
+        let wire = serving.into_parts().io.into_inner();
+        tokio::select! {
+            biased;
+            () = kill.cancelled() => {}
+            () = wire.close(unread.load(Relaxed)) => {}
         }
     }
 }
@@ -123,13 +190,19 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
 
-    use axum::routing::get;
+    use axum::body::Bytes;
+    use axum::middleware::from_fn;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
 
     use super::*;
     use crate::http::testing::{MemoryNet, node};
+    use crate::http::unless_stalled;
+
+    /// More than fits on the way from the server to its peer.
+    const LARGE: usize = 1 << 20;
 
     struct Bed {
         env: Env,
@@ -145,32 +218,39 @@ mod tests {
             .bind(SocketAddr::from(([127, 0, 0, 1], 1)))
             .await
             .expect("free");
-        let router = Router::new().route("/quick", get(async || "quick")).route(
-            "/slow",
-            get(async || {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                "slow"
-            }),
-        );
+        let router = Router::new()
+            .route("/quick", get(async || "quick"))
+            .route("/size", post(async |body: Bytes| body.len().to_string()))
+            .route("/large", get(async || vec![b'x'; LARGE]))
+            .route(
+                "/slow",
+                get(async || {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    "slow"
+                }),
+            )
+            .layer(from_fn(unless_stalled));
         let stop = CancellationToken::new();
         let drain = Drain {
             stop: stop.clone(),
             limit,
         };
         let serving = env.clone();
-        let task = tokio::spawn(async move { serve(&serving, acceptor, router, drain).await });
+        let task = tokio::spawn(async move {
+            serve(&serving, acceptor, router, Patience::default(), drain).await
+        });
         Bed { env, stop, task }
     }
 
     impl Bed {
+        async fn connect(&self) -> BoxIo {
+            let connected = self.env.net.connect("server".to_owned(), 1).await;
+            connected.expect("listens")
+        }
+
         /// Sends `text` on a connection of its own; the answer is all that comes until the end.
         async fn send(&self, text: &'static str) -> JoinHandle<String> {
-            let mut io = self
-                .env
-                .net
-                .connect("server".to_owned(), 1)
-                .await
-                .expect("listens");
+            let mut io = self.connect().await;
             tokio::spawn(async move {
                 io.write_all(text.as_bytes()).await.expect("taken");
                 let mut answer = Vec::new();
@@ -226,6 +306,77 @@ mod tests {
             .await
             .expect("no panic");
         assert_eq!(began.elapsed(), HEADER_READ);
+    }
+
+    const UPLOAD: &str = "POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 50000\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_makes_no_progress_is_answered_and_its_connection_closed() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let mut io = bed.connect().await;
+        io.write_all(UPLOAD.as_bytes()).await.expect("taken");
+        let began = Instant::now();
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let dribble = tokio::spawn(async move {
+            while writer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+        });
+        let mut answer = String::new();
+        reader.read_to_string(&mut answer).await.expect("text");
+        let within = Patience::default().sending.within;
+        assert_eq!(began.elapsed(), within);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        // It is listened to for a moment longer, so that the answer arrives.
+        drop(reader);
+        dribble.await.expect("no panic");
+        assert!(began.elapsed() < within + Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_that_keeps_the_pace_is_taken() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let mut io = bed.connect().await;
+        io.write_all(UPLOAD.as_bytes()).await.expect("taken");
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            io.write_all(&[b'x'; 500]).await.expect("taken");
+        }
+        let mut answer = [0; 1000];
+        let size = io.read(&mut answer).await.expect("answered");
+        assert!(answer[..size].ends_with(b"50000"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let mut io = bed.connect().await;
+        let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+        io.write_all(request).await.expect("taken");
+        let within = Patience::default().reading.within;
+        tokio::time::sleep(within + Duration::from_millis(10)).await;
+        let mut answer = Vec::new();
+        io.read_to_end(&mut answer).await.ok(); // what was on its way, then the end
+        assert!(answer.len() < LARGE, "{}", answer.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_read_slowly_is_sent_whole() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let mut io = bed.connect().await;
+        let request = b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        io.write_all(request).await.expect("taken");
+        let (mut read, mut piece) = (0, [0; 1500]);
+        loop {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            match io.read(&mut piece).await.expect("whole") {
+                0 => break,
+                size => read += size,
+            }
+        }
+        assert!(read > LARGE);
     }
 
     #[tokio::test(start_paused = true)]

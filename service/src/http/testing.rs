@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Drain, serve};
+use super::{Drain, Patience, serve};
 use crate::env::{Env, Exec, SharedRng, WallClock};
 use crate::media::NoMedia;
 use crate::net::{Acceptor, BoxIo, Net, SharedNet};
@@ -180,7 +180,7 @@ impl Server {
         };
         let env = env.clone();
         let task = tokio::spawn(async move {
-            serve(&env, acceptor, router, drain).await;
+            serve(&env, acceptor, router, Patience::default(), drain).await;
         });
         Self {
             name: name.to_owned(),

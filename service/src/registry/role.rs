@@ -14,7 +14,7 @@ use super::machine::{Machine, Probe, Times};
 use super::routes::{Shared, router};
 use crate::config_error::ConfigError;
 use crate::env::{Env, Scoped};
-use crate::http::{Client, Drain, serve};
+use crate::http::{Client, Drain, Patience, serve};
 use crate::net::Acceptor;
 use crate::observe::Notice;
 
@@ -123,7 +123,13 @@ async fn run(env: Env, config: RegistryConfig, acceptor: Box<dyn Acceptor>) {
         stop: env.shutdown.clone(),
         limit: config.drain.get(),
     };
-    let serving = serve(&env, acceptor, router(Arc::clone(&shared)), drain);
+    let serving = serve(
+        &env,
+        acceptor,
+        router(Arc::clone(&shared)),
+        Patience::default(),
+        drain,
+    );
     let sweeping = sweep(&env, &shared, sweep_every);
     let checking = checks::run(&env, &shared);
     tokio::select! {

@@ -24,7 +24,7 @@ use super::wire::{
     weight_problem,
 };
 use crate::env::Env;
-use crate::http::{FieldError, Problem};
+use crate::http::{FieldError, Problem, unless_stalled};
 use crate::observe::Subject;
 
 /// A watch is answered at the latest after this, changed or not.
@@ -347,7 +347,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn complete(State(shared): App, request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
     let given = request.headers().get(REQUEST_ID).cloned();
-    let response = next.run(request).await;
+    let response = unless_stalled(request, next).await;
     if response.status().is_success() {
         return response;
     }

@@ -12,7 +12,7 @@ use super::client::{Discovery, Membership, Query};
 use super::*;
 use crate::env::Env;
 use crate::http::testing::{Log, MemoryNet, Server, node, states, until};
-use crate::http::{Client, ClientError};
+use crate::http::{Client, ClientError, Patience};
 use crate::net::SharedNet;
 use crate::units::HumanDuration;
 
@@ -431,7 +431,7 @@ async fn serving(bed: &Bed, port: u16, router: axum::Router) -> JoinHandle<()> {
         limit: Duration::ZERO,
     };
     tokio::spawn(async move {
-        crate::http::serve(&env, acceptor, router, drain).await;
+        crate::http::serve(&env, acceptor, router, Patience::default(), drain).await;
     })
 }
 

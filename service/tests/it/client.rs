@@ -72,6 +72,11 @@ impl Client {
         }
     }
 
+    /// `host:port` of the server.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Sends a request; fails when the connection does.
     pub(crate) async fn try_send(
         &self,

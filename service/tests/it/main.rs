@@ -9,4 +9,5 @@ mod overload;
 mod processes;
 mod scaling;
 mod services;
+mod strangers;
 mod tidy;

@@ -10,7 +10,7 @@ use axum::routing::get;
 use clip_service::admission::{Admission, AdmissionConfig, Priority, ShedConfig, Turn, Work};
 use clip_service::api::stack::{Front, stack};
 use clip_service::env::{Env, Exec, Scoped, SharedRng, WallClock};
-use clip_service::http::{Drain, Served, serve};
+use clip_service::http::{Drain, Patience, Served, serve};
 use clip_service::media::NoMedia;
 use clip_service::net::TcpNet;
 use clip_service::observe::Notices;
@@ -89,7 +89,8 @@ impl Server {
             stop: CancellationToken::new(),
             limit: Duration::ZERO,
         };
-        let serving = async move { serve(&env, acceptor, router, drain).await };
+        let serving =
+            async move { serve(&env, acceptor, router, Patience::default(), drain).await };
         Self {
             client: Client::new(&address),
             _serving: Exec::Tokio.scoped(serving),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::env::{Exec, SharedRng, WallClock};
-use crate::http::{Drain, serve};
+use crate::http::{Drain, Patience, serve};
 use crate::media::{AspectRatio, Highlight, NoMedia, Probe, Rendered, SelectOptions};
 use crate::model::{ClipSpec, JobId, VideoId};
 use crate::net::TcpNet;
@@ -169,7 +169,7 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
         },
     );
     env.exec
-        .spawn(async move { serve(&served, acceptor, routes, drain).await });
+        .spawn(async move { serve(&served, acceptor, routes, Patience::default(), drain).await });
 
     let job = job();
     let id = job.id.clone();

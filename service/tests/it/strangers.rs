@@ -1,0 +1,95 @@
+//! What somebody without a key can do over a real socket, and what becomes of it: the service stays up, and whoever can be
+//! answered gets a problem.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::node::{Embedded, video};
+
+/// Longer than anything here is meant to take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends `head`, then `more` again and again with a pause in between, until there is an answer; gives the answer and how
+/// much was sent.
+async fn flood(address: &str, head: &str, more: &[u8], pause: Duration) -> (String, usize) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let (head, more) = (head.as_bytes().to_vec(), more.to_vec());
+    let sending = tokio::spawn(async move {
+        let mut sent = 0;
+        let mut piece = head;
+        // It ends when the server has closed.
+        while !more.is_empty() && writer.write_all(&piece).await.is_ok() {
+            sent += piece.len();
+            piece.clone_from(&more);
+            sleep(pause).await;
+        }
+        sent
+    });
+    let mut answer = Vec::new();
+    // Where the server gives up on what is still being sent, the end may be a reset; what came before it counts.
+    timeout(PATIENCE, reader.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .ok();
+    drop(reader);
+    let sent = timeout(PATIENCE, sending).await.unwrap().unwrap();
+    (String::from_utf8(answer).unwrap(), sent)
+}
+
+/// The code of the problem that an answer carries; it must be a whole one.
+#[track_caller]
+pub(crate) fn problem(answer: &str, status: u16) -> String {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let head = head.to_ascii_lowercase();
+    assert!(
+        head.contains("content-type: application/problem+json"),
+        "{answer}"
+    );
+    assert!(head.contains("connection: close"), "{answer}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["status"], status);
+    body["code"].as_str().unwrap().to_owned()
+}
+
+const UPLOAD: &str = "POST /api/v1/upload?process=false HTTP/1.1\r\nhost: x\r\n\
+    content-type: multipart/form-data; boundary=xx\r\ncontent-length: 1000000000\r\n\r\n";
+const FILE: &str = "--xx\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_without_end_is_refused_early() {
+    let service = Embedded::start(|_| {}).await;
+    let address = service.client.address();
+    for head in [UPLOAD.to_owned(), format!("{UPLOAD}{FILE}x: ")] {
+        let (answer, sent) = flood(address, &head, &[b'a'; 65_536], Duration::ZERO).await;
+        assert_eq!(problem(&answer, 413), "form_head_too_large");
+        // What the operating system and the polite end take is a few megabytes; the form could have had a thousand.
+        assert!(sent < 50 << 20, "{sent} bytes were taken");
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_make_no_progress_lose_their_places() {
+    let service = Embedded::start(|config| {
+        config.bulkheads.upload = 2;
+        config.limits.send_within = "1s".parse().unwrap();
+    })
+    .await;
+    let head = format!("{UPLOAD}{FILE}\r\n");
+    let address = service.client.address();
+    let began = Instant::now();
+    let slow = || flood(address, &head, b"a", Duration::from_millis(200));
+    let ((first, _), (second, _)) = tokio::join!(slow(), slow());
+    for answer in [first, second] {
+        assert_eq!(problem(&answer, 408), "request_too_slow");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+    service.client.video(&video()).await;
+    service.stop().await;
+}
