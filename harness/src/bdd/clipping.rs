@@ -11,92 +11,14 @@ use serde_json::{Value, json};
 
 use super::params::{Time, WrongFile};
 use super::service::{Answer, Service};
-use super::story::{Step, Story, eventually};
+use super::story::Story;
+use super::visit::{number, url};
+use super::waiting::{Step, eventually};
 
 /// A finished job is there within this time, on a machine that is busy with other tests.
 const FINISHED_WITHIN: Duration = Duration::from_secs(60);
 /// What a frame more or less at each end, and the last block of sound, make of a length.
 const CUT: f64 = 0.1;
-
-/// What steps about the service have said and seen.
-#[derive(Debug, Default)]
-pub(super) struct Clipping {
-    pub(super) service: Option<Service>,
-    /// Id of the uploaded video.
-    video: Option<String>,
-    /// Answers, in order.
-    answers: Vec<Answer>,
-}
-
-impl Clipping {
-    fn service(&self) -> Result<&Service, String> {
-        let service = self.service.as_ref();
-        service.ok_or_else(|| "no service was started".to_owned())
-    }
-
-    fn video(&self) -> Result<&str, String> {
-        let video = self.video.as_deref();
-        video.ok_or_else(|| "no video was uploaded".to_owned())
-    }
-
-    fn answer(&self) -> Result<&Answer, String> {
-        let answer = self.answers.last();
-        answer.ok_or_else(|| "nothing was asked yet".to_owned())
-    }
-
-    /// The answer that accepted a job.
-    fn accepted(&self) -> Result<&Answer, String> {
-        let accepted = self
-            .answers
-            .iter()
-            .rev()
-            .find(|answer| answer.status == 202);
-        accepted.ok_or_else(|| match self.answers.last() {
-            Some(answer) => format!("no job was accepted: {}", answer.told()),
-            None => "no job was asked for".to_owned(),
-        })
-    }
-
-    fn wish(&self, clips: usize, shortest: Time, longest: Time) -> Result<Value, String> {
-        Ok(json!({
-            "video_id": self.video()?,
-            "max_clips": clips,
-            "min_clip_length": shortest.seconds(),
-            "max_clip_length": longest.seconds(),
-        }))
-    }
-
-    async fn submit(&self, wish: &Value, key: Option<&str>) -> Result<Answer, String> {
-        let service = self.service()?;
-        service.post("/api/v1/process-video", key, wish).await
-    }
-
-    /// The clips of the accepted job, as the service lists them.
-    async fn clips(&self) -> Result<Vec<Value>, String> {
-        let path = self.accepted()?.text("clips_url")?;
-        let list = self.service()?.get(&path).await?.expect(200)?.json()?;
-        let clips = list["clips"].as_array().filter(|clips| !clips.is_empty());
-        clips.cloned().ok_or_else(|| format!("no clips in {list}"))
-    }
-
-    /// What lies behind a link of a clip.
-    async fn behind(&self, clip: &Value, link: &str) -> Result<Answer, String> {
-        let path = url(clip, link)?;
-        self.service()?.get(path).await?.expect(200)
-    }
-}
-
-fn url<'a>(clip: &'a Value, link: &str) -> Result<&'a str, String> {
-    clip[link]
-        .as_str()
-        .ok_or_else(|| format!("no `{link}` in {clip}"))
-}
-
-fn number(value: &Value, key: &str) -> Result<f64, String> {
-    value[key]
-        .as_f64()
-        .ok_or_else(|| format!("no number `{key}` in {value}"))
-}
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Step {
     if holds { Ok(()) } else { Err(otherwise()) }

@@ -13,19 +13,23 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test program: it reports to whoever runs it"
+    reason = "a test program: it reports to its terminal"
 )]
 
 mod arguments;
 mod breaking;
+mod checked;
 mod checking;
 mod clipping;
 mod draft;
 mod params;
+mod ran;
 mod service;
 mod story;
 #[cfg(test)]
 mod tests;
+mod visit;
+mod waiting;
 
 use std::fs::File;
 use std::path::Path;

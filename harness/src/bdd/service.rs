@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::story::eventually;
+use super::waiting::eventually;
 use crate::http::{client, describe};
 use crate::run::signals::Signals;
 

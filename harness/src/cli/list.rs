@@ -13,7 +13,8 @@ use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::fault::KINDS;
 use crate::scenario::model::Vocabulary;
 use crate::sut;
-use crate::sut::probe::{Form, probes};
+use crate::sut::probe::Form;
+use crate::sut::probes;
 
 /// What can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

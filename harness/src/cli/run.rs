@@ -297,11 +297,7 @@ fn write_index(reports: &Path, done: &[Done]) -> io::Result<PathBuf> {
         .iter()
         .map(|done| Skipped {
             name: done.view.name.to_string(),
-            reason: done
-                .view
-                .reason
-                .as_ref()
-                .map_or(String::new(), ToString::to_string),
+            reason: prose::reason(&done.view).unwrap_or_default(),
         })
         .collect();
     let page = suite::index("suite", &runs, &skipped);

@@ -37,7 +37,7 @@ async fn inject(node: &str, testbed: &Testbed) -> Result<Injected, FaultError> {
 
 /// The plan refuses nodes that cannot be paused; a runtime that does not keep its word is told here.
 fn pausable<'t>(node: &str, testbed: &'t Testbed) -> Result<&'t dyn Pause, FaultError> {
-    let found = testbed.system.node(node)?.pausable();
+    let found = testbed.system.node(node)?.pause();
     found.ok_or_else(|| {
         FaultError::Node(RuntimeError::Control {
             node: node.to_owned(),

@@ -1,63 +1,15 @@
 //! Why something does not hold: the worst stretch, the most frequent error, the line of log that belongs to it. Data
 //! only; reports put it into words.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Finding, Row, RowOutcome, Scope, SecondState, seconds};
-use crate::event::{EventKind, Offset};
-use crate::record::{Exemplar, Record, Timeline};
+use super::headline::seconds;
+use super::{Evidence, Finding, Row, RowOutcome, Scope, SecondState};
+use crate::event::EventKind;
+use crate::record::{Record, Timeline};
 use crate::scenario::expr::Expr;
 use crate::series::Window;
 
 /// Facts for each row.
 const MOST: usize = 3;
-
-/// A fact that tells why an expectation does not hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Evidence {
-    /// The longest run of bad seconds, and the bad requests in it.
-    WorstStretch {
-        /// When.
-        window: Window,
-        /// Requests that did not end as expected.
-        bad: u64,
-    },
-    /// The most frequent way in which requests failed.
-    TopError {
-        /// `status 503`, `timeout`, …
-        class: String,
-        /// How often.
-        count: u64,
-    },
-    /// The slowest good request of those kept.
-    SlowestRequest(Exemplar),
-    /// A line of a node's log.
-    LogLine {
-        /// When it was written.
-        at: Offset,
-        /// By whom.
-        node: String,
-        /// The line.
-        line: String,
-    },
-    /// A node's end that nothing asked for.
-    Exit {
-        /// When.
-        at: Offset,
-        /// The node.
-        node: String,
-        /// How: exit code or signal.
-        how: String,
-    },
-    /// A piece of accepted work that breaks the rule, or could not be looked at.
-    Work {
-        /// Its id.
-        id: String,
-        /// What is wrong with it.
-        trouble: String,
-    },
-}
 
 /// Adds to every row that does not hold the facts that tell most about why.
 pub(super) fn add(record: &Record, timeline: &Timeline, rows: &mut [Row]) {
@@ -114,7 +66,7 @@ fn stretch(timeline: &Timeline, row: &Row) -> Option<Window> {
     match (&row.finding, &row.scope) {
         (Finding::Measure(found), _) => Some(found.window),
         (Finding::Ratio(found), _) => Some(found.window),
-        (Finding::Nothing { .. }, _) => None,
+        (Finding::Nothing(_), _) => None,
         (_, Scope::During(fault)) => timeline.fault(fault)?.window(timeline.end),
         (_, Scope::Recover(fault)) => {
             let end = timeline.fault(fault)?.reverted()?;

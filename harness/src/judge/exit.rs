@@ -1,6 +1,6 @@
 //! Exit codes: one table, read by the command line, its help and the documentation.
 
-use super::Conclusion;
+use super::{Conclusion, Verdict};
 
 /// What the program ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,14 @@ pub const EXITS: [(Exit, &str); 10] = [
     ),
     (Exit::Interrupted, "interrupted"),
 ];
+
+impl Verdict {
+    /// What a program that ran this ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::of(self.conclusion)
+    }
+}
 
 impl Exit {
     /// The code of a verdict.

@@ -1,7 +1,7 @@
 //! Nodes that ended although neither a fault of the plan nor the harness ended them. Ending is ending: the exit code does
 //! not matter, nor whether load was still running. A row appears for a node that did, unless the scenario allows it.
 
-use super::{Evidence, Finding, Row, RowOutcome, Scope};
+use super::{Evidence, Finding, Gap, Row, RowOutcome, Scope};
 use crate::event::EventKind;
 use crate::plan::{ExitRule, ExpectationId};
 use crate::record::Record;
@@ -32,9 +32,9 @@ fn row(record: &Record, name: &str) -> Option<Row> {
         })
         .collect();
     let (_, how, log) = ends.first()?;
-    let reason = match ends.len() {
-        1 => (*how).clone(),
-        many => format!("{how} (the first of {many} times)"),
+    let gap = Gap::NodeEnded {
+        how: (*how).clone(),
+        times: u64::try_from(ends.len()).unwrap_or(u64::MAX),
     };
     let ended = ends
         .iter()
@@ -56,7 +56,7 @@ fn row(record: &Record, name: &str) -> Option<Row> {
             ExpectationId::exits(name),
             Scope::Always,
             format!("{name} does not end by itself"),
-            (RowOutcome::Fail, Finding::Nothing { reason }),
+            (RowOutcome::Fail, Finding::Nothing(gap)),
         )
     })
 }

@@ -2,65 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{FaultRow, Recovered};
+use super::{Availability, FaultRow, Headline, Recovered, SecondState};
 use crate::event::{Accepted, Fate, Offset};
 use crate::record::{Record, Timeline};
 use crate::scenario::expr::{Cmp, Expr, Limit, Metric};
 use crate::series::{Counts, SLICE, Window};
-
-/// The few numbers that a reader looks at first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Headline {
-    /// All loads together.
-    pub availability: Availability,
-    /// Load that the latency below is of: the one with most requests.
-    pub load: Option<String>,
-    /// 99th percentile of response time in the steady window.
-    pub steady_p99: Option<Duration>,
-    /// 99th percentile of response time in the worst fault window, and that fault.
-    pub worst_p99: Option<(Duration, String)>,
-    /// Slowest recovery; `None` when there was no fault.
-    pub slowest_recovery: Option<(Recovered, String)>,
-    /// Definitely accepted pieces of work.
-    pub accepted: Option<u64>,
-    /// Those of them that are unknown now.
-    pub lost: Option<u64>,
-    /// Submits without a definite answer.
-    pub unknown: Option<u64>,
-    /// Results that could be decoded.
-    pub decoded: Option<u64>,
-}
-
-/// How much of the work, and of the time, was good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Availability {
-    /// Requests by how they ended.
-    pub counts: Counts,
-    /// Share of a second's requests that must be ok for the second to be good (the strictest, where loads differ).
-    pub objective: f64,
-    /// Good seconds, of those with requests.
-    pub good_seconds: u64,
-    /// Seconds with requests.
-    pub seconds: u64,
-    /// Longest run of bad seconds.
-    pub longest_outage: Duration,
-    /// When that was.
-    pub outage: Option<Window>,
-}
-
-/// What is known of a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SecondState {
-    /// No request was due.
-    Idle,
-    /// Each load met its objective.
-    Good,
-    /// At least one did not.
-    Bad,
-}
 
 /// The seconds of the load and how they were, counted from its start.
 #[must_use]

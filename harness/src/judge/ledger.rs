@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, LedgerFinding, Row, RowOutcome, Scope};
+use super::{Finding, Gap, LedgerFinding, Row, RowOutcome, Scope};
 use crate::event::{Accepted, Fate, LedgerEntry};
 use crate::plan::{ExpectationId, LedgerCheck};
 use crate::record::Record;
@@ -17,10 +17,7 @@ pub(super) fn rows(record: &Record) -> Vec<Row> {
     let words = record.plan.system.vocabulary();
     let row = |check: &LedgerCheck| {
         let found = match &record.ledger {
-            None => {
-                let reason = "the run did not get to reading accepted work back".to_owned();
-                (RowOutcome::Inconclusive, Finding::Nothing { reason })
-            }
+            None => Finding::nothing(Gap::WorkNotRead),
             Some(ledger) => {
                 let found = look(*check, &ledger.entries);
                 (outcome_of(&found), Finding::Ledger(found))

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Ratio, RowOutcome};
+use super::{Finding, Gap, Ratio, RowOutcome};
 use crate::event::{EventKind, Offset};
 use crate::record::Record;
 use crate::record::timeline::FaultSpan;
@@ -24,9 +24,9 @@ pub(super) fn judge(
     stretch: Window,
     fault: Option<&FaultSpan>,
 ) -> (RowOutcome, Finding) {
-    let nothing = |reason: String| (RowOutcome::Inconclusive, Finding::Nothing { reason });
     let Some(row) = expr.row() else {
-        return nothing(format!("no system has a probe `{}`", expr.probe));
+        let name = expr.probe.clone();
+        return Finding::nothing(Gap::NoProbe { name });
     };
     match (&row.form, &expr.claim) {
         (Form::Ratio(_), Claim::Ratio { cmp, limit }) => {
@@ -44,11 +44,18 @@ pub(super) fn judge(
                     };
                     changed(record, fault, stretch, &wanted)
                 }
-                (None, _) => nothing(format!("`{word}` is not a change of {thing}")),
-                (_, None) => nothing(format!("{thing} is expected to change under a fault")),
+                (None, _) => Finding::nothing(Gap::NoChange {
+                    word: word.clone(),
+                    thing: (*thing).to_owned(),
+                }),
+                (_, None) => Finding::nothing(Gap::NoFault {
+                    thing: (*thing).to_owned(),
+                }),
             }
         }
-        _ => nothing(format!("`{}` is compared in another form", expr.probe)),
+        _ => Finding::nothing(Gap::OtherForm {
+            name: expr.probe.clone(),
+        }),
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use clip_service::units::HumanDuration;
 
-use super::rows::{nothing, outcome_of};
-use super::{Finding, Recovered, Row, RowOutcome, Scope};
+use super::{Finding, Gap, Interference, Recovered, Row, RowOutcome, Scope};
 use crate::event::Offset;
 use crate::plan::{ExpectationId, SteadyPlan};
 use crate::record::timeline::FaultSpan;
@@ -73,45 +72,43 @@ impl<'a> Aftermath<'a> {
         self.beside.map_or(self.end, |(_, gone)| gone)
     }
 
-    /// Why what is not good cannot be put down to the fault, where there is a reason.
-    fn excuse(&self) -> Option<String> {
+    /// The other fault because of which what is not good cannot be put down to this one, where there is one.
+    fn interference(&self) -> Option<Interference> {
         if let Some((other, gone)) = self.beside {
-            let after = seconds(gone.since(self.end));
-            return Some(format!(
-                "`{}` was in place until {after} after it",
-                other.name
-            ));
+            return Some(Interference {
+                fault: other.name.clone(),
+                already: true,
+                after: gone.since(self.end),
+            });
         }
-        let next = self.next?;
-        let after = seconds(self.until.since(self.end));
-        Some(format!("`{}` began {after} after it", next.name))
+        Some(Interference {
+            fault: self.next?.name.clone(),
+            already: false,
+            after: self.until.since(self.end),
+        })
     }
 }
 
 /// Time from the end of a fault to the start of the first full steady window after it, found in the requests.
 pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> Recovered {
-    let unknown = |why: &str| Recovered::Unknown(why.to_owned());
     if fault.reverted().is_none() {
-        return unknown("the fault has no proved end");
+        return Recovered::Unknown(Gap::NoEnd);
     }
     let Some(steady) = &record.plan.steady else {
-        return unknown("the scenario does not say what steady is");
+        return Recovered::Unknown(Gap::NoSteady);
     };
     let Some(after) = Aftermath::of(record, timeline, steady, fault) else {
-        return unknown("no load was driven");
+        return Recovered::Unknown(Gap::NoLoad);
     };
     let length = steady.window.get();
     let end = after.end;
     let within = record.plan.expect.recover.map(HumanDuration::get);
     // A load that the steady state is about must go on for a whole window more, or there is nothing to look at.
     if after.until.since(end) < length {
-        return match after.next.and_then(|_| after.excuse()) {
-            Some(excuse) => Recovered::Unknown(format!(
-                "{excuse}, before one steady window of {} was over",
-                steady.window
-            )),
-            None => unknown("load ended less than one steady window after the fault"),
-        };
+        return Recovered::Unknown(match after.next.and_then(|_| after.interference()) {
+            Some(by) => Gap::WindowCutShort { by, window: length },
+            None => Gap::LoadEnded,
+        });
     }
     let baseline = timeline.steady;
     let found = record
@@ -120,11 +117,8 @@ pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan)
     if let Some(window) = found {
         let took = window.from.since(end);
         let late = |within: Duration| took > within && window.from.since(after.clear()) <= within;
-        return match (within.is_some_and(late), after.excuse()) {
-            (true, Some(excuse)) => Recovered::Unknown(format!(
-                "steady again {} after the fault, but {excuse}",
-                seconds(took)
-            )),
+        return match (within.is_some_and(late), after.interference()) {
+            (true, Some(by)) => Recovered::Unknown(Gap::LateBeside { by, took }),
             _ => Recovered::After(took),
         };
     }
@@ -133,8 +127,8 @@ pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan)
     let long_enough = within.is_some_and(|within| {
         after.untouched.since(after.clear()) >= within.saturating_add(length)
     });
-    if let Some(excuse) = after.excuse().filter(|_| !long_enough) {
-        return Recovered::Unknown(format!("not steady yet, but {excuse}"));
+    if let Some(by) = after.interference().filter(|_| !long_enough) {
+        return Recovered::Unknown(Gap::NotYetBeside { by });
     }
     let mut starts = std::iter::successors(Some(after.clear()), |at| Some(at.plus(SLICE)))
         .take_while(|at| at.plus(length) <= after.untouched);
@@ -144,7 +138,7 @@ pub(super) fn recovered(record: &Record, timeline: &Timeline, fault: &FaultSpan)
     });
     match denied {
         true => Recovered::Never,
-        false => unknown("not enough samples after the fault to say that it was steady"),
+        false => Recovered::Unknown(Gap::FewSamples),
     }
 }
 
@@ -189,8 +183,10 @@ pub(super) fn stays(record: &Record, timeline: &Timeline, fault: &FaultSpan) -> 
                 (Recovered::After(took), Some(after)) => {
                     stayed(record, timeline, steady, measure, after, *took)
                 }
-                (Recovered::Unknown(why), _) => nothing(why),
-                (Recovered::Never | Recovered::After(_), _) => nothing("it was not steady again"),
+                (Recovered::Unknown(why), _) => Finding::nothing(why.clone()),
+                (Recovered::Never | Recovered::After(_), _) => {
+                    Finding::nothing(Gap::NotSteadyAgain)
+                }
             };
             let outcome = match outcome {
                 RowOutcome::Fail => RowOutcome::Fail,
@@ -226,10 +222,10 @@ fn stayed(
     let from = after.end.plus(took);
     let stretch = Window::new(from, after.untouched.max(from.plus(steady.window.get())));
     let found = record.series.evaluate(&every, stretch, timeline.marks());
-    let outcome = outcome_of(&found);
-    match (outcome, after.beside, after.excuse()) {
-        (RowOutcome::Fail, Some((_, gone)), Some(excuse)) if found.window.from < gone => {
-            nothing(&format!("it did not stay steady, but {excuse}"))
+    let outcome = RowOutcome::of(&found);
+    match (outcome, after.beside, after.interference()) {
+        (RowOutcome::Fail, Some((_, gone)), Some(by)) if found.window.from < gone => {
+            Finding::nothing(Gap::BrokenBeside { by })
         }
         _ => (outcome, Finding::Measure(found)),
     }
@@ -266,8 +262,4 @@ fn first_under_way(record: &Record, hold: &[Expectation], from: Offset, at: Offs
         .map(|point| point.due())
         .min()
         .unwrap_or(at)
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Finding, Row, RowOutcome, Scope, ledger, probes, recovery};
+use super::{Finding, Gap, Row, RowOutcome, Scope, ledger, probes, recovery};
 use crate::event::{Offset, RunOutcome};
 use crate::plan::{ExpectationId, Expected};
 use crate::record::timeline::FaultSpan;
 use crate::record::{Record, Timeline};
 use crate::scenario::expr::Expr;
-use crate::series::{Missing, Observation, Window};
+use crate::series::Window;
 
 /// How far the stamps of events may lie from the moments they are about.
 const STAMP: Duration = Duration::from_millis(100);
@@ -47,9 +47,9 @@ pub(super) fn rows(record: &Record, timeline: &Timeline) -> Vec<Row> {
 fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
     let plan = record.plan.steady.as_ref()?;
     let texts: Vec<_> = plan.hold.iter().map(|hold| hold.text.as_str()).collect();
-    let row = |outcome, reason: String| {
+    let row = |outcome, gap: Gap| {
         let text = format!("steady for {}: {}", plan.window, texts.join(", "));
-        let found = (outcome, Finding::Nothing { reason });
+        let found = (outcome, Finding::Nothing(gap));
         Row::new(ExpectationId::steady(), Scope::Steady, text, found)
     };
     let Some(window) = timeline.steady else {
@@ -59,96 +59,68 @@ fn steady(record: &Record, timeline: &Timeline) -> Option<Row> {
         } else {
             RowOutcome::Inconclusive
         };
-        return Some(row(outcome, "the steady state was not reached".to_owned()));
+        return Some(row(outcome, Gap::SteadyNotReached));
     };
     // Looked at again now that the answers to its last requests are in as well.
     let broken = record.series.holds(&plan.hold, window, None) != Some(true);
-    broken.then(|| {
-        row(
-            RowOutcome::Inconclusive,
-            "the steady window did not hold once all its requests were answered".to_owned(),
-        )
-    })
+    broken.then(|| row(RowOutcome::Inconclusive, Gap::SteadyBroken))
 }
 
 /// A fault that was not in place, touched nothing or is still there gets a row of its own.
 fn trouble(fault: &FaultSpan) -> Option<Row> {
-    let row = |outcome, reason: String| {
+    let row = |outcome, gap: Gap| {
         let (id, scope) = (
             ExpectationId::fault(&fault.name),
             Scope::During(fault.name.clone()),
         );
         let text = format!("{} takes effect and is undone", fault.name);
-        Some(Row::new(
-            id,
-            scope,
-            text,
-            (outcome, Finding::Nothing { reason }),
-        ))
+        Some(Row::new(id, scope, text, (outcome, Finding::Nothing(gap))))
     };
     let error = fault.targets.iter().find_map(|target| {
-        let error = target.inject_error.as_ref()?;
-        Some(format!("not injected into {}: {error}", target.target))
+        Some(Gap::InjectFailed {
+            target: target.target.clone(),
+            error: target.inject_error.clone()?,
+        })
     });
     if fault.injected().is_none() {
         return row(
             RowOutcome::NotExercised,
-            error.unwrap_or_else(|| "it was never injected".to_owned()),
+            error.unwrap_or(Gap::NeverInjected),
         );
     }
     if fault.reverted().is_none() {
-        let undo = fault
-            .targets
-            .iter()
-            .find_map(|target| target.undo_error.clone());
-        let reason = undo.unwrap_or_else(|| "its undo was not proved".to_owned());
-        return row(RowOutcome::Fail, reason);
+        let mut targets = fault.targets.iter();
+        let error = targets.find_map(|target| target.undo_error.clone());
+        return row(RowOutcome::Fail, Gap::UndoNotProved { error });
     }
     if !fault.exercised() {
-        return row(
-            RowOutcome::NotExercised,
-            "it touched nothing while it was in place".to_owned(),
-        );
+        return row(RowOutcome::NotExercised, Gap::TouchedNothing);
     }
     error.and_then(|error| row(RowOutcome::NotExercised, error))
-}
-
-pub(super) fn outcome_of(found: &Observation) -> RowOutcome {
-    match (found.holds, &found.missing) {
-        (Some(true), _) => RowOutcome::Pass,
-        (Some(false), _) => RowOutcome::Fail,
-        (None, Some(Missing::Load(_) | Missing::Limit) | None) => RowOutcome::Inconclusive,
-        (None, Some(_)) => RowOutcome::NotEnoughSamples,
-    }
 }
 
 fn over_load(record: &Record, timeline: &Timeline, expectation: &Expected) -> Row {
     let found = match (&expectation.expr, timeline.load) {
         (Expr::Measure(measure), Some(load)) => {
             let found = record.series.evaluate(measure, load, timeline.marks());
-            (outcome_of(&found), Finding::Measure(found))
+            (RowOutcome::of(&found), Finding::Measure(found))
         }
         (Expr::Probe(probe), Some(load)) => probes::judge(record, probe, load, None),
-        (_, None) => nothing("no load was driven"),
+        (_, None) => Finding::nothing(Gap::NoLoad),
     };
     Row::about(expectation, Scope::Always, found)
-}
-
-pub(super) fn nothing(reason: &str) -> (RowOutcome, Finding) {
-    let reason = reason.to_owned();
-    (RowOutcome::Inconclusive, Finding::Nothing { reason })
 }
 
 fn during(record: &Record, timeline: &Timeline, fault: &FaultSpan, expectation: &Expected) -> Row {
     let (outcome, finding) = match fault.window(timeline.end) {
         None => {
-            let reason = "the fault was never injected".to_owned();
-            (RowOutcome::NotExercised, Finding::Nothing { reason })
+            let nothing = Finding::Nothing(Gap::NeverInjected);
+            (RowOutcome::NotExercised, nothing)
         }
         Some(window) => match &expectation.expr {
             Expr::Measure(measure) => {
                 let found = record.series.evaluate(measure, window, timeline.marks());
-                (outcome_of(&found), Finding::Measure(found))
+                (RowOutcome::of(&found), Finding::Measure(found))
             }
             Expr::Probe(probe) => probes::judge(record, probe, window, Some(fault)),
         },
@@ -174,10 +146,10 @@ fn stage(
     let load_end = timeline.load.map_or(Offset(0), |load| load.to);
     let found = match &expectation.expr {
         // The end of load is an event of its own and may be stamped a moment before or after.
-        _ if load_end.plus(STAMP) < window.to => nothing("load ended before the stage did"),
+        _ if load_end.plus(STAMP) < window.to => Finding::nothing(Gap::StageCutShort),
         Expr::Measure(measure) => {
             let found = record.series.evaluate(measure, window, timeline.marks());
-            (outcome_of(&found), Finding::Measure(found))
+            (RowOutcome::of(&found), Finding::Measure(found))
         }
         Expr::Probe(probe) => probes::judge(record, probe, window, None),
     };

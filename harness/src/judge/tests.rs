@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use clip_service::observe::Subject;
 
 use super::testing::{LOAD_AT, breaker, event, survived, transition, unprotected};
 use super::*;
 use clip_service::units::HumanDuration;
 
-use crate::event::{Accepted, EventKind, Fate, Outcome};
+use crate::event::{Accepted, EventKind, Fate, Offset, Outcome};
 
 mod promises;
 mod windows;
@@ -499,9 +501,10 @@ fn a_node_that_ends_unasked_fails_the_run_whenever_and_however() {
         assert_eq!(row.outcome, RowOutcome::Fail);
         assert_eq!(
             row.finding,
-            Finding::Nothing {
-                reason: how.to_owned()
-            }
+            Finding::Nothing(Gap::NodeEnded {
+                how: how.to_owned(),
+                times: 1
+            })
         );
         let at = Offset(ms * 1000);
         let said = |line: &str| Evidence::LogLine {
@@ -542,7 +545,7 @@ fn an_end_that_kept_a_fault_from_being_injected_is_a_failure_and_not_an_invalid_
     let verdict = judge(&broken.record());
     assert_eq!(
         (verdict.conclusion, verdict.reason),
-        (Conclusion::Fail, Some(reason))
+        (Conclusion::Fail, Some(Reason::Told(reason)))
     );
 }
 
@@ -555,7 +558,11 @@ fn a_run_that_never_began_is_skipped_with_the_reason_and_without_rows() {
     let verdict = judge(&skipped.record());
     assert_eq!(
         (verdict.conclusion, verdict.exit(), verdict.reason),
-        (Conclusion::Skipped, Exit::Skipped, Some(reason))
+        (
+            Conclusion::Skipped,
+            Exit::Skipped,
+            Some(Reason::Told(reason))
+        )
     );
     assert!(verdict.rows.is_empty() && verdict.faults.is_empty());
 }

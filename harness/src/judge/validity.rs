@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Validity;
+use super::{Invalidity, Validity};
 use crate::event::{EventKind, OWN_LIMIT, Offset};
 use crate::plan::{LoadModel, Plan};
 use crate::record::Record;
@@ -28,32 +28,29 @@ pub(super) fn validity(record: &Record) -> Validity {
     let open = |model: &LoadModel| matches!(model, LoadModel::Arrivals { .. });
     let arrivals = record.plan.load.iter().any(|load| open(&load.model));
     match lag {
-        Some(lag) if lag > limit => problems.push(format!(
-            "the load generator fell behind: 99 % of requests were sent at most {:.0} ms late, {:.0} ms are allowed",
-            lag.as_secs_f64() * 1e3,
-            limit.as_secs_f64() * 1e3
-        )),
-        None if arrivals => problems.push("the load generator did not say how late it was".to_owned()),
+        Some(lag) if lag > limit => problems.push(Invalidity::Behind { lag, limit }),
+        None if arrivals => problems.push(Invalidity::LagUnknown),
         _ => {}
     }
     problems.extend(stalls(record));
     problems.extend(record.events.iter().find_map(|event| match event.kind {
-        EventKind::LinksExhausted { connections } => Some(format!(
-            "the links ran out of file descriptors or ports for {connections} connections; raise `ulimit -n`, or lower the rate"
-        )),
+        EventKind::LinksExhausted { connections } => {
+            Some(Invalidity::LinksExhausted { connections })
+        }
         _ => None,
     }));
     let everything = Window::new(Offset(0), Offset(u64::MAX));
     for (index, load) in record.plan.load.iter().enumerate() {
         let errors = record.series.errors(index, everything);
         if let Some((_, count)) = errors.iter().find(|(class, _)| class == OWN_LIMIT) {
-            problems.push(format!(
-                "the load generator ran out of file descriptors or ports: {count} requests of `{}` were not sent because of that; raise `ulimit -n`, or lower the rate",
-                load.name
-            ));
+            problems.push(Invalidity::GeneratorExhausted {
+                load: load.name.clone(),
+                requests: *count,
+            });
         }
         if record.series.points(index, everything).next().is_none() {
-            problems.push(format!("load `{}` offered no request", load.name));
+            let load = load.name.clone();
+            problems.push(Invalidity::NoRequests { load });
         }
     }
     Validity {
@@ -64,7 +61,7 @@ pub(super) fn validity(record: &Record) -> Validity {
 }
 
 /// The harness stood still while it measured.
-fn stalls(record: &Record) -> Option<String> {
+fn stalls(record: &Record) -> Option<Invalidity> {
     let longest = record
         .events
         .iter()
@@ -73,12 +70,11 @@ fn stalls(record: &Record) -> Option<String> {
             _ => None,
         })
         .max()?;
-    let (for_us, at) = longest;
-    Some(format!(
-        "the harness itself stood still for {:.1} s until second {:.1} of the run (stopped, suspended, or starved of CPU time)",
-        for_us as f64 / 1e6,
-        at.seconds()
-    ))
+    let (for_us, until) = longest;
+    Some(Invalidity::Stalled {
+        length: Duration::from_micros(for_us),
+        until,
+    })
 }
 
 /// The larger of a fixed time and a share of the strictest time that the plan sets as a limit.

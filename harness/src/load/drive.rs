@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{AttackError, Load, Progress, Running, StepContext};
+use super::goose::AttackError;
+use super::session::StepContext;
 use crate::event::LedgerEntry;
 use crate::plan::Plan;
 use crate::runtime::emit::Emitter;
@@ -57,48 +58,4 @@ pub trait Horizon: Send + Sync {
     fn end(&self) -> Instant;
     /// Whether everything there will ever be has been recorded.
     fn complete(&self) -> bool;
-}
-
-/// The load of goose's users and the pacer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Goose;
-
-impl Driver for Goose {
-    fn start<'a>(
-        &'a self,
-        setup: Setup<'a>,
-    ) -> BoxFuture<'a, Result<Box<dyn Driven>, AttackError>> {
-        Box::pin(async move {
-            let running = Load::new(setup).start().await?;
-            Ok(Box::new(running) as Box<dyn Driven>)
-        })
-    }
-}
-
-impl Driven for Running {
-    fn origin(&self) -> Instant {
-        Self::origin(self)
-    }
-
-    fn horizon(&self) -> Arc<dyn Horizon> {
-        Arc::new(self.progress())
-    }
-
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Vec<LedgerEntry>, AttackError>> {
-        Box::pin(Self::finish(*self))
-    }
-}
-
-impl Horizon for Progress {
-    fn reached(&self) -> Instant {
-        Self::horizon(self)
-    }
-
-    fn end(&self) -> Instant {
-        Self::end(self)
-    }
-
-    fn complete(&self) -> bool {
-        Self::complete(self)
-    }
 }

@@ -10,15 +10,16 @@ mod goose;
 mod outstanding;
 mod pacer;
 pub mod pacing;
+mod progress;
 mod session;
 mod steps;
+mod users;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use async_channel::Receiver;
 use clip_service::env::SharedRng;
 use futures_util::future::BoxFuture;
 use hdrhistogram::Histogram;
@@ -31,22 +32,21 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{EventKind, LedgerEntry};
 use crate::plan::{LoadModel, LoadPlan};
 use crate::runtime::emit::Emitter;
-use drive::Setup;
+use drive::{Driven, Driver, Horizon, Setup};
 use entry_balancer::EntryBalancer;
+use goose::Attack;
 pub use goose::AttackError;
-use goose::{Attack, UserLogic};
 use outstanding::Outstanding;
-use pacer::{Arrival, ArrivalStream, Stop};
+use pacer::{ArrivalStream, Stop};
 use pacing::Schedule;
+use progress::Progress;
 use session::Shared;
 pub use session::StepContext;
 use steps::http::NOWHERE;
+use users::{Lag, User, Worker, WorkerPool};
 
 /// Between everything being ready to go and the first intended start.
 const RUN_UP: Duration = Duration::from_millis(50);
-/// Longest turn without work: goose tells its users to go only between turns. Turns end early where they have to; this
-/// is a bound, not a beat.
-const IDLE_POLL: Duration = Duration::from_secs(2);
 /// On top of the longest that a request can take, before an unfinished drain is reported.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -69,51 +69,6 @@ impl std::fmt::Debug for Load {
             .field("balancers", &self.balancers)
             .field("length", &self.length)
             .finish_non_exhaustive()
-    }
-}
-
-/// Which part of the load a user carries out.
-enum Worker {
-    /// Takes arrivals of an open load.
-    Arrivals {
-        load: usize,
-        arrivals: Receiver<Arrival>,
-    },
-    /// User `number` of a closed load.
-    User(User),
-}
-
-struct User {
-    load: usize,
-    number: usize,
-    starts: Duration,
-    stay: Duration,
-    think: (Duration, Duration),
-    rounds: AtomicU64,
-}
-
-/// All users, and what they share.
-struct WorkerPool {
-    workers: Vec<Worker>,
-    loads: Vec<Arc<Shared>>,
-    origin: watch::Receiver<Option<Instant>>,
-    /// Cancelled when there will be no more work.
-    over: CancellationToken,
-    outstanding: Arc<Outstanding>,
-    cancel: CancellationToken,
-    lag: Arc<Mutex<Lag>>,
-}
-
-/// Health of the generator.
-struct Lag {
-    micros: Histogram<u64>,
-    unsent: u64,
-}
-
-impl Lag {
-    fn record(&mut self, lag: Duration) {
-        self.micros
-            .saturating_record(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 }
 
@@ -294,116 +249,6 @@ impl Load {
     }
 }
 
-impl UserLogic for WorkerPool {
-    fn turn(&self, slot: usize) -> BoxFuture<'_, bool> {
-        Box::pin(async move {
-            match &self.workers[slot] {
-                Worker::Arrivals { load, arrivals } => {
-                    let free_since = Instant::now();
-                    match tokio::time::timeout(IDLE_POLL, arrivals.recv()).await {
-                        Ok(Ok(arrival)) => {
-                            self.work(&self.loads[*load], arrival, free_since).await;
-                            true
-                        }
-                        // Nothing came.
-                        Err(_) => true,
-                        Ok(Err(_)) => self.rest(Instant::now() + IDLE_POLL).await,
-                    }
-                }
-                Worker::User(user) => self.round(&self.loads[user.load], user).await,
-            }
-        })
-    }
-}
-
-impl WorkerPool {
-    /// Waits until there will be no more work, but no longer than this; false once there is none.
-    async fn rest(&self, until: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.over.cancelled() => false,
-            () = tokio::time::sleep_until(until) => true,
-        }
-    }
-
-    async fn work(&self, load: &Shared, arrival: Arrival, free_since: Instant) {
-        let Arrival { number, due } = arrival;
-        let waited = due.elapsed();
-        if self.cancel.is_cancelled() || waited > load.plan.timeout.get() {
-            load.unsent(due, due + load.plan.timeout.get());
-            self.lag.lock().unsent += 1;
-        } else {
-            let sent = load.run(number, due).await;
-            // Waiting for a free place is the system's doing; what comes after it is the generator's.
-            let lag = sent.saturating_duration_since(due.max(free_since));
-            self.lag.lock().record(lag);
-        }
-        self.outstanding.end(due, load.index, number);
-    }
-
-    /// One round of a closed user and the pause after it; false when there is no round to do.
-    async fn round(&self, load: &Shared, user: &User) -> bool {
-        let mut origin = self.origin.clone();
-        let origin = tokio::select! {
-            biased;
-            () = self.over.cancelled() => return false,
-            origin = origin.wait_for(Option::is_some) => origin.ok().and_then(|origin| *origin),
-        };
-        let Some(origin) = origin else {
-            return false;
-        };
-        let (begin, end) = (origin + user.starts, origin + user.stay);
-        let now = Instant::now();
-        if now >= end || self.cancel.is_cancelled() {
-            return self.rest(now + IDLE_POLL).await;
-        }
-        if now < begin {
-            return self.rest(begin.min(now + IDLE_POLL)).await;
-        }
-        let round = user.rounds.fetch_add(1, Ordering::SeqCst);
-        let number = ((user.number as u64) << 32) | round;
-        self.outstanding.begin(now, load.index, number);
-        load.run(number, now).await;
-        self.outstanding.end(now, load.index, number);
-        let (least, most) = user.think;
-        let share = load.rng.fork(&format!("think/{number}")).unit();
-        let pause = least + most.saturating_sub(least).mul_f64(share);
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => {}
-            () = tokio::time::sleep_until(end.min(Instant::now() + pause)) => {}
-        }
-        true
-    }
-}
-
-/// How far the records of a load are complete.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    outstanding: Arc<Outstanding>,
-    end: Instant,
-}
-
-impl Progress {
-    /// Nothing that was due before this is missing from what has been sent to the watchers.
-    #[must_use]
-    pub fn horizon(&self) -> Instant {
-        self.outstanding.horizon(Instant::now()).min(self.end)
-    }
-
-    /// When no more work arrives.
-    #[must_use]
-    pub fn end(&self) -> Instant {
-        self.end
-    }
-
-    /// Whether everything there will ever be has been recorded.
-    #[must_use]
-    pub fn complete(&self) -> bool {
-        Instant::now() >= self.end && self.outstanding.count() == 0
-    }
-}
-
 /// A load that is being asked.
 pub struct Running {
     load: Load,
@@ -503,6 +348,36 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.stop();
         self.over.cancel();
+    }
+}
+
+/// The load of goose's users and the pacer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Goose;
+
+impl Driver for Goose {
+    fn start<'a>(
+        &'a self,
+        setup: Setup<'a>,
+    ) -> BoxFuture<'a, Result<Box<dyn Driven>, AttackError>> {
+        Box::pin(async move {
+            let running = Load::new(setup).start().await?;
+            Ok(Box::new(running) as Box<dyn Driven>)
+        })
+    }
+}
+
+impl Driven for Running {
+    fn origin(&self) -> Instant {
+        Self::origin(self)
+    }
+
+    fn horizon(&self) -> Arc<dyn Horizon> {
+        Arc::new(self.progress())
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Vec<LedgerEntry>, AttackError>> {
+        Box::pin(Self::finish(*self))
     }
 }
 

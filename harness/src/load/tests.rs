@@ -5,6 +5,7 @@ use axum::routing::{get, post};
 use clip_service::units::HumanDuration;
 use indexmap::IndexMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 

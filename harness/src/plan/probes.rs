@@ -7,7 +7,7 @@ use crate::scenario::Written;
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expr::{Claim, Expr, ProbeExpr};
 use crate::scenario::model::Document;
-use crate::sut::probe::probe;
+use crate::sut::find_probe;
 
 impl Plan {
     /// Probes that count, each with the node to ask: those that an expectation is about.
@@ -48,7 +48,7 @@ pub(super) fn check(document: &Document, layout: &Layout<'_>, problems: &mut Vec
         else {
             continue;
         };
-        let Some((owner, row)) = probe(name) else {
+        let Some((owner, row)) = find_probe(name) else {
             continue;
         };
         if owner.kind() != sut.kind() {

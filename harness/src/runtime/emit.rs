@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::fleet::Wanted;
+use super::wanted::Wanted;
 use crate::event::{Event, EventKind, LedgerEntry, Offset, Sample};
 use crate::plan::LedgerCheck;
 
@@ -81,7 +81,7 @@ impl Emitter {
         }
         let tx = self.tx.lock();
         let at = self.now();
-        // Nobody listens only after the run has ended; what happens then belongs to no run.
+        // The channel is closed only after the run has ended; what happens then belongs to no run.
         tx.send(Message::Event(Event { at, kind })).ok();
         at
     }

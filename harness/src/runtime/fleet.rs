@@ -1,51 +1,18 @@
 //! Nodes that come and go with what the system asks for.
 //!
-//! A service that scales says how many processors it wants; whoever runs it follows. Here that is the runtime: the plan has
+//! A service that scales says how many processors it wants; what runs it follows. Here that is the runtime: the plan has
 //! as many nodes as there may be, those above the first ones are on standby, and the fleet starts and stops them. It decides
 //! nothing. Faults are the conductor's, and only hit nodes that are not on standby.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::System;
+use super::system::System;
+use super::wanted::Wanted;
 
 /// Time a node that is no longer wanted has to finish what it does: longer than the service's own bound for that.
 const LEAVE_WITHIN: Duration = Duration::from_secs(15);
-
-/// How many of a role are wanted, by who says so: with several gateways, the one that wants most is heard.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    by_source: Arc<Mutex<BTreeMap<String, usize>>>,
-    most: Arc<watch::Sender<usize>>,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self {
-            by_source: Arc::default(),
-            most: Arc::new(watch::Sender::new(0)),
-        }
-    }
-}
-
-impl Wanted {
-    /// `source` wants so many.
-    pub fn say(&self, source: &str, count: usize) {
-        let mut by_source = self.by_source.lock();
-        by_source.insert(source.to_owned(), count);
-        let most = by_source.values().copied().max().unwrap_or_default();
-        self.most.send_replace(most);
-    }
-
-    fn watch(&self) -> watch::Receiver<usize> {
-        self.most.subscribe()
-    }
-}
 
 /// Starts and stops nodes on standby until `over`. Those that run then are the system's to stop.
 pub async fn follow(system: &System, wanted: &Wanted, over: &CancellationToken) {
@@ -92,21 +59,5 @@ pub async fn follow(system: &System, wanted: &Wanted, over: &CancellationToken) 
                 return;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_wants_most_is_heard() {
-        let wanted = Wanted::default();
-        let seen = wanted.watch();
-        wanted.say("gateway-1", 2);
-        wanted.say("gateway-2", 3);
-        assert_eq!(*seen.borrow(), 3);
-        wanted.say("gateway-2", 1);
-        assert_eq!(*seen.borrow(), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! Where a system runs: nodes that can be started, killed, paused and stopped, in this process or as child processes.
 //!
 //! A [`Runtime`] makes nodes, and each node of a system may have another. A [`Node`] does the few things that every node
-//! can; what only some can is behind a method that returns `None` by default ([`Node::pausable`]), so that no method has
+//! can; what only some can is behind a method that returns `None` by default ([`Node::pause`]), so that no method has
 //! to fail because a runtime lacks it. A [`System`] is all nodes of a run. A [`Node`] says where it listens by a `watch`
 //! channel, which is what links follow. How a role of a system that the harness knows is started is that system's to say
 //! ([`crate::sut::acting`]).
@@ -15,6 +15,7 @@ pub mod process;
 pub mod ready;
 mod role;
 mod system;
+pub mod wanted;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -130,7 +131,7 @@ pub trait Node: Send + Sync + fmt::Debug {
         Box::pin(ready::probe(client, plan, address))
     }
     /// How it is paused, where it can be ([`Capability::Pause`](crate::scenario::capability::Capability)).
-    fn pausable(&self) -> Option<&dyn Pause> {
+    fn pause(&self) -> Option<&dyn Pause> {
         None
     }
 }

@@ -1,27 +1,17 @@
 //! Nodes that have a role of a system that the harness knows: the system says how it is started.
 
-use std::collections::BTreeMap;
-
-use super::embedded::Body;
-use super::process::{Listens, Program};
 use super::{NodeContext, RuntimeError};
 use crate::plan::{NodePlan, NodeStart};
 use crate::sut::SutKind;
-use crate::sut::acting::{Acting, Place, acting};
+use crate::sut::acting::{Acting, Body, CommandLine, Place, acting};
 
-/// The child process that runs the role.
+/// The command that runs the role as a child process.
 pub(super) fn command(
     system: SutKind,
     plan: &NodePlan,
     context: &NodeContext,
-) -> Result<Program, RuntimeError> {
-    let line = started(system, plan, context, <dyn Acting>::command)?;
-    Ok(Program {
-        program: line.program,
-        arguments: line.arguments,
-        env: BTreeMap::new(),
-        listens: Listens::ByNotice,
-    })
+) -> Result<CommandLine, RuntimeError> {
+    started(system, plan, context, <dyn Acting>::command)
 }
 
 /// The tasks that run the role in this process.

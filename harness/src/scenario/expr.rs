@@ -61,7 +61,7 @@ impl Expr {
 /// Whether a name stands for something else than a load.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    name == ALL || crate::sut::probe::probe(name).is_some()
+    name == ALL || crate::sut::find_probe(name).is_some()
 }
 
 /// The name of all loads together.

@@ -15,8 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::media::picture;
 use super::schedule::{GATEWAYS, Schedule, WARM};
-use super::system::PORT;
-use super::world::Log;
+use super::world::{Log, PORT};
 
 /// Longest the caller waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);

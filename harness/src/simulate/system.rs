@@ -24,10 +24,8 @@ use super::media::SimMedia;
 use super::mutants::Flaw;
 use super::schedule::{CLIENT, GATEWAYS, HOSTS, PROCESSORS, REGISTRY, Schedule, What};
 use super::store::{Ledger, SimStore};
-use super::world::{LATENCY_MS, Log, Moves, Node, env};
+use super::world::{LATENCY_MS, Log, Moves, Node, PORT, env};
 
-/// Where every role listens.
-pub(super) const PORT: u16 = 80;
 /// The smallest step: one tick of tokio's timer. Below it the hosts' clocks would run faster than the simulation's.
 const TICK: Duration = Duration::from_millis(1);
 /// A link is released in one burst; every connection that waited on it must find room.

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::active_faults::ActiveFaults;
 use super::schedule::HOSTS;
 
+/// Where every role listens.
+pub(super) const PORT: u16 = 80;
 /// One way over the network, milliseconds: least and most.
 pub(super) const LATENCY_MS: (u64, u64) = (1, 3);
 

@@ -233,3 +233,40 @@ pub struct RoleNode {
     /// Not started with the others, but when the system asks for more of its role.
     pub standby: bool,
 }
+
+/// The probes of all systems, each with its system.
+pub fn probes() -> impl Iterator<Item = (&'static dyn Sut, &'static Probe)> {
+    SYSTEMS.iter().flat_map(|kind| {
+        let sut = kind.sut();
+        sut.probes().iter().map(move |probe| (sut, probe))
+    })
+}
+
+/// The probe of this name, with its system.
+#[must_use]
+pub fn find_probe(name: &str) -> Option<(&'static dyn Sut, &'static Probe)> {
+    probes().find(|(_, probe)| probe.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_examples_begin_with_them() {
+        let names: Vec<_> = probes().map(|(_, probe)| probe.name).collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name} is there twice");
+        }
+        for (sut, probe) in probes() {
+            assert!(
+                probe.example.starts_with(&format!("{}(", probe.name)),
+                "{}",
+                probe.example
+            );
+            if let Some(role) = probe.argument.role {
+                assert!(sut.roles().iter().any(|known| known.name == role), "{role}");
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::scenario::JsonPath;
 use crate::scenario::template::{self, Resolver};
 
 /// Host of requests that are not aimed yet.
-pub(in crate::load) const NOWHERE: &str = "nowhere.invalid";
+pub(crate) const NOWHERE: &str = "nowhere.invalid";
 const REQUEST_ID: &str = "x-request-id";
 /// Largest answer of a step that captures: more than any JSON answer has, little enough to keep in memory.
 const CAPTURE_LIMIT: usize = 4 * 1024 * 1024;

@@ -63,7 +63,7 @@ impl Document {
             status: report.status(),
             exit: report.exit.code(),
             sentence: prose::sentence(report),
-            reason: report.reason.as_ref().map(ToString::to_string),
+            reason: prose::reason(report),
             availability: Availability {
                 ok: headline.counts.ok,
                 failed: headline.counts.failed,
@@ -75,7 +75,12 @@ impl Document {
             },
             validity: Validity {
                 valid: report.validity.problems.is_empty(),
-                problems: texts(&report.validity.problems),
+                problems: report
+                    .validity
+                    .problems
+                    .iter()
+                    .map(prose::invalidity)
+                    .collect(),
                 lag_p99_ms: report.validity.lag_p99.map(ms),
                 lag_limit_ms: ms(report.validity.lag_limit),
             },
@@ -201,7 +206,7 @@ fn add_found(json: &mut ExpectationJson, found: &Found, words: &'static Vocabula
             (json.unit, json.limit) = (Some(words.works), Some(0.0));
             (json.n, json.unverified) = (Some(*accepted), Some(*unverified));
         }
-        Found::Nothing { .. } => {}
+        Found::Nothing(_) => {}
     }
 }
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::chart::chart;
+use super::context::{Context, recovery, request};
 use super::expectations::expectation;
 use super::operations::operations;
 use super::{
-    Environment, ErrorCount, Fault, Generator, Headline, Ledger, Moment, Recovery, Repeat, Report,
-    Request, Slowed, Stretch, System, Trouble, TroubledWork, Validity, Warning, Work,
+    Environment, ErrorCount, Fault, Generator, Headline, Ledger, Repeat, Report, Slowed, System,
+    Trouble, TroubledWork, Validity, Warning, Work,
 };
-use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset, Outcome};
-use crate::judge::{self, FaultRow, Recovered, Verdict};
+use crate::event::{Accepted, EventKind, Fate, LedgerEntry, Offset};
+use crate::judge::{self, FaultRow, Verdict};
 use crate::plan::{Format, NodeStart, Plan};
 use crate::printable::Text;
 use crate::record::format::{EVENTS_FILE, RECORD_FILE};
@@ -20,23 +21,6 @@ use crate::series::Window;
 
 /// Pieces of work listed that something is wrong with.
 const MOST_TROUBLED: usize = 50;
-
-/// What everything is read from.
-pub(super) struct Context<'a> {
-    pub(super) record: &'a Record,
-    pub(super) timeline: &'a Timeline,
-    pub(super) origin: Offset,
-}
-
-impl Context<'_> {
-    pub(super) fn at(&self, offset: Offset) -> Moment {
-        Moment::new(offset, self.origin)
-    }
-
-    pub(super) fn stretch(&self, window: Window) -> Stretch {
-        Stretch::new(window, self.origin)
-    }
-}
 
 impl Report {
     /// Works out everything.
@@ -56,10 +40,10 @@ impl Report {
             name: Text::from(&plan.name),
             about: plan.about.as_ref().map(Text::from),
             conclusion: verdict.conclusion,
-            reason: verdict.reason.as_ref().map(Text::from),
+            reason: verdict.reason.clone(),
             exit: verdict.exit(),
             validity: Validity {
-                problems: texts(&verdict.validity.problems),
+                problems: verdict.validity.problems.clone(),
                 lag_p99: verdict.validity.lag_p99,
                 lag_limit: verdict.validity.lag_limit,
             },
@@ -129,14 +113,6 @@ impl System {
 
 pub(super) fn texts(each: &[String]) -> Vec<Text> {
     each.iter().map(Text::from).collect()
-}
-
-pub(super) fn recovery(recovered: &Recovered) -> Recovery {
-    match recovered {
-        Recovered::After(after) => Recovery::After(*after),
-        Recovered::Never => Recovery::Never,
-        Recovered::Unknown(why) => Recovery::Unknown(Text::from(why)),
-    }
 }
 
 fn headline(cx: &Context<'_>, found: &judge::Headline) -> Headline {
@@ -212,25 +188,6 @@ fn errors(record: &Record) -> Vec<ErrorCount> {
             })
         })
         .collect()
-}
-
-pub(super) fn request(cx: &Context<'_>, kept: &Exemplar) -> Request {
-    let load = cx.record.plan.load.get(kept.load);
-    let several = load.is_some_and(|load| load.steps.len() > 1);
-    Request {
-        due: cx.at(kept.due),
-        load: Text::from(load.map_or("?", |load| load.name.as_str())),
-        step: several.then_some(kept.step + 1),
-        failure: match &kept.outcome {
-            Outcome::Ok => None,
-            Outcome::Failed(class) => Some(Text::from(class)),
-            Outcome::Unsent => Some(Text::from(crate::series::UNSENT)),
-        },
-        status: kept.status,
-        response: kept.done.since(kept.due),
-        service: kept.sent.map(|sent| kept.done.since(sent)),
-        id: kept.request_id.as_ref().map(Text::from),
-    }
 }
 
 fn ledger(cx: &Context<'_>) -> Option<Ledger> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::build::{Context, recovery, request};
+use super::context::{Context, recovery, request};
 use super::{Base, Evidence, Expectation, Found, Measured, Scope};
 use crate::event::EventKind;
 use crate::judge::{self, Finding, Recovered, Row};
@@ -80,9 +80,7 @@ fn found(cx: &Context<'_>, finding: &Finding) -> Found {
             unverified: found.unverified,
             results: found.results,
         },
-        Finding::Nothing { reason } => Found::Nothing {
-            reason: Text::from(reason),
-        },
+        Finding::Nothing(gap) => Found::Nothing(gap.clone()),
     }
 }
 

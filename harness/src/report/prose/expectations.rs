@@ -1,5 +1,6 @@
 //! What was expected, and what was found about it.
 
+use super::gap::gap;
 use crate::plan::LedgerCheck;
 use crate::printable::Text;
 use crate::report::humanize::{count, counted, reading, seconds, stretch};
@@ -60,7 +61,7 @@ pub fn observed(found: &Found) -> String {
             };
             format!("{} {word}", count(*bad))
         }
-        Found::Nothing { reason } => reason.to_string(),
+        Found::Nothing(why) => gap(why),
     }
 }
 
@@ -97,7 +98,7 @@ pub fn detail(report: &Report, found: &Found) -> String {
             }
         },
         Found::Recovery { within, recovery } => match recovery {
-            Recovery::Unknown(why) => why.to_string(),
+            Recovery::Unknown(why) => gap(why),
             _ => format!("limit {}", seconds(*within)),
         },
         Found::Ledger {
@@ -116,7 +117,7 @@ pub fn detail(report: &Report, found: &Found) -> String {
             }
             parts.join(", ")
         }
-        Found::Nothing { .. } => String::new(),
+        Found::Nothing(_) => String::new(),
     }
 }
 

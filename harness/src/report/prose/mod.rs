@@ -5,6 +5,7 @@ mod events;
 mod evidence;
 mod expectations;
 mod faults;
+mod gap;
 mod run;
 mod sentence;
 mod tiles;
@@ -13,6 +14,7 @@ pub use events::event_text;
 pub use evidence::fact;
 pub use expectations::{detail, observed, recovery, scope, what};
 pub use faults::FaultWords;
+pub use gap::{gap, invalidity, reason};
 pub use run::{
     counts, environment, meta, operation, outcome, phase, repeat, request, started, system,
     trouble, warning,

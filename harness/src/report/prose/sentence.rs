@@ -9,12 +9,12 @@ use crate::report::model::{Expectation, Found, Recovery, Report};
 #[must_use]
 pub fn sentence(report: &Report) -> String {
     let reason = || {
-        let reason = report.reason.as_ref();
+        let reason = super::reason(report);
         reason.map_or(String::new(), |reason| format!(": {reason}"))
     };
     match report.conclusion {
         Conclusion::Pass => {
-            let control = report.reason.as_ref().map_or(String::new(), |reason| {
+            let control = super::reason(report).map_or(String::new(), |reason| {
                 format!(" This is {reason}, and did.")
             });
             format!("{}{}{control}", broke(report), held(report))
@@ -24,7 +24,7 @@ pub fn sentence(report: &Report) -> String {
             "This shows nothing, because what was to be tried was not{}.",
             reason()
         ),
-        Conclusion::Inconclusive => match &report.reason {
+        Conclusion::Inconclusive => match super::reason(report) {
             Some(reason) => format!("This shows nothing: {reason}."),
             None => format!(
                 "{}Nothing is known to have gone wrong, but {}.",

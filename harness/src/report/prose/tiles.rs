@@ -1,5 +1,6 @@
 //! The five numbers at the top.
 
+use super::gap::gap;
 use super::recovery;
 use crate::judge::Status;
 use crate::report::humanize::{capital, count, counted, ratio, seconds, stretch, time};
@@ -123,7 +124,7 @@ fn recovering(report: &Report) -> Tile {
             .map_or(dash(), |(found, _)| recovery(found)),
         note: match slowest {
             None => "nothing was broken".to_owned(),
-            Some((Recovery::Unknown(why), _)) => why.to_string(),
+            Some((Recovery::Unknown(why), _)) => gap(why),
             Some((_, fault)) if faults == 1 => format!("after {fault}"),
             Some((Recovery::After(after), _)) if after.is_zero() => {
                 format!("after each of {faults} faults")

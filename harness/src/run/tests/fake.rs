@@ -158,7 +158,7 @@ impl Node for FakeNode {
         })
     }
 
-    fn pausable(&self) -> Option<&dyn Pause> {
+    fn pause(&self) -> Option<&dyn Pause> {
         Some(self)
     }
 }

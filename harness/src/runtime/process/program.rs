@@ -8,23 +8,36 @@ use indexmap::IndexMap;
 use crate::plan::NodePlan;
 use crate::runtime::{HostPort, NodeContext, RuntimeError};
 use crate::scenario::template::{self, Resolver};
+use crate::sut::acting::CommandLine;
 
 /// How a node's program is started.
 #[derive(Debug, Clone)]
-pub(in crate::runtime) struct Program {
-    pub(in crate::runtime) program: PathBuf,
-    pub(in crate::runtime) arguments: Vec<String>,
-    pub(in crate::runtime) env: BTreeMap<String, String>,
-    pub(in crate::runtime) listens: Listens,
+pub(super) struct Program {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) listens: Listens,
 }
 
 /// How the harness learns where a program listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) enum Listens {
+pub(super) enum Listens {
     /// It says so in a notice on stdout.
     ByNotice,
     /// It is told a free port in the variable `PORT`.
     ByPort,
+}
+
+/// The program of a node with a role: it says where it listens.
+impl From<CommandLine> for Program {
+    fn from(line: CommandLine) -> Self {
+        Self {
+            program: line.program,
+            arguments: line.arguments,
+            env: BTreeMap::new(),
+            listens: Listens::ByNotice,
+        }
+    }
 }
 
 /// The program of a generic node: any command, with link addresses filled into its arguments and environment.

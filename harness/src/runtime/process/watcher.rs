@@ -11,9 +11,9 @@ use nix::sys::signal::Signal;
 use tokio::process::Child;
 use tokio::sync::watch;
 
+use super::effect::{EFFECT_WITHIN, blocking};
 use super::output::Output;
 use super::tracker::{Owner, TRACKER};
-use super::{EFFECT_WITHIN, blocking};
 use crate::event::EventKind;
 use crate::journal::Entry;
 use crate::process_set;

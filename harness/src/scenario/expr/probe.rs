@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Cmp, is_decimal};
 use crate::scenario::text::diagnostic::nearest;
 use crate::scenario::text::syntax::{Scan, SyntaxError};
-use crate::sut::probe::{Change, Form, Probe, probe, probes};
+use crate::sut::probe::{Change, Form, Probe};
+use crate::sut::{find_probe, probes};
 
 /// `probe(node) claim`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl ProbeExpr {
     /// The probe's row; `None` for one that no system has any more.
     #[must_use]
     pub fn row(&self) -> Option<&'static Probe> {
-        probe(&self.probe).map(|(_, row)| row)
+        find_probe(&self.probe).map(|(_, row)| row)
     }
 
     /// Whether it is about a change under a fault, and not about a number.
@@ -69,7 +70,7 @@ impl fmt::Display for ProbeExpr {
 impl Scan {
     /// What stands after a probe's name, from its bracket on. `start` is where the name begins.
     pub(super) fn probe(&mut self, name: &str, start: usize) -> Result<ProbeExpr, SyntaxError> {
-        let Some((_, row)) = probe(name) else {
+        let Some((_, row)) = find_probe(name) else {
             let known: Vec<_> = probes().map(|(_, probe)| probe.name).collect();
             return Err(self.error(
                 start..start + name.chars().count(),

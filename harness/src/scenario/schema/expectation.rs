@@ -4,7 +4,8 @@ use serde_json::{Value as Json, json};
 
 use crate::scenario::expr::{Dimension, METRICS};
 use crate::scenario::value::{DURATION, PERCENT, RATE};
-use crate::sut::probe::{Form, Probe, probes};
+use crate::sut::probe::{Form, Probe};
+use crate::sut::probes;
 
 /// How many of what is compared with what.
 const NUMBER: &str = r"[0-9]+\.?[0-9]*";

@@ -8,7 +8,8 @@ use crate::scenario::expr::ALL;
 use crate::scenario::fault::{DurationRule, KINDS};
 use crate::scenario::step;
 use crate::scenario::value::{NAME, POSITIVE};
-use crate::sut::probe::{Form, probes};
+use crate::sut::probe::Form;
+use crate::sut::probes;
 
 /// The rules of each definition, by its name.
 pub(super) fn rules() -> Vec<(&'static str, Json)> {

@@ -12,7 +12,7 @@ use crate::scenario::text::diagnostic::Diagnostic;
 use crate::scenario::text::node::Node;
 use crate::scenario::text::source::Span;
 use crate::scenario::text::syntax::SyntaxError;
-use crate::sut::probe::probes;
+use crate::sut::probes;
 
 /// What expectations of a load look like, for editors.
 const EXPECTATION_FORMS: &[&str] = &[
