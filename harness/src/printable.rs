@@ -44,6 +44,28 @@ pub fn printable_lines(text: &str) -> String {
     shown.collect()
 }
 
+/// JSON text in which every such character of a string is written as its escape: the same value to a parser, and nothing
+/// that a terminal acts on. JSON itself asks for that of control characters below U+0020 only.
+#[must_use]
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    let acts = |c: char| c > '\u{1f}' && is_active(c);
+    if !json.contains(acts) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if acts(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing into a string cannot fail.
+                write!(shown, "\\u{unit:04x}").unwrap_or_default();
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Whether something acts on this character instead of showing it.
 fn is_active(c: char) -> bool {
     match c {
@@ -132,6 +154,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn json_says_the_same_and_nothing_in_it_acts() {
+        for text in [
+            "plain",
+            "\u{9b}31m\u{202e}",
+            "\u{7f}\u{1b}\n",
+            "\u{e0001}é😀",
+            "",
+        ] {
+            for json in [
+                serde_json::json!({ text: text }).to_string(),
+                format!("{:#}", serde_json::json!([text])),
+            ] {
+                let shown = printable_json(&json);
+                assert!(!shown.contains(|c| c != '\n' && is_active(c)), "{shown:?}");
+                let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+                assert_eq!(value(&shown), value(&json));
+            }
+        }
+    }
 
     #[test]
     fn what_acts_is_shown_instead() {

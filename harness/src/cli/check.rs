@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CheckArgs, Exit, Terminal};
 use crate::plan::{Plan, PlanOptions};
-use crate::printable::Text;
+use crate::printable::{Text, printable_json};
 use crate::scenario::Diagnostics;
 
 pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
@@ -32,7 +32,8 @@ pub(super) fn main(args: CheckArgs, terminal: &mut Terminal<'_>) -> io::Result<E
     };
     if args.json {
         let files: Vec<_> = found.iter().map(Diagnostics::to_json).collect();
-        writeln!(terminal.out, "{:#}", serde_json::Value::from(files))?;
+        let json = format!("{:#}", serde_json::Value::from(files));
+        writeln!(terminal.out, "{}", printable_json(&json))?;
     }
     for path in nothing_in {
         writeln!(

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::check::scenario_files;
 use super::{Exit, ListArgs, Terminal};
 use crate::plan::{Format, LedgerCheck, Plan, PlanOptions, RuntimeKind};
-use crate::printable::Text;
+use crate::printable::{Text, printable_json};
 use crate::scenario::expr::{Dimension, METRICS, Metric};
 use crate::scenario::fault::KINDS;
 use crate::scenario::model::Vocabulary;
@@ -59,7 +59,8 @@ pub(super) fn main(args: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<E
                     .into()
             })
             .collect();
-        writeln!(terminal.out, "{:#}", Json::from(rows))?;
+        let json = format!("{:#}", Json::from(rows));
+        writeln!(terminal.out, "{}", printable_json(&json))?;
     } else {
         write!(terminal.out, "{}", table(&rows))?;
     }

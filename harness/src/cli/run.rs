@@ -15,7 +15,7 @@ use super::{Exit, RunArgs, Terminal, cleanup};
 use crate::file_limit::FileLimit;
 use crate::judge::judge;
 use crate::plan::{Format, Plan, PlanOptions};
-use crate::printable::Text;
+use crate::printable::{Text, printable_json};
 use crate::record::{Environment, Record, Recorder, run_dir, save};
 use crate::report::progress::{Progress, Tee};
 use crate::report::suite::{self, Skipped, SuiteRun};
@@ -263,7 +263,7 @@ pub(super) fn conclude(
             "files": written,
             "unsaved": unsaved,
         });
-        writeln!(terminal.out, "{line}")?;
+        writeln!(terminal.out, "{}", printable_json(&line.to_string()))?;
     } else {
         let look = Look::of(io::IsTerminal::is_terminal(&io::stdout()));
         write!(terminal.out, "{}", summary(&view, Some(&report), look))?;
