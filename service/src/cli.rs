@@ -20,9 +20,10 @@ use crate::clip_cmd::{ClipArgs, clip};
 use crate::config::Config;
 use crate::config_error::{ConfigError, ConfigErrors};
 use crate::error::{RoleError, RoleResult};
+use crate::lines::Lines;
 use crate::media::MediaConfig;
 use crate::media::worker::WorkerPool;
-use crate::observe::{Notices, StdoutObserver};
+use crate::observe::{LineObserver, Notices};
 use crate::services_cmd::{ServicesArgs, services};
 use crate::telemetry::{LogFormat, log_to_stderr};
 use crate::world::{self, Needs};
@@ -155,9 +156,10 @@ impl RoleArgs {
         Ok(Config::load(self.config.as_deref(), variables, flags)?)
     }
 
-    fn observer(&self) -> Notices {
+    /// Where transitions go, by way of `out`.
+    fn notices(&self, out: Lines) -> Notices {
         if self.notices.unwrap_or(!std::io::stdout().is_terminal()) {
-            Notices::new(StdoutObserver)
+            Notices::new(LineObserver(out))
         } else {
             Notices::silent()
         }
@@ -171,7 +173,11 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("clip-service: {error}");
+            // By a thread, because a pipe that nobody reads must not keep the program from ending.
+            if let Ok(last) = Lines::to("last-words", std::io::stderr()) {
+                last.send(format!("clip-service: {error}\n").into_bytes());
+                last.flush(LAST_LINES);
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -228,6 +234,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, RoleError> {
 
 /// After the role has returned, how long blocking calls may still take.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+/// How long whoever reads a pipe may take to read the last of it.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn run<F>(
     args: &RoleArgs,
@@ -239,13 +247,18 @@ where
     F: Future<Output = RoleResult>,
 {
     let config = args.config()?;
-    log_to_stderr(args.log_format, &args.log)
+    let no_thread = |e: std::io::Error| RoleError::Failed(format!("cannot start a thread: {e}"));
+    let log = Lines::to("log", std::io::stderr()).map_err(no_thread)?;
+    let out = Lines::to("notices", std::io::stdout()).map_err(no_thread)?;
+    log_to_stderr(args.log_format, &args.log, log.clone())
         .map_err(|e| RoleError::Config(ConfigErrors(vec![ConfigError::general(e)])))?;
+    let outputs = vec![("stderr", log.clone()), ("stdout", out.clone())];
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signal(shutdown.clone())?;
-        let env = world::open(&config, name, needs, args.observer(), shutdown).await?;
+        let notices = args.notices(out.clone()).with_outputs(outputs);
+        let env = world::open(&config, name, needs, notices, shutdown).await?;
         if args.notices != Some(true) && std::io::stdout().is_terminal() {
             let address = config.listen.map(|a| a.to_string());
             let address = address.as_deref().unwrap_or("its default address");
@@ -254,6 +267,8 @@ where
         role(env, config).await
     });
     runtime.shutdown_timeout(LAST_CALLS);
+    out.flush(LAST_LINES);
+    log.flush(LAST_LINES);
     ended.map(|()| ExitCode::SUCCESS)
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Not for logs (those are `tracing`) and not for numbers (those are metrics): a [`Transition`] is a state machine
 //! changing state, which dashboards and tests want as data. A child process writes each as one JSON line on stdout
-//! ([`StdoutObserver`]); an embedding program hands in its own [`Observer`].
+//! ([`LineObserver`]); an embedding program hands in its own [`Observer`].
 
 use std::fmt;
-use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::lines::Lines;
 
 /// What kind of state machine changed state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,12 +68,44 @@ pub trait Observer: Send + Sync + 'static {
 
 /// Shared handle to an [`Observer`].
 #[derive(Clone)]
-pub struct Notices(Arc<dyn Observer>);
+pub struct Notices {
+    observer: Arc<dyn Observer>,
+    /// What the process writes, by where it goes.
+    outputs: Arc<[(&'static str, Lines)]>,
+}
 
 impl Notices {
     /// Wraps an observer.
     pub fn new(observer: impl Observer) -> Self {
-        Self(Arc::new(observer))
+        Self {
+            observer: Arc::new(observer),
+            outputs: Arc::new([]),
+        }
+    }
+
+    /// Knows what the process writes beside, so that what is dropped of it can be told.
+    #[must_use]
+    pub fn with_outputs(self, outputs: Vec<(&'static str, Lines)>) -> Self {
+        Self {
+            outputs: outputs.into(),
+            ..self
+        }
+    }
+
+    /// Another observer for the same process.
+    #[must_use]
+    pub fn through(&self, observer: impl Observer) -> Self {
+        Self {
+            observer: Arc::new(observer),
+            outputs: Arc::clone(&self.outputs),
+        }
+    }
+
+    /// Lines that the process could not write, by where they were to go.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.outputs
+            .iter()
+            .map(|(to, lines)| (*to, lines.dropped()))
     }
 
     /// Reports to nobody.
@@ -83,7 +116,7 @@ impl Notices {
 
     /// Hands one notice on.
     pub fn send(&self, notice: Notice) {
-        self.0.notice(notice);
+        self.observer.notice(notice);
     }
 }
 
@@ -99,18 +132,15 @@ impl<F: Fn(Notice) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// Writes each notice as one JSON line on stdout. Write errors are dropped: a closed pipe must not stop a service.
-#[derive(Debug, Default)]
-pub struct StdoutObserver;
+/// Writes each notice as one JSON line. A notice that nobody reads in time is dropped: it must not stop a service.
+#[derive(Debug)]
+pub struct LineObserver(pub Lines);
 
-impl Observer for StdoutObserver {
+impl Observer for LineObserver {
     fn notice(&self, notice: Notice) {
-        if let Ok(mut line) = serde_json::to_string(&notice) {
-            line.push('\n');
-            let mut out = std::io::stdout().lock();
-            if out.write_all(line.as_bytes()).is_ok() {
-                out.flush().ok();
-            }
+        if let Ok(mut line) = serde_json::to_vec(&notice) {
+            line.push(b'\n');
+            self.0.send(line);
         }
     }
 }

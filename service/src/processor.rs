@@ -235,6 +235,7 @@ async fn metrics(State(this): State<Arc<Processor>>) -> Response {
     this.metrics
         .set(Metric::Ready, &[], if draining { 0.0 } else { 1.0 });
     this.admission.publish(&this.metrics);
+    this.metrics.dropped(&this.env.notices);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], this.metrics.render()).into_response()
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, GatewayConfig, ProcessorConfig};
 use crate::env::{Env, Scoped};
 use crate::error::{RoleError, RoleResult};
 use crate::gateway::gateway;
-use crate::observe::{Notice, Notices, Subject};
+use crate::observe::{Notice, Subject};
 use crate::processor::processor;
 use crate::registry::{RegistryConfig, registry};
 
@@ -46,7 +46,7 @@ pub async fn serve(env: Env, config: Config) -> RoleResult {
         let notices = env.notices.clone();
         // What the gateway wants is done here, and told to whoever listens as well.
         let env = Env {
-            notices: Notices::new(move |notice: Notice| {
+            notices: env.notices.through(move |notice: Notice| {
                 if let Notice::Transition(it) = &notice
                     && it.subject == Subject::Scale
                     && let Ok(count) = it.to.parse()
@@ -196,7 +196,7 @@ impl Part {
         let tell = Mutex::new(Some(tell));
         let outer = env.notices.clone();
         // The address of a part is for the parts; the whole has one of its own.
-        let notices = Notices::new(move |notice: Notice| match notice {
+        let notices = env.notices.through(move |notice: Notice| match notice {
             Notice::Listening { address, .. } => {
                 if let Some(tell) = tell.lock().take() {
                     tell.send(address).ok(); // nobody asks for a processor's

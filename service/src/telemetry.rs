@@ -12,6 +12,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
+use crate::lines::Lines;
+use crate::observe::Notices;
+
 /// Every metric there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
@@ -107,6 +110,8 @@ pub enum Metric {
     BulkheadRefused,
     /// Frames asked for, by whether they were in the cache.
     FrameCache,
+    /// Lines of the log and notices that nobody read in time, by where they were to go.
+    LinesDropped,
 }
 
 /// How a metric behaves.
@@ -168,6 +173,7 @@ impl Metric {
             Self::BulkheadTaken => "clip_bulkhead_taken",
             Self::BulkheadRefused => "clip_bulkhead_refused_total",
             Self::FrameCache => "clip_frame_cache_total",
+            Self::LinesDropped => "clip_lines_dropped_total",
         }
     }
 
@@ -231,6 +237,9 @@ impl Metric {
             Self::BulkheadTaken => "Places taken, by kind of work",
             Self::BulkheadRefused => "Requests that found every place for their kind of work taken",
             Self::FrameCache => "Frames asked for, by whether they were in the cache",
+            Self::LinesDropped => {
+                "Lines of the log and notices that nobody read in time, by where they were to go"
+            }
         }
     }
 
@@ -256,7 +265,8 @@ impl Metric {
             | Self::Shed
             | Self::RateLimited
             | Self::BulkheadRefused
-            | Self::FrameCache => Kind::Counter,
+            | Self::FrameCache
+            | Self::LinesDropped => Kind::Counter,
             Self::HttpSeconds | Self::CallSeconds | Self::TrySeconds => Kind::Histogram,
             Self::HttpInFlight
             | Self::JobsOpen
@@ -456,6 +466,13 @@ impl Metrics {
         *numbers.histograms.entry(metric).or_default().of(labels) = histogram;
     }
 
+    /// Counts what the process could not write.
+    pub fn dropped(&self, notices: &Notices) {
+        for (to, lines) in notices.dropped() {
+            self.set(Metric::LinesDropped, &[("to", to)], lines as f64);
+        }
+    }
+
     /// Everything in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
@@ -538,18 +555,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the log of this process to stderr. `filter` is as `RUST_LOG` takes it (`info`, `clip_service=debug`). Called
-/// once, by `main`; a second call changes nothing.
+/// Sends the log of this process, and what is said of a panic, to `lines`, which end at stderr. `filter` is as `RUST_LOG`
+/// takes it (`info`, `clip_service=debug`). Called once, by `main`; a second call changes nothing.
 ///
 /// # Errors
 /// `filter` cannot be read.
-pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
+pub fn log_to_stderr(format: LogFormat, filter: &str, lines: Lines) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log `{filter}`: {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // It would be said on stderr, which panics when stderr is what cannot be written.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
+        .with_writer(lines);
     let installed = match format {
         LogFormat::Text => builder
             .with_ansi(std::io::stderr().is_terminal())
@@ -557,7 +574,14 @@ pub fn log_to_stderr(format: LogFormat, filter: &str) -> Result<(), String> {
             .try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    installed.ok(); // an embedding program that logs already keeps its own
+    // An embedding program that logs already keeps its own.
+    if installed.is_ok() {
+        // The usual hook writes to stderr by itself, and waits for its reader.
+        std::panic::set_hook(Box::new(|panic| {
+            let what = panic.to_string().replace('\n', " "); // one line, as all the others
+            tracing::error!("{what}");
+        }));
+    }
     Ok(())
 }
 

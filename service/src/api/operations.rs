@@ -75,6 +75,7 @@ async fn refresh(api: &Api) {
     }
     metrics.set(Metric::TasksInFlight, &[], api.queue.in_flight() as f64);
     api.admission.publish(metrics);
+    metrics.dropped(&api.env.notices);
     super::upstreams::publish(metrics, &api.upstream);
 }
 

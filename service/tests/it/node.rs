@@ -9,8 +9,8 @@ use clip_service::env::Env;
 use clip_service::error::RoleResult;
 use clip_service::observe::{Notice, Notices};
 use clip_service::world::{self, Needs};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, eventually};
@@ -98,6 +98,8 @@ async fn ready(client: &Client) {
 /// One process of the service. Killed when dropped.
 pub(crate) struct Process {
     child: Child,
+    /// What nobody reads of what it writes.
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
     pub(crate) address: String,
     pub(crate) client: Client,
 }
@@ -132,7 +134,16 @@ impl Process {
     }
 
     /// Starts a command on a free port and waits until it listens.
-    pub(crate) async fn spawn(mut command: Command) -> Self {
+    pub(crate) async fn spawn(command: Command) -> Self {
+        let mut process = Self::unread(command).await;
+        if let Some(mut lines) = process.stdout.take() {
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        }
+        process
+    }
+
+    /// The same, and reads nothing more of what it writes.
+    pub(crate) async fn unread(mut command: Command) -> Self {
         command.args(["--listen", "127.0.0.1:0"]);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -145,11 +156,10 @@ impl Process {
             panic!("{command:?} ended before it listened")
         };
         let address = tokio::time::timeout(START, listening).await.unwrap();
-        // Whoever writes notices must find a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = Client::new(&address);
         Self {
             child,
+            stdout: Some(lines),
             address,
             client,
         }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::client::eventually;
 use crate::node::{Process, run, video};
@@ -220,4 +221,28 @@ async fn a_node_outlives_whoever_read_its_log() {
     }
     assert_eq!(registry.client.get("/health").await.status, 200);
     registry.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_waits_for_nobody_who_should_read_what_it_writes() {
+    let data = tempfile::tempdir().unwrap();
+    let mut node = Process::unread(Process::logging("debug", "serve", data.path())).await;
+    node.ready().await;
+    // Far more than a pipe holds, to stdout and to stderr.
+    for round in 0..600 {
+        let state = ["closed", "observe"][round % 2];
+        let wish = json!({ "state": state });
+        let path = "/internal/upstreams/processor-1/breaker";
+        let moved = node.client.post_json(path, &[], &wish).await;
+        assert_eq!(moved.status, 200);
+    }
+    assert_eq!(node.client.get("/health").await.status, 200);
+    let metrics = node.client.get("/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    for to in ["stderr", "stdout"] {
+        let series = format!("clip_lines_dropped_total{{to=\"{to}\"}} ");
+        assert!(metrics.contains(&series), "{metrics}");
+    }
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.end().await.code(), Some(0));
 }
