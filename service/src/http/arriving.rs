@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 
 use super::pace::{Pace, Watch};
 use super::problem::Problem;
+use super::wire::Exchanges;
 
 /// What became of a request's body; in the extensions of every request that has one.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +29,7 @@ pub(super) struct Arriving {
     inner: Incoming,
     watch: Watch,
     stalled: Arrival,
-    /// Of the connection: whether there may be more of the body on its way.
-    unread: Arc<AtomicBool>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl Arriving {
@@ -37,20 +37,20 @@ impl Arriving {
     pub(super) fn of(
         request: http::Request<Incoming>,
         pace: Pace,
-        unread: &Arc<AtomicBool>,
+        exchanges: &Arc<Exchanges>,
     ) -> Request {
-        if request.body().is_end_stream() {
-            unread.store(false, Relaxed);
+        let unread = !request.body().is_end_stream();
+        exchanges.set_unread(unread);
+        if !unread {
             return request.map(axum::body::Body::new);
         }
-        unread.store(true, Relaxed);
         let stalled = Arrival::default();
         let mut request = request.map(|inner| {
             axum::body::Body::new(Self {
                 inner,
                 watch: Watch::new(pace),
                 stalled: stalled.clone(),
-                unread: Arc::clone(unread),
+                exchanges: Arc::clone(exchanges),
             })
         });
         request.extensions_mut().insert(stalled);
@@ -71,13 +71,13 @@ impl Body for Arriving {
             Poll::Ready(Some(Ok(frame))) => {
                 this.watch.moved(frame.data_ref().map_or(0, Bytes::len));
                 if this.inner.is_end_stream() {
-                    this.unread.store(false, Relaxed);
+                    this.exchanges.set_unread(false);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(axum::Error::new(error)))),
             Poll::Ready(None) => {
-                this.unread.store(false, Relaxed);
+                this.exchanges.set_unread(false);
                 Poll::Ready(None)
             }
             Poll::Pending => this.watch.poll_late(context).map(|()| {

@@ -6,6 +6,7 @@
 mod arriving;
 mod body;
 mod client;
+mod connection;
 mod connector;
 mod pace;
 mod problem;

@@ -201,6 +201,30 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
+    /// A whole answer that closes the connection, for what came no further than the connection. `id` is for the log.
+    pub(super) fn write(mut self, id: &str, date: Option<&str>) -> Vec<u8> {
+        self.0.request_id = Some(id.to_owned());
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let date = date.map(|date| format!("date: {date}\r\n"));
+        let head = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+             x-request-id: {id}\r\n{}connection: close\r\n\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default(),
+            body.len(),
+            date.unwrap_or_default(),
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    /// What is said of an answer that says nothing of itself.
+    fn wordless(status: StatusCode) -> Self {
+        let title = status.canonical_reason().unwrap_or("refused");
+        let code = title.to_ascii_lowercase().replace([' ', '-'], "_");
+        Self::new(status, &code, title)
+    }
+
     /// Reads a problem that another node sent.
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
@@ -213,12 +237,25 @@ impl Problem {
         Some(problem)
     }
 
-    /// Adds what only the outermost layer knows.
-    pub fn complete(response: Response, path: &str, request_id: &str) -> Response {
-        let Some(problem) = response.extensions().get::<Arc<Self>>() else {
-            return response;
+    /// Adds what only the outermost layer knows. A failure in other words than a problem's, as a library may answer, becomes
+    /// one.
+    pub fn complete(mut response: Response, path: &str, request_id: &str) -> Response {
+        let status = response.status();
+        let known = response.extensions().get::<Arc<Self>>();
+        let mut problem = match known {
+            Some(problem) => Self::clone(problem),
+            None if status.is_client_error() || status.is_server_error() => {
+                let kind = response.headers().get(header::CONTENT_TYPE);
+                if kind.is_some_and(|kind| kind == PROBLEM_JSON) {
+                    return response;
+                }
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+                Self::wordless(status)
+            }
+            None => return response,
         };
-        let mut problem = Self::clone(problem);
         problem.0.instance = Some(path.to_owned());
         problem.0.request_id = Some(request_id.to_owned());
         let (mut parts, _) = response.into_parts();
@@ -279,6 +316,23 @@ mod tests {
             (read.status, read.code.as_str(), read.request_id.as_deref()),
             (404, "job_not_found", None)
         );
+    }
+
+    #[tokio::test]
+    async fn a_failure_without_words_becomes_a_problem() {
+        let bare = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "no form").into_response();
+        let response = Problem::complete(bare, "/x", "r-1");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        let read: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&read["status"], &read["code"], &read["request_id"]),
+            (&415.into(), &"unsupported_media_type".into(), &"r-1".into())
+        );
+        let fine = Problem::complete("text".into_response(), "/x", "r-1");
+        assert_ne!(fine.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
     }
 
     #[test]

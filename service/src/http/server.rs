@@ -1,31 +1,17 @@
 //! The accept loop of every role, with a graceful and bounded end.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::Response;
-use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
-use tower::Service as _;
 
-use super::arriving::Arriving;
 use super::body::InFlight;
+use super::connection::Connections;
 use super::pace::Pace;
-use super::wire::Wire;
-use crate::env::{Env, Exec};
-use crate::net::{Acceptor, BoxIo};
+use crate::env::Env;
+use crate::net::Acceptor;
 
-/// A peer that has not sent a whole request head by then (idle keep-alive included) is closed.
-const HEADER_READ: Duration = Duration::from_secs(30);
-/// Most bytes of a request head, and of a body that are kept before a handler takes them.
-const HEAD_BYTES: usize = 64 * 1024;
 /// `accept` fails when descriptors run out; at once again would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -79,13 +65,7 @@ pub async fn serve(
     let kill = CancellationToken::new();
     let _kill_on_drop = kill.clone().drop_guard();
     let open = InFlight::default();
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ)
-        .max_buf_size(HEAD_BYTES)
-        // The date is the machine's; a simulated run must not depend on it.
-        .auto_date_header(env.exec == Exec::Tokio);
+    let connections = Arc::new(Connections::new(env.clone(), router, patience));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -95,16 +75,14 @@ pub async fn serve(
         match accepted {
             Ok((io, _)) => {
                 let guard = open.enter();
-                let connection = connection(
-                    server.clone(),
-                    io,
-                    router.clone(),
-                    patience,
-                    drain.stop.clone(),
-                    kill.clone(),
-                );
+                let connections = Arc::clone(&connections);
+                let (stop, kill) = (drain.stop.clone(), kill.clone());
                 drop(env.exec.spawn(async move {
-                    connection.await;
+                    tokio::select! {
+                        biased;
+                        () = kill.cancelled() => {}
+                        () = connections.run(io, stop) => {}
+                    }
                     drop(guard);
                 }));
             }
@@ -123,68 +101,6 @@ pub async fn serve(
     Served { cut }
 }
 
-/// Answers the requests of one connection.
-struct Requests {
-    router: Router,
-    pace: Pace,
-    /// Whether there may be more of the last request's body on its way.
-    unread: Arc<AtomicBool>,
-}
-
-impl hyper::service::Service<http::Request<Incoming>> for Requests {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let request = Arriving::of(request, self.pace, &self.unread);
-        let mut router = self.router.clone();
-        Box::pin(async move { router.call(request).await })
-    }
-}
-
-async fn connection(
-    server: http1::Builder,
-    io: BoxIo,
-    router: Router,
-    patience: Patience,
-    stop: CancellationToken,
-    kill: CancellationToken,
-) {
-    let unread = Arc::new(AtomicBool::new(false));
-    let requests = Requests {
-        router,
-        pace: patience.sending,
-        unread: Arc::clone(&unread),
-    };
-    let wire = Wire::new(io, patience.reading);
-    let mut serving = server.serve_connection(TokioIo::new(wire), requests);
-    let mut stopping = false;
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = kill.cancelled() => return,
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                Pin::new(&mut serving).graceful_shutdown();
-            }
-            ended = poll_fn(|context| serving.poll_without_shutdown(context)) => break ended,
-        }
-    };
-    if let Err(error) = &ended {
-        tracing::debug!(%error, "connection ended");
-    }
-    // Nothing is owed to a peer whose connection broke.
-    if ended.is_ok() {
-        let wire = serving.into_parts().io.into_inner();
-        tokio::select! {
-            biased;
-            () = kill.cancelled() => {}
-            () = wire.close(unread.load(Relaxed)) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -198,8 +114,10 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::http::connection::HEADER_READ;
     use crate::http::testing::{MemoryNet, node};
-    use crate::http::unless_stalled;
+    use crate::http::{Problem, unless_stalled};
+    use crate::net::BoxIo;
 
     /// More than fits on the way from the server to its peer.
     const LARGE: usize = 1 << 20;
@@ -249,8 +167,9 @@ mod tests {
         }
 
         /// Sends `text` on a connection of its own; the answer is all that comes until the end.
-        async fn send(&self, text: &'static str) -> JoinHandle<String> {
+        async fn send(&self, text: impl Into<String>) -> JoinHandle<String> {
             let mut io = self.connect().await;
+            let text = text.into();
             tokio::spawn(async move {
                 io.write_all(text.as_bytes()).await.expect("taken");
                 let mut answer = Vec::new();
@@ -377,6 +296,72 @@ mod tests {
             }
         }
         assert!(read > LARGE);
+    }
+
+    /// The code of the problem that `answer` ends with, which must be a whole one that closes.
+    fn problem(answer: &str) -> (u16, String) {
+        let (head, body) = answer.rsplit_once("\r\n\r\n").expect("an answer");
+        let problem = Problem::parse(body.as_bytes()).unwrap_or_else(|| panic!("{answer}"));
+        for line in [
+            format!("HTTP/1.1 {} ", problem.status),
+            format!("content-length: {}\r\n", body.len()),
+            "content-type: application/problem+json\r\n".to_owned(),
+            "date: ".to_owned(),
+            "x-request-id: ".to_owned(),
+        ] {
+            assert!(head.contains(&line), "{line}: {answer}");
+        }
+        assert!(head.ends_with("connection: close"), "{answer}");
+        (problem.status, problem.code.clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_request_is_answered_with_a_problem() {
+        let bed = bed(Duration::from_secs(2)).await;
+        let fields = |count: usize| {
+            let fields = "a: b\r\n".repeat(count);
+            format!("GET /quick HTTP/1.1\r\n{fields}\r\n")
+        };
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
+        for (text, status, code) in [
+            ("NONSENSE\r\n\r\n", 400, "malformed_request"),
+            (
+                "GET / HTTP/1.1\r\nno field\r\n\r\n",
+                400,
+                "malformed_request",
+            ),
+            ("GET / HTTP/3.0\r\n\r\n", 400, "malformed_request"),
+            ("\x16\x03\x01\x02\x00\x01\x00\x01", 400, "malformed_request"),
+            (&fields(101), 431, "request_head_too_large"),
+            (&long, 431, "request_head_too_large"),
+            (
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                505,
+                "http_version_not_supported",
+            ),
+            ("GET /quick HTTP/1.1\r\nho", 408, "request_too_slow"),
+        ] {
+            let answer = bed.send(text.to_owned()).await.await.expect("no panic");
+            assert_eq!(problem(&answer), (status, code.to_owned()), "{text:.50}");
+        }
+        let mut io = bed.connect().await;
+        io.write_all(QUICK.as_bytes()).await.expect("taken");
+        let mut answer = [0; 1000];
+        let size = io.read(&mut answer).await.expect("answered");
+        assert!(answer[..size].ends_with(b"quick"));
+        io.write_all(b"GET / HT").await.expect("taken");
+        io.shutdown().await.expect("half closed");
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await.expect("text");
+        assert_eq!(problem(&answer), (400, "malformed_request".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_told_nothing() {
+        let bed = bed(Duration::from_secs(2)).await;
+        assert_eq!(bed.send("").await.await.expect("no panic"), "");
+        let answer = bed.send(QUICK).await.await.expect("no panic");
+        assert!(answer.ends_with("quick"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,3 +93,45 @@ async fn uploads_that_make_no_progress_lose_their_places() {
     service.client.video(&video()).await;
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_a_problem_whoever_makes_it() {
+    let service = Embedded::start(|_| {}).await;
+    let address = service.client.address();
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20));
+    let end = "HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let length = "HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n";
+    for (text, status) in [
+        ("GET", 400),
+        ("GET / HTTP/0.9\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\na b\r\n\r\n", 400),
+        (&format!("POST /api/v1/process-video {length}"), 400),
+        (&many, 431),
+        (&long, 431),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (&format!("GET /api/v1/jobs/%ff {end}"), 400),
+        (&format!("GET /nothing {end}"), 404),
+        (&format!("OPTIONS * {end}"), 404),
+        (&format!("CONNECT x:1 {end}"), 404),
+        (&format!("PUT /health {end}"), 405),
+        (&format!("BREW /health {end}"), 405),
+    ] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let sent = text.to_owned();
+        let sending = tokio::spawn(async move {
+            writer.write_all(sent.as_bytes()).await.ok(); // it may be refused before its end
+            if !sent.contains("HTTP") {
+                writer.shutdown().await.ok(); // no more is to come
+            }
+            writer
+        });
+        let mut answer = String::new();
+        let reading = reader.read_to_string(&mut answer);
+        timeout(PATIENCE, reading).await.unwrap().unwrap();
+        drop(sending.await.unwrap());
+        problem(&answer, status);
+    }
+    service.stop().await;
+}
