@@ -1,6 +1,8 @@
 //! How the sources of a configuration are laid over each other: every value by itself, so that one that is wrong hides no
 //! other.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -8,11 +10,22 @@ use serde_json::{Map, Value};
 use super::Config;
 use crate::config_error::ConfigError;
 
+/// Longest configuration file that is read: a device that never ends is none.
+const LONGEST: u64 = 4 << 20;
+
 pub(super) fn read(file: &Path) -> Result<Map<String, Value>, ConfigError> {
     let shown = file.display().to_string();
     let failed =
         |error: &dyn std::fmt::Display| ConfigError::general(error.to_string()).in_source(&shown);
-    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
+    let mut text = String::new();
+    let opened = File::open(file).map_err(|error| failed(&error))?;
+    opened
+        .take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(&error))?;
+    if text.len() as u64 > LONGEST {
+        return Err(failed(&format!("is longer than {LONGEST} bytes")));
+    }
     if file.extension().is_some_and(|e| e == "json") {
         serde_json::from_str(&text).map_err(|error| failed(&error))
     } else {

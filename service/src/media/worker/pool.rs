@@ -4,15 +4,17 @@
 //! them in the other.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use nix::fcntl::OFlag;
 use parking_lot::Mutex;
 
 use super::VERB;
@@ -349,21 +351,33 @@ fn not_written(path: &Path, error: &io::Error) -> MediaError {
     )
 }
 
+/// Opens a source without waiting for anybody: a named pipe waits for a writer, and some devices do something when they are
+/// opened, so what is there is looked at before. Looked at again afterwards, because it may have been exchanged.
 fn open_source(path: &Path) -> Result<(File, SourceKey), MediaError> {
-    let file = File::open(path).map_err(|e| unavailable(&e))?;
+    plain(&std::fs::metadata(path).map_err(|e| unavailable(&e))?)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(|e| unavailable(&e))?;
     let metadata = file.metadata().map_err(|e| unavailable(&e))?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() {
-            "a directory"
-        } else {
-            "not a plain file"
-        };
-        return Err(MediaError::new(
-            MediaErrorCode::NotAVideo,
-            format!("this is {what}"),
-        ));
-    }
+    plain(&metadata)?;
     Ok((file, SourceKey::of(&metadata)))
+}
+
+fn plain(metadata: &Metadata) -> Result<(), MediaError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let what = if metadata.is_dir() {
+        "a directory"
+    } else {
+        "not a plain file"
+    };
+    Err(MediaError::new(
+        MediaErrorCode::NotAVideo,
+        format!("this is {what}"),
+    ))
 }
 
 /// Numbers that are none have no place in a request: JSON cannot hold them.
