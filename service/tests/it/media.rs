@@ -392,5 +392,53 @@ async fn the_walls_stand() {
         };
         assert_eq!(line("NoNewPrivs:"), "1", "{status}");
         assert_eq!(line("Seccomp:"), "2", "{status}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            let none = u64::from_str_radix(&line(set), 16).unwrap() == 0;
+            // Who is not root may not shrink the bounding set, and has nothing to gain from it.
+            assert!(
+                none || (set == "CapBnd:" && !nix::unistd::geteuid().is_root()),
+                "{status}"
+            );
+        }
+    }
+}
+
+/// A named pipe that nobody writes to, a socket, a device and a folder.
+fn no_plain_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
+    let pipe = folder.join("pipe.mp4");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let socket = folder.join("socket.mp4");
+    std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let odd = "not a plain file";
+    vec![
+        (pipe, odd),
+        (socket, odd),
+        (PathBuf::from("/dev/zero"), odd),
+        (folder.to_owned(), "a directory"),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_no_plain_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = pool();
+    for (path, what) in no_plain_files(folder.path()) {
+        // The engine may not block the thread that asks it, so the clock of this one tells.
+        let refused = pool.probe(&path).await.unwrap_err();
+        assert_eq!(refused.code, MediaErrorCode::NotAVideo, "{refused}");
+        assert_eq!(refused.detail, format!("this is {what}"));
+        let frame = pool.frame(&path, 0.0, 160).await.unwrap_err();
+        assert_eq!(frame.code, MediaErrorCode::NotAVideo, "{frame}");
+
+        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_clip-service"))
+            .arg("clip")
+            .arg(&path)
+            .kill_on_drop(true)
+            .output();
+        let ended = tokio::time::timeout(Duration::from_secs(10), command).await;
+        let output = ended.expect("the command ends by itself").unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(what), "{said}");
     }
 }

@@ -63,7 +63,10 @@ fn work(parent: Option<i32>) -> io::Result<()> {
         socket,
         readers: VecDeque::new(),
     };
-    worker.say(&Reply::Hello { sandbox: walls })?;
+    worker.say(&Reply::Hello {
+        standing: walls.standing,
+        missing: walls.missing,
+    })?;
     while let Ok((request, files)) = jobs.recv() {
         worker.answer(request, files)?;
     }

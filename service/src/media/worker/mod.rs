@@ -1,7 +1,7 @@
 //! Worker processes: the same program again, sandboxed, doing media work for the one that started it.
 //!
 //! A worker gets a job and open files over a socket that is its standard input, and answers on the same socket. It has no
-//! path to anything: no file system, no network, no other programs. It ends when the socket ends. The parent's side is
+//! path to anything: no file system, no network, no other programs, no privileges. It ends when the socket ends. The parent's side is
 //! [`WorkerPool`], which keeps workers warm, replaces those that die and kills those that hang.
 
 mod cache;

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,8 +74,10 @@ impl Worker {
             recent: Vec::new(),
         };
         match timeout(HELLO, worker.receive()).await {
-            Ok(Ok(Reply::Hello { sandbox })) => {
-                tracing::debug!(pid = worker.child.id(), sandbox, "media worker ready");
+            Ok(Ok(Reply::Hello { standing, missing })) => {
+                let standing = standing.join(" ");
+                tracing::debug!(pid = worker.child.id(), standing, "media worker ready");
+                spawner.tell_missing(&missing);
                 Ok(worker)
             }
             Ok(Ok(other)) => Err(unexpected(&other)),
@@ -225,6 +228,8 @@ type Birth = (OwnedFd, oneshot::Sender<io::Result<Child>>);
 pub(super) struct Spawner {
     requests: mpsc::UnboundedSender<Birth>,
     program: Arc<str>,
+    /// Whether it was said what the kernel does not give: once is enough, workers are many.
+    told: Arc<AtomicBool>,
 }
 
 impl Spawner {
@@ -247,7 +252,19 @@ impl Spawner {
         Ok(Self {
             requests,
             program: program.into(),
+            told: Arc::default(),
         })
+    }
+
+    /// Says once which walls workers have to do without.
+    fn tell_missing(&self, missing: &[String]) {
+        if !missing.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+            let missing = missing.join(" ");
+            tracing::warn!(
+                missing,
+                "this kernel does not give media workers all of their walls"
+            );
+        }
     }
 
     pub(super) async fn spawn(&self, socket: OwnedFd) -> io::Result<Child> {

@@ -1,5 +1,6 @@
-//! The walls around a worker. Best effort: an old kernel or another operating system has fewer of them, and the worker
-//! says which ones stand.
+//! The walls around a worker. Not a list of what is known to be dangerous: what a worker may do is listed, and the rest is
+//! refused. Best effort: an old kernel or another operating system has fewer walls, and the worker says which ones stand
+//! and which are missing.
 
 use crate::media::config::Limits;
 
@@ -11,17 +12,29 @@ const OPEN_FILES: u64 = 64;
 #[cfg(unix)]
 const FILE_SIZE: u64 = 4 << 30;
 
+/// The walls by name.
+#[derive(Debug, Default)]
+pub(super) struct Walls {
+    /// Those that stand.
+    pub(super) standing: Vec<String>,
+    /// Those that this kernel does not give.
+    pub(super) missing: Vec<String>,
+}
+
 /// Walls this process in for good, before it has any other thread. `parent` is the process that started it.
 ///
 /// Errors mean that the parent is already gone.
-pub(super) fn enter(parent: Option<i32>) -> Result<String, String> {
+pub(super) fn enter(parent: Option<i32>) -> Result<Walls, String> {
     use nix::sys::resource::{Resource, setrlimit};
 
-    let mut walls = vec![];
-    let mut wall = |name: &'static str, up: bool| {
-        if up {
-            walls.push(name);
-        }
+    let mut walls = Walls::default();
+    let mut wall = |name: &str, up: bool| {
+        let list = if up {
+            &mut walls.standing
+        } else {
+            &mut walls.missing
+        };
+        list.push(name.to_owned());
     };
     #[cfg(target_os = "linux")]
     {
@@ -51,10 +64,12 @@ pub(super) fn enter(parent: Option<i32>) -> Result<String, String> {
             nix::sys::prctl::set_no_new_privs().is_ok(),
         );
         wall("not-dumpable", nix::sys::prctl::set_dumpable(false).is_ok());
+        wall("no-capabilities", linux::no_capabilities());
         wall("no-files", linux::no_files());
-        wall("no-calls", linux::no_calls());
+        // Last: what comes before needs calls that are refused from here on.
+        wall("few-calls", calls::allow_few());
     }
-    Ok(walls.join(" "))
+    Ok(walls)
 }
 
 /// Sets what one job may use up: address space, and processor time from now on. A `long` job also steps back behind
@@ -93,93 +108,9 @@ pub(super) fn limit(limits: Limits, media_seconds: f64, long: bool) {
 }
 
 #[cfg(target_os = "linux")]
-mod linux {
-    #![expect(unsafe_code, reason = "priority and ignored signals have no safe call")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod linux;
 
-    use std::collections::BTreeMap;
-
-    use landlock::{ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetStatus};
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-
-    /// Lets the machine answer requests first while this process does long work.
-    pub(super) fn be_humble() {
-        // SAFETY: a plain call without pointers.
-        unsafe {
-            libc::setpriority(libc::PRIO_PROCESS, 0, 10);
-        }
-    }
-
-    /// Leaves ending to the parent: a Ctrl-C reaches the whole process group. And goes first when memory runs out.
-    pub(super) fn be_quiet() {
-        // SAFETY: ignoring a signal installs no handler that could run.
-        unsafe {
-            for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-                signal(ending, SigHandler::SigIgn).ok();
-            }
-        }
-        std::fs::write("/proc/self/oom_score_adj", "500").ok();
-    }
-
-    /// Landlock without a single rule: files already open are all there is.
-    pub(super) fn no_files() -> bool {
-        Ruleset::default()
-            .handle_access(AccessFs::from_all(ABI::V5))
-            .and_then(Ruleset::create)
-            .and_then(|ruleset| ruleset.restrict_self())
-            .is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
-    }
-
-    /// System calls that neither decoding nor encoding needs fail with "not permitted".
-    pub(super) fn no_calls() -> bool {
-        let denied: BTreeMap<i64, Vec<seccompiler::SeccompRule>> = [
-            libc::SYS_socket,
-            libc::SYS_socketpair,
-            libc::SYS_connect,
-            libc::SYS_bind,
-            libc::SYS_listen,
-            libc::SYS_accept,
-            libc::SYS_accept4,
-            libc::SYS_execve,
-            libc::SYS_execveat,
-            libc::SYS_ptrace,
-            libc::SYS_process_vm_readv,
-            libc::SYS_process_vm_writev,
-            libc::SYS_kill,
-            libc::SYS_tkill,
-            libc::SYS_pidfd_open,
-            libc::SYS_pidfd_send_signal,
-            libc::SYS_pidfd_getfd,
-            libc::SYS_mount,
-            libc::SYS_umount2,
-            libc::SYS_pivot_root,
-            libc::SYS_chroot,
-            libc::SYS_setns,
-            libc::SYS_unshare,
-            libc::SYS_bpf,
-            libc::SYS_perf_event_open,
-            libc::SYS_userfaultfd,
-            libc::SYS_keyctl,
-            libc::SYS_add_key,
-            libc::SYS_request_key,
-            libc::SYS_open_by_handle_at,
-            libc::SYS_init_module,
-            libc::SYS_finit_module,
-            libc::SYS_delete_module,
-            libc::SYS_kexec_load,
-            libc::SYS_reboot,
-            libc::SYS_swapon,
-            libc::SYS_swapoff,
-            libc::SYS_io_uring_setup,
-        ]
-        .into_iter()
-        .map(|call| (call, Vec::new()))
-        .collect();
-        let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        std::env::consts::ARCH
-            .try_into()
-            .and_then(|arch| SeccompFilter::new(denied, SeccompAction::Allow, refused, arch))
-            .and_then(BpfProgram::try_from)
-            .is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
-    }
-}
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

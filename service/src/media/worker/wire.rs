@@ -81,9 +81,10 @@ pub(super) struct Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
-    /// Once, when it is ready; says which walls stand.
+    /// Once, when it is ready; says which walls stand and which its kernel does not give.
     Hello {
-        sandbox: String,
+        standing: Vec<String>,
+        missing: Vec<String>,
     },
     /// Share of the job that is done.
     Progress(f64),
