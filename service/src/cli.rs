@@ -25,6 +25,7 @@ use crate::media::MediaConfig;
 use crate::media::worker::WorkerPool;
 use crate::observe::{LineObserver, Notices};
 use crate::services_cmd::{ServicesArgs, services};
+use crate::shortage::raise_file_limit;
 use crate::telemetry::{LogFormat, log_to_stderr};
 use crate::world::{self, Needs};
 
@@ -252,6 +253,7 @@ where
     let out = Lines::to("notices", std::io::stdout()).map_err(no_thread)?;
     log_to_stderr(args.log_format, &args.log, log.clone())
         .map_err(|e| RoleError::Config(ConfigErrors(vec![ConfigError::general(e)])))?;
+    raise_file_limit();
     let outputs = vec![("stderr", log.clone()), ("stdout", out.clone())];
     let runtime = runtime()?;
     let ended = runtime.block_on(async {

@@ -1,6 +1,6 @@
 //! A video-clip service: long videos in; scored, cut, reframed, captioned clips out.
 //!
-//! The modules read top to bottom, and imports only point up this list: units, lines for pipes, what is wrong with a configuration, the world a role runs in
+//! The modules read top to bottom, and imports only point up this list: units, lines for pipes, what a machine runs out of, what is wrong with a configuration, the world a role runs in
 //! ([`env::Env`]), HTTP, which requests a node takes ([`admission`]), media work, the words of the domain ([`model`]),
 //! storage, breakers, the registry, the client side of a
 //! gateway ([`upstream`]), the settings of it all, jobs, the HTTP API, the roles, which are composition only, and last
@@ -13,6 +13,8 @@
 pub mod units;
 
 pub mod lines;
+
+pub mod shortage;
 
 pub mod config_error;
 

@@ -39,6 +39,10 @@ pub trait Net: Send + Sync + 'static {
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>>;
     /// Connects to a peer by host name (or IP literal) and port. Bounded: fails with `TimedOut` after the connect timeout.
     fn connect(&self, host: String, port: u16) -> BoxFuture<'static, io::Result<BoxIo>>;
+    /// How many connections a server may have open.
+    fn most_connections(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Shared handle to a [`Net`].
@@ -49,6 +53,7 @@ pub type SharedNet = Arc<dyn Net>;
 pub struct TcpNet {
     routes: Arc<BTreeMap<String, SocketAddr>>,
     connect_timeout: Duration,
+    most_connections: usize,
 }
 
 impl fmt::Debug for TcpNet {
@@ -66,6 +71,17 @@ impl TcpNet {
         Self {
             routes: Arc::new(routes),
             connect_timeout: Duration::from_secs(1),
+            most_connections: usize::MAX,
+        }
+    }
+
+    /// In a process that may open so many files. A third of them is for those who come, the rest for what is done for them:
+    /// files, workers, and the calls to other nodes.
+    #[must_use]
+    pub fn within(self, files: usize) -> Self {
+        Self {
+            most_connections: (files / 3).max(1),
+            ..self
         }
     }
 }
@@ -109,5 +125,9 @@ impl Net for TcpNet {
             stream.set_nodelay(true).ok();
             Ok(Box::new(stream) as BoxIo)
         })
+    }
+
+    fn most_connections(&self) -> usize {
+        self.most_connections
     }
 }

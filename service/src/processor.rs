@@ -253,11 +253,15 @@ fn key_of(query: &std::collections::BTreeMap<String, String>) -> Result<&str, Pr
 }
 
 fn no_source(error: StoreError) -> MediaError {
-    let detail = match error {
-        StoreError::NotFound => "the source file is not there".to_owned(),
-        other => other.to_string(),
+    let (code, detail) = match error {
+        StoreError::NotFound => (
+            MediaErrorCode::SourceUnavailable,
+            "the source file is not there".to_owned(),
+        ),
+        StoreError::Shortage(_) => (MediaErrorCode::Shortage, error.to_string()),
+        other => (MediaErrorCode::SourceUnavailable, other.to_string()),
     };
-    MediaError::new(MediaErrorCode::SourceUnavailable, detail)
+    MediaError::new(code, detail)
 }
 
 async fn frame(
@@ -428,10 +432,11 @@ async fn work(env: Env, task: Task, progress: Progress) -> Result<TaskResult, Me
         }
         TaskKind::Render { clip, spec, .. } => {
             let not_kept = |e: StoreError| {
-                MediaError::new(
-                    MediaErrorCode::EncodeFailed,
-                    format!("cannot keep the clip: {e}"),
-                )
+                let code = match e {
+                    StoreError::Shortage(_) => MediaErrorCode::Shortage,
+                    _ => MediaErrorCode::EncodeFailed,
+                };
+                MediaError::new(code, format!("cannot keep the clip: {e}"))
             };
             let folder = env.blobs.scratch().map_err(not_kept)?;
             let (video, poster) = (

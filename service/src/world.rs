@@ -13,6 +13,7 @@ use crate::media::worker::WorkerPool;
 use crate::media::{MediaEngine, NoMedia};
 use crate::net::TcpNet;
 use crate::observe::Notices;
+use crate::shortage::file_limit;
 use crate::store::{Blobs, JobStore, LocalBlobs, MemoryBlobs, MemoryStore, SqliteStore};
 
 /// What a role needs of the machine beyond the network. A role gets nothing it does not need.
@@ -101,7 +102,7 @@ pub async fn open(
     };
     Ok(Env {
         node: Arc::from(config.node.as_deref().unwrap_or(name)),
-        net: Arc::new(TcpNet::new(config.routes.clone())),
+        net: Arc::new(TcpNet::new(config.routes.clone()).within(file_limit())),
         exec: Exec::Tokio,
         clock: WallClock::system(),
         rng: SharedRng::entropy(),

@@ -260,6 +260,10 @@ pub fn upstream_problem(error: &UpstreamError) -> Problem {
             last: TryError::Timeout(_),
             ..
         } => "processor_timeout",
+        UpstreamError::Exhausted {
+            last: TryError::Shortage(_),
+            ..
+        } => return Problem::short(),
         UpstreamError::Exhausted { .. } => "processor_unreachable",
     };
     let problem = Problem::new(error.status(), code, error.to_string());

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::admission::Reason;
-pub use crate::http::{FieldError, PROBLEM_JSON, Problem};
+pub use crate::http::{FieldError, PROBLEM_JSON, Problem, SHORTAGE};
 use crate::media::{MediaError, MediaErrorCode};
 use crate::store::StoreError;
 
@@ -19,6 +19,10 @@ impl From<StoreError> for Problem {
                 "this Idempotency-Key was used with a different request",
             )
             .hint("send a new key with a new request, or the same request to get the first answer again"),
+            StoreError::Shortage(reason) => {
+                tracing::debug!(reason, "storage is short of something");
+                Self::short()
+            }
             StoreError::Failed(reason) => {
                 tracing::error!(reason, "storage failed");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", "storage does not answer")
@@ -47,7 +51,9 @@ impl From<MediaError> for Problem {
             | MediaErrorCode::ResourceLimit
             | MediaErrorCode::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
             MediaErrorCode::SourceUnavailable => StatusCode::NOT_FOUND,
-            MediaErrorCode::Busy | MediaErrorCode::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            MediaErrorCode::Busy | MediaErrorCode::Shortage | MediaErrorCode::Cancelled => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             MediaErrorCode::Stalled => StatusCode::GATEWAY_TIMEOUT,
             MediaErrorCode::WorkerCrashed | MediaErrorCode::EncodeFailed => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -55,10 +61,10 @@ impl From<MediaError> for Problem {
         };
         let problem = Self::new(status, &media_code(error.code), error.detail)
             .retryable(error.code.retryable());
-        if error.code == MediaErrorCode::Busy {
-            problem.retry_after(1).shed(Reason::QueueFull.name())
-        } else {
-            problem
+        match error.code {
+            MediaErrorCode::Busy => problem.retry_after(1).shed(Reason::QueueFull.name()),
+            MediaErrorCode::Shortage => problem.retry_after(1).shed(SHORTAGE),
+            _ => problem,
         }
     }
 }

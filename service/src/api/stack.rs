@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::{Api, work};
 use crate::admission::{Admission, Permit, Priority, Turn, Work};
 use crate::env::Env;
-use crate::http::{Held, unless_stalled};
+use crate::http::{Crowded, Held, X_SHED, unless_stalled};
 use crate::telemetry::{Metric, Metrics};
 use crate::upstream::deadline::arriving;
 
@@ -214,8 +214,10 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     let status = response.status();
     count.status = Some(status);
     let ms = started.elapsed().as_millis();
-    // A readiness check that says no is an answer, not a failure.
-    if status.is_server_error() && !is_operational(path) {
+    // A readiness check that says no is an answer, not a failure. What is refused for want of room comes in masses, and is
+    // counted: the log of an overload must not be a part of it.
+    let refused = response.headers().contains_key(X_SHED);
+    if status.is_server_error() && !refused && !is_operational(path) {
         tracing::warn!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
     } else {
         tracing::debug!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
@@ -225,7 +227,7 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
 
 /// Decides whether a request is begun, and ends it when its time is up:
 ///
-/// 1. drain gate: a node that goes away refuses new work before it costs anything.
+/// 1. drain gate: a node that goes away refuses new work before it costs anything, as does one with too many connections.
 /// 2. deadline: a request nobody waits for is not begun.
 /// 3. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
 /// 4. turn: by priority, under the node's limit. The wait for it is part of the request's time.
@@ -251,6 +253,9 @@ async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Ne
     }
     if front.draining.is_cancelled() {
         return Problem::draining().into_response();
+    }
+    if request.extensions().get::<Crowded>().is_some() {
+        return Problem::crowded().into_response();
     }
     let Ok(until) = arriving(request.headers(), started, longest) else {
         return exceeded();

@@ -22,6 +22,7 @@ use super::stack::Deadline;
 use super::v1::{canonical, submit};
 use crate::media::Probe;
 use crate::model::{Video, VideoId};
+use crate::shortage::is_shortage;
 use crate::store::StoreError;
 use crate::upstream::{Call, Delivery};
 
@@ -120,6 +121,7 @@ fn no_disk(error: &std::io::Error) -> Problem {
             "insufficient_storage",
             "there is no room for this file",
         ),
+        _ if is_shortage(error) => Problem::short(),
         _ => StoreError::Failed(error.to_string()).into(),
     }
 }

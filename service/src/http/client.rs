@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::connector::Connector;
 use crate::env::Env;
+use crate::shortage::tells_shortage;
 
 /// Shorter than the server's header timeout, so that it is this side which closes an idle connection: the other way
 /// round, a request and the server's FIN can cross.
@@ -34,6 +35,9 @@ pub enum ClientError {
     /// No connection was made, so nothing was sent.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// No connection was made, because this machine has run out of something.
+    #[error("cannot connect: {0}")]
+    Shortage(String),
     /// The connection broke before the whole answer was there. The peer may have acted.
     #[error("connection broke: {0}")]
     Broken(String),
@@ -96,13 +100,15 @@ impl Client {
     /// Sends a request (absolute URL) and returns the answer's head, whatever its status. Not bounded in time.
     ///
     /// # Errors
-    /// `Connect` when nothing was sent, `Broken` when the connection ended before an answer.
+    /// `Connect` or `Shortage` when nothing was sent, `Broken` when the connection ended before an answer.
     pub async fn request(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
         self.0.request(request).await.map_err(|error| {
-            if error.is_connect() {
+            if error.is_connect() && tells_shortage(&error) {
+                ClientError::Shortage(chain(&error))
+            } else if error.is_connect() {
                 ClientError::Connect(chain(&error))
             } else {
                 ClientError::broken(&error)

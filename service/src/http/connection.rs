@@ -31,10 +31,19 @@ pub(super) const HEADER_READ: Duration = Duration::from_secs(30);
 /// Most bytes of a request head, and of a body that are kept before a handler takes them.
 const HEAD_BYTES: usize = 64 * 1024;
 
+/// The same in the lobby: who looks after a node says at once what it wants to know.
+const LOBBY_HEADER_READ: Duration = Duration::from_secs(2);
+
+/// Marks a request that came in although no more connections should be open; in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowded;
+
 /// What the connections of a server share.
 pub(super) struct Connections {
     env: Env,
-    http: http1::Builder,
+    regular: http1::Builder,
+    /// Takes one request.
+    lobby: http1::Builder,
     router: Router,
     patience: Patience,
 }
@@ -47,17 +56,27 @@ impl Connections {
             .max_buf_size(HEAD_BYTES)
             // The date is the machine's; a simulated run must not depend on it.
             .auto_date_header(env.exec == Exec::Tokio);
+        let mut lobby = http.clone();
+        lobby
+            .keep_alive(false)
+            .header_read_timeout(LOBBY_HEADER_READ);
         Self {
             env,
-            http,
+            regular: http,
+            lobby,
             router,
             patience,
         }
     }
 
     /// Answers what comes in on `io` until either side has enough. After `stop`, no further request is waited for.
-    pub(super) async fn run(self: Arc<Self>, io: BoxIo, stop: CancellationToken) {
-        let exchanges = Arc::new(Exchanges::default());
+    pub(super) async fn run(
+        self: Arc<Self>,
+        io: BoxIo,
+        exchanges: Arc<Exchanges>,
+        crowded: bool,
+        stop: CancellationToken,
+    ) {
         let refusing = Arc::clone(&self);
         let wire = Wire::new(
             io,
@@ -68,8 +87,10 @@ impl Connections {
         let requests = Requests {
             connections: Arc::clone(&self),
             exchanges: Arc::clone(&exchanges),
+            crowded,
         };
-        let mut serving = self.http.serve_connection(TokioIo::new(wire), requests);
+        let http = if crowded { &self.lobby } else { &self.regular };
+        let mut serving = http.serve_connection(TokioIo::new(wire), requests);
         let mut stopping = false;
         let ended = loop {
             tokio::select! {
@@ -141,6 +162,7 @@ fn unanswered(error: &hyper::Error) -> Option<StatusCode> {
 struct Requests {
     connections: Arc<Connections>,
     exchanges: Arc<Exchanges>,
+    crowded: bool,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -151,7 +173,10 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let begun = self.exchanges.begin();
         let pace = self.connections.patience.sending;
-        let request = Arriving::of(request, pace, &self.exchanges);
+        let mut request = Arriving::of(request, pace, &self.exchanges);
+        if self.crowded {
+            request.extensions_mut().insert(Crowded);
+        }
         let mut router = self.connections.router.clone();
         Box::pin(async move {
             let response = router.call(request).await?;

@@ -23,6 +23,9 @@ const LISTED: usize = 50;
 /// Why a node refused a request to protect itself. Who calls it takes that for no sign of illness.
 pub const X_SHED: HeaderName = HeaderName::from_static("x-shed");
 
+/// The reason in `x-shed` of a node that has run out of something.
+pub const SHORTAGE: &str = "shortage";
+
 /// One wrong field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
@@ -192,6 +195,29 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail)
             .retry_after(1)
             .close()
+    }
+
+    /// 503 of a node that has run out of something for now.
+    #[must_use]
+    pub fn short() -> Self {
+        let detail = "this instance is short of file descriptors, memory or room on disk";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "shortage", detail)
+            .retry_after(1)
+            .shed(SHORTAGE)
+    }
+
+    /// 503 to who comes when no more connections should be open.
+    #[must_use]
+    pub fn crowded() -> Self {
+        let detail = "more connections are open than this instance can serve";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections",
+            detail,
+        )
+        .retry_after(1)
+        .shed("connections")
+        .close()
     }
 
     /// 500 that says nothing of the inside.

@@ -4,16 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::body::InFlight;
 use super::connection::Connections;
+use super::crowd::{Crowd, Guest};
 use super::pace::Pace;
+use super::wire::Exchanges;
 use crate::env::Env;
 use crate::net::Acceptor;
+use crate::shortage::is_shortage;
 
 /// `accept` fails when descriptors run out; at once again would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is told that it fails.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// When to stop, and how long to wait for what is in flight.
 #[derive(Debug, Clone)]
@@ -66,28 +72,49 @@ pub async fn serve(
     let _kill_on_drop = kill.clone().drop_guard();
     let open = InFlight::default();
     let connections = Arc::new(Connections::new(env.clone(), router, patience));
+    let mut crowd = Crowd::new(env.net.most_connections());
+    let mut failures = Failures::default();
     loop {
+        let full_until = crowd.full_until();
+        let accept = async {
+            if let Some(until) = full_until {
+                tokio::time::sleep_until(until).await;
+            }
+            acceptor.accept().await
+        };
         let accepted = tokio::select! {
             biased;
             () = drain.stop.cancelled() => break,
-            accepted = acceptor.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
             Ok((io, _)) => {
                 let guard = open.enter();
                 let connections = Arc::clone(&connections);
-                let (stop, kill) = (drain.stop.clone(), kill.clone());
+                let (stop, end) = (drain.stop.clone(), kill.child_token());
+                let exchanges = Arc::new(Exchanges::default());
+                let guest = Guest {
+                    since: Instant::now(),
+                    exchanges: Arc::clone(&exchanges),
+                    end: end.clone(),
+                };
+                let crowded = crowd.enter(guest, open.count() - 1);
                 drop(env.exec.spawn(async move {
                     tokio::select! {
                         biased;
-                        () = kill.cancelled() => {}
-                        () = connections.run(io, stop) => {}
+                        () = end.cancelled() => {}
+                        () = connections.run(io, exchanges, crowded, stop) => {}
                     }
                     drop(guard);
                 }));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                if is_shortage(&error) {
+                    crowd.relieve();
+                }
+                if let Some(times) = failures.tell(Instant::now()) {
+                    tracing::warn!(%error, times, "cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -101,6 +128,25 @@ pub async fn serve(
     Served { cut }
 }
 
+/// Failures to accept. They come a hundred times a second, and one line a second says as much.
+#[derive(Debug, Default)]
+struct Failures {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// Counts one; gives how many there were since the last that was told, when it is time to tell.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now < told + TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -111,7 +157,6 @@ mod tests {
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::http::connection::HEADER_READ;
@@ -354,6 +399,17 @@ mod tests {
         let mut answer = String::new();
         io.read_to_string(&mut answer).await.expect("text");
         assert_eq!(problem(&answer), (400, "malformed_request".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_to_accept_are_told_once_a_second() {
+        let mut failures = Failures::default();
+        let mut told = Vec::new();
+        for _ in 0..250 {
+            told.extend(failures.tell(Instant::now()));
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        assert_eq!(told, [1, 100, 100]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,11 @@ impl Exchanges {
         Begun(Arc::clone(self))
     }
 
+    /// Whether no request is being answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.load(Relaxed) == self.over.load(Relaxed)
+    }
+
     /// Says whether there may be more of the last request's body on its way.
     pub(super) fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Relaxed);
@@ -209,7 +214,7 @@ impl AsyncWrite for Wire {
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
         // Flushed when nothing is left to write: what is over by now is sent.
         let begun = self.exchanges.begun.load(Relaxed);
-        if begun != self.sent && begun == self.exchanges.over.load(Relaxed) {
+        if begun != self.sent && self.exchanges.is_idle() {
             self.sent = begun;
             self.heard = false;
         }

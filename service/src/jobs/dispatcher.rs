@@ -71,6 +71,8 @@ enum Outcome {
 }
 
 const STATS_EVERY: Duration = Duration::from_secs(1);
+/// A machine that has run out of something needs a moment; work that it cannot finish would only be begun again and again.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(2);
 /// Tries to record an outcome before the lease is left to run out.
 const RECORD_TRIES: u32 = 4;
 
@@ -483,7 +485,7 @@ fn unanswered(error: &UpstreamError) -> Outcome {
             after: Duration::from_millis(500),
         },
         UpstreamError::Exhausted {
-            last: TryError::Connect(_),
+            last: TryError::Connect(_) | TryError::Shortage(_),
             ..
         } => Outcome::NotDone {
             why,
@@ -501,6 +503,10 @@ fn refused(error: MediaError, after: Duration) -> Outcome {
         MediaErrorCode::Busy | MediaErrorCode::Cancelled => Outcome::NotDone {
             why: error.detail,
             after,
+        },
+        MediaErrorCode::Shortage => Outcome::NotDone {
+            why: error.detail,
+            after: SHORTAGE_PAUSE,
         },
         _ => Outcome::Failed(error),
     }

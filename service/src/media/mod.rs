@@ -18,12 +18,15 @@ pub mod synth;
 pub mod worker;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+use crate::shortage::is_shortage;
 
 pub use config::MediaConfig;
 
@@ -208,15 +211,31 @@ pub enum MediaErrorCode {
     Cancelled,
     /// Every worker is busy.
     Busy,
+    /// The machine has run out of something for now: file descriptors, memory, room on disk.
+    Shortage,
 }
 
 impl MediaErrorCode {
+    /// `self`, unless `error` says that the machine has run out of something.
+    #[must_use]
+    pub fn unless_short(self, error: &io::Error) -> Self {
+        if is_shortage(error) {
+            Self::Shortage
+        } else {
+            self
+        }
+    }
+
     /// Whether the same task may succeed on another worker or instance.
     #[must_use]
     pub fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Stalled | Self::WorkerCrashed | Self::Busy | Self::SourceUnavailable
+            Self::Stalled
+                | Self::WorkerCrashed
+                | Self::Busy
+                | Self::Shortage
+                | Self::SourceUnavailable
         )
     }
 }

@@ -19,6 +19,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::shortage::is_shortage;
+
 use super::{BlobEntry, Blobs, StoreError, StoreResult};
 
 /// Whether `key` may name a blob: parts of letters, digits, `-`, `_` and `.`, joined by `/`, none starting with a dot.
@@ -38,6 +40,7 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
+            _ if is_shortage(&error) => Self::Shortage(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

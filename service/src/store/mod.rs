@@ -34,6 +34,9 @@ pub enum StoreError {
     /// An idempotency key was used before with another body.
     #[error("idempotency key was used with a different request")]
     IdempotencyMismatch,
+    /// The machine has run out of something for now.
+    #[error("storage is short of something: {0}")]
+    Shortage(String),
     /// The medium failed.
     #[error("storage failed: {0}")]
     Failed(String),

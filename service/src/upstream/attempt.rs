@@ -123,6 +123,7 @@ pub(super) async fn attempt(
             .await
             .map_err(|error| match error {
                 ClientError::Connect(text) => TryError::Connect(text),
+                ClientError::Shortage(text) => TryError::Shortage(text),
                 other => TryError::Broken(other.to_string()),
             })?;
         let (head, body) = response.into_parts();
@@ -163,14 +164,18 @@ pub(super) async fn attempt(
         Err(error) => {
             let silence = &recorder.picked.instance.silence;
             match error {
-                TryError::Timeout(_) | TryError::Invalid(_) => silence.left(now),
+                TryError::Timeout(_) | TryError::Invalid(_) | TryError::Shortage(_) => {
+                    silence.left(now);
+                }
                 _ => silence.heard(now),
             }
             let outcome = match error {
                 TryError::Connect(_) | TryError::Broken(_) | TryError::Timeout(_) => {
                     Outcome::TransportFailure
                 }
-                TryError::TooLong(_) | TryError::Invalid(_) => Outcome::Ignored,
+                TryError::TooLong(_) | TryError::Invalid(_) | TryError::Shortage(_) => {
+                    Outcome::Ignored
+                }
             };
             recorder.report(outcome, None, now);
             return (Err(error), now);

@@ -175,6 +175,9 @@ pub enum TryError {
     /// Not connected: nothing was sent.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// Not connected, because this machine has run out of something: nothing was sent, and the instance is not to blame.
+    #[error("cannot connect: {0}")]
+    Shortage(String),
     /// The connection broke before the answer was complete.
     #[error("connection broke: {0}")]
     Broken(String),
@@ -228,7 +231,12 @@ impl UpstreamError {
                 last: TryError::Timeout(_),
                 ..
             } => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoInstance | Self::Throttled => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoInstance
+            | Self::Throttled
+            | Self::Exhausted {
+                last: TryError::Shortage(_),
+                ..
+            } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Exhausted { .. } => StatusCode::BAD_GATEWAY,
         }
     }

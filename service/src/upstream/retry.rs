@@ -43,7 +43,7 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn of_error(error: &TryError) -> Self {
         match error {
-            TryError::Connect(_) => Self::NotSent,
+            TryError::Connect(_) | TryError::Shortage(_) => Self::NotSent,
             TryError::Broken(_) | TryError::Timeout(_) => Self::Unknown,
             TryError::TooLong(_) | TryError::Invalid(_) => Self::Final,
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, eventually};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_clip-service");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_clip-service");
 
 /// How long a process may take to say that it listens.
 const START: Duration = Duration::from_secs(30);

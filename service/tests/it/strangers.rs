@@ -1,14 +1,18 @@
 //! What somebody without a key can do over a real socket, and what becomes of it: the service stays up, and whoever can be
 //! answered gets a problem.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::node::{Embedded, video};
+use crate::client::Client;
+use crate::node::{BINARY, Embedded, Process, video};
 
 /// Longer than anything here is meant to take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,4 +138,63 @@ async fn every_refusal_is_a_problem_whoever_makes_it() {
         problem(&answer, status);
     }
     service.stop().await;
+}
+
+/// `serve` in a process that may open so many files.
+async fn with_files(files: u32, data: &Path) -> Process {
+    let mut command = Command::new("bash");
+    let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+    command
+        .args(["-c", &limited, BINARY, "serve", "--log", "warn", "--data"])
+        .arg(data)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let process = Process::spawn(command).await;
+    process.ready().await;
+    process
+}
+
+/// So many connections, on each of which `text` was sent.
+async fn crowd(address: &str, count: usize, text: &str) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // It may be closed again by now.
+        stream.write_all(text.as_bytes()).await.ok();
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_files_leave_room_for_those_who_ask() {
+    let data = tempfile::tempdir().unwrap();
+    let node = with_files(256, data.path()).await;
+    let video = node.client.video(&video()).await;
+    let job = node.client.submit(&video).await;
+
+    // Those that ask nothing make room for whoever does.
+    let idle = crowd(&node.address, 600, "").await;
+    for path in ["/health", "/api/v1/jobs", "/metrics"] {
+        let answer = Client::new(&node.address).get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    let half = crowd(&node.address, 600, "GET /api/v1/jobs HTTP/1.1\r\nhost:").await;
+    let frame = format!("/api/v1/videos/{video}/frame?at=1");
+    assert_eq!(Client::new(&node.address).get(&frame).await.status, 200);
+
+    // Those that are busy do not; who looks after the node still gets in, and everybody is told when to come again.
+    let wait = "POST /api/v1/process-video HTTP/1.1\r\nhost: x\r\n\
+        content-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let busy = crowd(&node.address, 400, wait).await;
+    for path in ["/health", "/ready", "/metrics"] {
+        let answer = Client::new(&node.address).get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    let refused = Client::new(&node.address).get("/api/v1/jobs").await;
+    assert_eq!(refused.problem(503), "too_many_connections");
+    assert_eq!(refused.header("retry-after"), "1");
+
+    drop((idle, half, busy));
+    Client::new(&node.address).completed_with_clips(&job).await;
 }

@@ -376,3 +376,18 @@ async fn a_stop_gives_back_what_is_not_done() {
         .expect("in time");
     assert_eq!((lease.task.epoch, lease.strikes), (2, 0));
 }
+
+#[test]
+fn a_shortage_of_the_machine_counts_against_no_task() {
+    let short = MediaError::new(MediaErrorCode::Shortage, "too many open files");
+    let Outcome::NotDone { after, .. } = refused(short, Duration::ZERO) else {
+        panic!("it would count");
+    };
+    assert_eq!(after, SHORTAGE_PAUSE);
+    let unsent = UpstreamError::Exhausted {
+        attempts: 1,
+        instance: "processor-1".to_owned(),
+        last: TryError::Shortage("too many open files".to_owned()),
+    };
+    assert!(matches!(unanswered(&unsent), Outcome::NotDone { .. }));
+}

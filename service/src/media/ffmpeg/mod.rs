@@ -17,6 +17,7 @@ mod raw;
 use std::sync::Once;
 
 use ffmpeg_next as ffmpeg;
+use nix::errno::Errno;
 
 use crate::media::{MediaError, MediaErrorCode};
 
@@ -36,7 +37,18 @@ pub(crate) fn init() {
 
 /// An error of the encoding side.
 pub(crate) fn encode_failed(what: &str) -> impl Fn(ffmpeg::Error) -> MediaError + '_ {
-    move |error| MediaError::new(MediaErrorCode::EncodeFailed, format!("{what}: {error}"))
+    move |error| {
+        let code = match error {
+            ffmpeg::Error::Other { errno }
+                if matches!(Errno::from_raw(errno), Errno::ENOSPC | Errno::EDQUOT) =>
+            {
+                MediaErrorCode::Shortage
+            }
+            // Memory that a worker lacks is what this video takes too much of.
+            _ => MediaErrorCode::EncodeFailed,
+        };
+        MediaError::new(code, format!("{what}: {error}"))
+    }
 }
 
 /// Whether a call only asks for more input, or is at its end.

@@ -202,7 +202,7 @@ pub(crate) fn render(
 
 fn write_failed(error: &std::io::Error) -> MediaError {
     MediaError::new(
-        MediaErrorCode::EncodeFailed,
+        MediaErrorCode::EncodeFailed.unless_short(error),
         format!("the output cannot be written: {error}"),
     )
 }

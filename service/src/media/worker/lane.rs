@@ -141,6 +141,7 @@ impl Lease {
                     | MediaErrorCode::Stalled
                     | MediaErrorCode::CorruptMedia
                     | MediaErrorCode::EncodeFailed
+                    | MediaErrorCode::Shortage
             ),
         };
         if usable {

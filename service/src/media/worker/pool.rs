@@ -346,7 +346,7 @@ impl Drop for Unfinished {
 
 fn not_written(path: &Path, error: &io::Error) -> MediaError {
     MediaError::new(
-        MediaErrorCode::EncodeFailed,
+        MediaErrorCode::EncodeFailed.unless_short(error),
         format!("{} cannot be written: {error}", path.display()),
     )
 }
@@ -405,5 +405,8 @@ fn unavailable(error: &io::Error) -> MediaError {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => format!("the file cannot be opened: {error}"),
     };
-    MediaError::new(MediaErrorCode::SourceUnavailable, detail)
+    MediaError::new(
+        MediaErrorCode::SourceUnavailable.unless_short(error),
+        detail,
+    )
 }

@@ -59,7 +59,7 @@ impl Worker {
     pub(super) async fn start(spawner: &Spawner) -> Result<Self, MediaError> {
         let failed = |error: io::Error| {
             MediaError::new(
-                MediaErrorCode::WorkerCrashed,
+                MediaErrorCode::WorkerCrashed.unless_short(&error),
                 format!("a worker cannot be started: {error}"),
             )
         };
