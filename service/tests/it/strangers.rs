@@ -163,6 +163,7 @@ async fn crowd(address: &str, count: usize, text: &str) -> Vec<TcpStream> {
         stream.write_all(text.as_bytes()).await.ok();
         streams.push(stream);
     }
+    sleep(Duration::from_millis(300)).await; // who has only just come is left the time to ask
     streams
 }
 
