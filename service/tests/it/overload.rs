@@ -32,6 +32,22 @@ const WORKERS: usize = 2;
 const SETTLE: Duration = Duration::from_secs(2);
 const TIME: Duration = Duration::from_secs(4);
 
+/// A world with real sockets and nothing else.
+pub(crate) fn bare() -> Env {
+    Env {
+        node: "server".into(),
+        net: Arc::new(TcpNet::new(BTreeMap::new())),
+        exec: Exec::Tokio,
+        clock: WallClock::system(),
+        rng: SharedRng::seeded(42),
+        store: Arc::new(MemoryStore::default()),
+        blobs: Arc::new(MemoryBlobs::default()),
+        media: Arc::new(NoMedia),
+        notices: Notices::silent(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
 /// Answers with its workers in the order of arrival, as a plain server does.
 struct Server {
     client: Client,
@@ -40,18 +56,7 @@ struct Server {
 
 impl Server {
     async fn start(shed: bool) -> Self {
-        let env = Env {
-            node: "server".into(),
-            net: Arc::new(TcpNet::new(BTreeMap::new())),
-            exec: Exec::Tokio,
-            clock: WallClock::system(),
-            rng: SharedRng::seeded(42),
-            store: Arc::new(MemoryStore::default()),
-            blobs: Arc::new(MemoryBlobs::default()),
-            media: Arc::new(NoMedia),
-            notices: Notices::silent(),
-            shutdown: CancellationToken::new(),
-        };
+        let env = bare();
         let config = AdmissionConfig {
             shed: ShedConfig {
                 enabled: shed,

@@ -5,14 +5,24 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use clip_service::env::Exec;
+use clip_service::http::{Drain, Held, InFlight, Pace, Patience, serve};
+use futures_util::stream;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::node::{BINARY, Embedded, Process, video};
+use crate::overload::bare;
 
 /// Longer than anything here is meant to take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,6 +148,43 @@ async fn every_refusal_is_a_problem_whoever_makes_it() {
         problem(&answer, status);
     }
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_nobody_reads_loses_its_place() {
+    let places = InFlight::default();
+    let taken = places.clone();
+    let large = async move || {
+        // Far more than the operating system keeps for the two of them.
+        let pieces = std::iter::repeat_n(Bytes::from_static(&[b'x'; 65_536]), 4096);
+        let body = Body::from_stream(stream::iter(pieces.map(std::io::Result::Ok)));
+        Response::new(Body::new(Held::new(body, taken.enter())))
+    };
+    let env = bare();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let acceptor = env.net.bind(any).await.unwrap();
+    let address = acceptor.local_addr().unwrap().to_string();
+    let patience = Patience {
+        reading: Pace {
+            bytes: 1024,
+            within: Duration::from_secs(1),
+        },
+        ..Patience::default()
+    };
+    let drain = Drain {
+        stop: CancellationToken::new(),
+        limit: Duration::ZERO,
+    };
+    let router = Router::new().route("/large", get(large));
+    let serving = async move { serve(&env, acceptor, router, patience, drain).await };
+    let _serving = Exec::Tokio.scoped(serving);
+
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+    let _unread = crowd(&address, 2, request).await;
+    assert_eq!(places.count(), 2);
+    timeout(Duration::from_secs(10), places.idle())
+        .await
+        .unwrap();
 }
 
 /// `serve` in a process that may open so many files.
