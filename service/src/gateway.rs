@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, router, work};
+use crate::api::{Api, admission, router};
 use crate::config::GatewayConfig;
 use crate::env::Env;
 use crate::error::{RoleError, RoleResult};
@@ -45,7 +45,7 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
         upstream.clone(),
         Arc::clone(&queue),
         Arc::clone(&metrics),
-        work::admission(&config.admission, &env.rng),
+        admission(&config.admission, &env.rng),
         gates.refusing.clone(),
     ));
     let limit = config.drain.limit.get();

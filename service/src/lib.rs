@@ -1,7 +1,8 @@
 //! A video-clip service: long videos in; scored, cut, reframed, captioned clips out.
 //!
-//! The modules read top to bottom, and imports only point up this list: units, lines for pipes, what a machine runs out of, what is wrong with a configuration, the world a role runs in
-//! ([`env::Env`]), HTTP, which requests a node takes ([`admission`]), media work, the words of the domain ([`model`]),
+//! The modules read top to bottom, and imports only point up this list: units, lines for pipes, what a machine runs out of, what is
+//! wrong with a configuration, the world a role runs in ([`env::Env`]), HTTP, which requests a node takes ([`admission`]), the
+//! table of what a role can be asked and what stands in front of it ([`edge`]), media work, the words of the domain ([`model`]),
 //! storage, breakers, the registry, the client side of a
 //! gateway ([`upstream`]), the settings of it all, jobs, the HTTP API, the roles, which are composition only, and last
 //! people's commands. A test reads the imports and holds the modules to that. One exception: `env` names the traits
@@ -29,6 +30,8 @@ pub mod telemetry;
 pub mod http;
 
 pub mod admission;
+
+pub mod edge;
 
 pub mod media;
 

@@ -14,21 +14,20 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Bulkhead, Priority, Reason, Turn, Work};
-use crate::api::problem::Problem;
-use crate::api::stack::{Front, Ticket, X_CACHE, stack};
-use crate::api::{hex, no_method, no_route, query};
+use crate::admission::{Admission, Bulkhead, Priority, Reason, Turn};
 use crate::config::ProcessorConfig;
+use crate::edge::request::query;
+use crate::edge::{self, Access, Class, Endpoint, Operation, StackConfig, Ticket, X_CACHE};
 use crate::env::{Env, Exec};
 use crate::error::{RoleError, RoleResult};
-use crate::http::{Drain, serve};
+use crate::http::{Drain, Problem, serve};
 use crate::jobs::TaskEvent;
 use crate::media::{MediaError, MediaErrorCode, Progress};
 use crate::model::{Task, TaskKind, TaskResult};
@@ -37,9 +36,13 @@ use crate::registry::Registration;
 use crate::registry::client::Membership;
 use crate::store::{StoreError, StoreResult};
 use crate::telemetry::{Metric, Metrics};
+use crate::units::hex;
 
 /// What a processor registers as.
 pub const KIND: &str = "processor";
+
+/// The bulkhead of frames and probes.
+const READ: &str = "read";
 
 /// How often a task's share is reported, if only as a sign of life.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -80,7 +83,7 @@ pub async fn processor(env: Env, config: ProcessorConfig) -> RoleResult {
             INITIAL,
             &env.rng,
             vec![
-                Bulkhead::new("read", config.admission.bulkheads.read),
+                Bulkhead::new(READ, config.admission.bulkheads.read),
                 transcode.clone(),
             ],
         ),
@@ -169,47 +172,90 @@ fn reachable(address: std::net::SocketAddr) -> String {
     }
 }
 
-fn router(this: &Arc<Processor>, config: &ProcessorConfig) -> Router {
-    let routes = Router::new()
-        .route("/internal/tasks", post(tasks))
-        .route("/internal/frame", get(frame))
-        .route("/internal/probe", get(probe))
-        .route("/health", get(health))
-        .route("/livez", get(health))
-        .route("/ready", get(ready))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .with_state(Arc::clone(this));
-    let front = Front::new(
-        this.env.clone(),
-        Arc::clone(&this.metrics),
-        this.draining.clone(),
-        config.request.get(),
-        TASK_BYTES,
-        this.admission.clone(),
-        work_of,
-    );
-    stack(routes, &front)
+/// A frame in the cache costs nothing, so the turn waits until it is known that there is none.
+const FRAMES: Class = Class {
+    name: "frame",
+    priority: Priority::High,
+    turn: Turn::Later,
+    bulkhead: Some(READ),
+};
+const PROBES: Class = Class {
+    name: "probe",
+    priority: Priority::Normal,
+    turn: Turn::Needed,
+    bulkhead: Some(READ),
+};
+/// Their bulkhead's place is taken by the handler, which knows whether the task can be read.
+const TASKS: Class = Class {
+    name: "task",
+    priority: Priority::Normal,
+    turn: Turn::None,
+    bulkhead: None,
+};
+
+/// Everything that a processor can be asked, one row each.
+fn endpoints() -> Vec<Endpoint<Arc<Processor>>> {
+    let internal = |method, path, id, summary, class| Operation {
+        access: Access::Internal,
+        class,
+        ..Operation::new(method, path, id, summary)
+    };
+    let operational = |path, id, summary| Operation {
+        access: Access::Operational,
+        ..Operation::new(Method::GET, path, id, summary)
+    };
+    let health = |path, id| operational(path, id, "Whether the process answers.");
+    let is_ready = |path, id| operational(path, id, "Whether new work is welcome.");
+    vec![
+        Endpoint::new(
+            internal(
+                Method::POST,
+                "/internal/tasks",
+                "runTask",
+                "Works on a task, and says line by line how far it is.",
+                TASKS,
+            ),
+            post(tasks),
+        ),
+        Endpoint::new(
+            internal(
+                Method::GET,
+                "/internal/frame",
+                "frame",
+                "A single frame of a source.",
+                FRAMES,
+            ),
+            get(frame),
+        ),
+        Endpoint::new(
+            internal(
+                Method::GET,
+                "/internal/probe",
+                "probe",
+                "What a source is, from its headers.",
+                PROBES,
+            ),
+            get(probe),
+        ),
+        Endpoint::new(health("/health", "health"), get(self::health)),
+        Endpoint::new(health("/livez", "livez"), get(self::health)),
+        Endpoint::new(is_ready("/ready", "ready"), get(ready)),
+        Endpoint::new(is_ready("/readyz", "readyz"), get(ready)),
+        Endpoint::new(operational("/metrics", "metrics", "Numbers."), get(metrics)),
+    ]
 }
 
-/// What a route is for admission.
-fn work_of(route: &str) -> Work {
-    let (kind, priority, turn, bulkhead) = match route {
-        // A frame in the cache costs nothing, so the turn waits until it is known that there is none.
-        "/internal/frame" => (0, Priority::High, Turn::Later, Some(0)),
-        "/internal/probe" => (1, Priority::Normal, Turn::Needed, Some(0)),
-        // Their bulkhead's place is taken by the handler, which knows whether the task can be read.
-        "/internal/tasks" => (2, Priority::Normal, Turn::None, None),
-        _ => (3, Priority::Normal, Turn::Needed, None),
+fn router(this: &Arc<Processor>, config: &ProcessorConfig) -> Router {
+    let stack = StackConfig {
+        env: this.env.clone(),
+        metrics: Arc::clone(&this.metrics),
+        draining: this.draining.clone(),
+        request: config.request.get(),
+        upload: config.request.get(),
+        body_bytes: TASK_BYTES,
+        admission: this.admission.clone(),
     };
-    Work {
-        kind,
-        priority,
-        turn,
-        bulkhead,
-    }
+    edge::router(endpoints(), Arc::clone(this), stack)
 }
 
 async fn health(State(this): State<Arc<Processor>>) -> Response {

@@ -1,4 +1,5 @@
-//! Durations as people write them: `300ms`, `15s`, `2m`, `1h30m`. A number without a unit is refused.
+//! Durations as people write them: `300ms`, `15s`, `2m`, `1h30m`. A number without a unit is refused. And bytes in
+//! hexadecimal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -136,6 +137,18 @@ impl schemars::JsonSchema for HumanDuration {
             "pattern": r"^\s*(\d+(\.\d+)?(ns|us|ms|s|m|h)\s*)+$"
         })
     }
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+            write!(out, "{byte:02x}").ok(); // writing to a String cannot fail
+            out
+        })
 }
 
 #[cfg(test)]

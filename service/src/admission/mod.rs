@@ -235,6 +235,12 @@ impl Admission {
         }
     }
 
+    /// Place of the bulkhead of this name, for [`Work::bulkhead`].
+    #[must_use]
+    pub fn bulkhead(&self, name: &str) -> Option<usize> {
+        self.0.bulkheads.iter().position(|one| one.name() == name)
+    }
+
     /// A place in the bulkhead of `work`; `None` when it has none.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::Frame;
 
-use super::problem::Problem;
+use crate::http::Problem;
 
 /// Most bytes between two parts: a boundary and the headers of a part, before the first also the preamble.
 pub(super) const HEAD_BYTES: usize = 16 * 1024;

@@ -13,13 +13,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::Api;
-use super::problem::Problem;
 use super::ranges::{Wanted, wanted};
-use super::request::{Id, query};
-use super::stack::{Deadline, REQUEST_ID, RequestId, Ticket};
 use super::v1::find_clip;
 use crate::admission::{Reason, X_PRIORITY};
-use crate::http::X_SHED;
+use crate::edge::request::{Id, query};
+use crate::edge::stack::REQUEST_ID;
+use crate::edge::{Deadline, RequestId, Ticket};
+use crate::http::{Problem, X_SHED};
 use crate::model::VideoId;
 use crate::store::{Blobs, StoreError, StoreResult};
 use crate::upstream::{Call, Reply, TryError, UpstreamError, hash_key};

@@ -1,43 +1,37 @@
 //! The HTTP API of a gateway: requests in, answers and problems out.
 //!
-//! [`router`] lists the routes, [`stack::stack`] is the one place that says what stands in front of them. Handlers
-//! convert and delegate; what a job is and does is decided in [`crate::jobs`] and [`crate::store`].
+//! The rows of [`crate::edge`] say what can be asked. Handlers convert and delegate; what a job is and does is decided in [`crate::jobs`] and [`crate::store`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
-use http::{Method, StatusCode, Uri};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::config::LimitsConfig;
+use crate::edge::{self, StackConfig};
 use crate::env::Env;
+use crate::http::Problem;
 use crate::jobs::Queue;
 use crate::model::VideoId;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 mod form;
+mod idempotency;
 mod media;
 mod operations;
 mod options;
-pub mod problem;
 mod ranges;
-mod request;
-pub mod stack;
+mod rows;
 mod upload;
 mod upstreams;
 mod v1;
-pub mod work;
 
 pub use media::upstream_problem;
-pub(crate) use request::{hex, query};
-
-use problem::Problem;
+pub use rows::admission;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -107,48 +101,16 @@ impl Api {
     }
 }
 
-/// Every route of a gateway, behind its stack of layers.
+/// Every endpoint of a gateway, behind its stack of layers.
 pub fn router(api: Arc<Api>) -> Router {
-    let upload = post(upload::upload).layer(DefaultBodyLimit::disable()); // it counts by itself, to disk
-    let routes = Router::new()
-        .route("/api/v1/process-video", post(v1::process_video))
-        .route("/api/v1/upload", upload)
-        .route("/api/v1/jobs", get(v1::jobs))
-        .route("/api/v1/jobs/{id}", get(v1::job))
-        .route("/api/v1/jobs/{id}/clips", get(v1::clips))
-        .route("/api/v1/clips/{id}/download", get(media::download))
-        .route("/api/v1/clips/{id}/thumbnail.jpg", get(media::thumbnail))
-        .route("/api/v1/videos/{id}/frame", get(media::frame))
-        .route("/health", get(operations::health))
-        .route("/livez", get(operations::health))
-        .route("/ready", get(operations::ready))
-        .route("/readyz", get(operations::ready))
-        .route("/metrics", get(operations::metrics))
-        .route("/internal/upstreams", get(operations::upstreams))
-        .route(
-            "/internal/upstreams/{name}/breaker",
-            post(operations::breaker),
-        )
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .with_state(Arc::clone(&api));
-    stack::stack(routes, &stack::Front::from(&*api))
-}
-
-/// Answers requests for paths that do not exist.
-pub(crate) async fn no_route(uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no_such_route",
-        format!("there is nothing at {}", uri.path()),
-    )
-}
-
-/// Answers requests with a method the path does not have; the `Allow` header is the router's.
-pub(crate) async fn no_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        format!("{} does not take {method}", uri.path()),
-    )
+    let config = StackConfig {
+        env: api.env.clone(),
+        metrics: Arc::clone(&api.metrics),
+        draining: api.draining.clone(),
+        request: api.limits.request.get(),
+        upload: api.limits.upload_time.get(),
+        body_bytes: api.limits.body_bytes,
+        admission: api.admission.clone(),
+    };
+    edge::router(rows::endpoints(), api, config)
 }

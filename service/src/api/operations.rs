@@ -8,12 +8,13 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Api;
-use super::problem::{FieldError, Problem};
-use super::request::{Id, json_object};
+use crate::edge::request::{Id, json_object};
+use crate::http::{FieldError, Problem};
 use crate::telemetry::Metric;
 
 /// `GET /health`: the process answers. Looks at nothing else, so that no dependency can have it restarted.
@@ -87,6 +88,16 @@ pub(super) async fn upstreams(State(api): State<Arc<Api>>) -> Response {
         "totals": api.upstream.metrics(),
     }))
     .into_response()
+}
+
+/// What moves a breaker, for the description.
+pub(super) fn breaker_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "state": { "enum": ["forced-open", "observe", "closed"] } },
+        "required": ["state"],
+        "additionalProperties": false,
+    })
 }
 
 /// `POST /internal/upstreams/{name}/breaker` with `{"state": …}`: moves the breaker of one instance by hand, on this gateway.

@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
 
-use super::problem::{FieldError, Problem};
+use crate::http::{FieldError, Problem};
 use crate::media::{AspectRatio, SelectOptions};
 use crate::model::VideoId;
 
@@ -280,6 +281,58 @@ const OPTIONS: [&str; 6] = [
     "quality",
     "metadata",
 ];
+
+/// The fields that say which clips are wanted, for the description.
+fn described(more: Map<String, Value>) -> Map<String, Value> {
+    let length = |about: &str| json!({ "type": "number", "minimum": LENGTH.start(), "maximum": LENGTH.end(), "description": about });
+    let mut fields = more;
+    let own = json!({
+        "min_clip_length": length("Shortest clip, seconds."),
+        "max_clip_length": length("Longest clip, seconds."),
+        "max_clips": { "type": "integer", "minimum": CLIPS.start(), "maximum": CLIPS.end(),
+            "description": "Most clips." },
+        "aspect_ratio": { "enum": ["9:16", "1:1", "16:9", "source"], "description": "Framing." },
+        "quality": { "enum": ["low", "medium", "high", "source"],
+            "description": "Height of the clips: 480, 720, 1080 pixels, or as the source is." },
+        "metadata": { "type": "object", "additionalProperties": { "type": "string" },
+            "maxProperties": METADATA_KEYS, "description": "Echoed back." },
+    });
+    if let Value::Object(own) = own {
+        fields.extend(own);
+    }
+    fields
+}
+
+/// The body of `POST /api/v1/process-video`, for the description.
+pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+    let video = json!({ "type": "string", "pattern": "^video_[A-Za-z0-9_-]{1,64}$",
+        "description": "The id that the upload was answered with." });
+    let fields = described(Map::from_iter([("video_id".to_owned(), video)]));
+    json_schema!({
+        "type": "object",
+        "properties": fields,
+        "required": ["video_id"],
+        "additionalProperties": false,
+    })
+}
+
+/// The form of `POST /api/v1/upload`, for the description.
+pub(super) fn form_schema(_: &mut SchemaGenerator) -> Schema {
+    let file = json!({ "type": "string", "format": "binary",
+        "description": "The video; the part has a file name." });
+    let process = json!({ "enum": ["true", "false", "1", "0"],
+        "description": "Whether a job is submitted at once. Default true." });
+    let fields = described(Map::from_iter([
+        ("file".to_owned(), file),
+        ("process".to_owned(), process),
+    ]));
+    json_schema!({
+        "type": "object",
+        "properties": fields,
+        "required": ["file"],
+        "additionalProperties": false,
+    })
+}
 
 /// Reads the body of `POST /api/v1/process-video`.
 ///

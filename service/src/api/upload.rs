@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -14,16 +15,18 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::Api;
 use super::form::{Form, Part};
+use super::idempotency::idempotency_key;
 use super::media::ask;
 use super::options;
-use super::problem::Problem;
-use super::request::{hex, idempotency_key, query};
-use super::stack::Deadline;
 use super::v1::{canonical, submit};
+use crate::edge::Deadline;
+use crate::edge::request::query;
+use crate::http::Problem;
 use crate::media::Probe;
 use crate::model::{Video, VideoId};
 use crate::shortage::is_shortage;
 use crate::store::StoreError;
+use crate::units::hex;
 use crate::upstream::{Call, Delivery};
 
 /// Most bytes of all option fields together.
@@ -33,8 +36,9 @@ const FIELDS: usize = 64;
 /// Most bytes of a probe's answer.
 const PROBE_BYTES: usize = 64 * 1024;
 
-#[derive(Debug, Serialize)]
-struct Uploaded {
+/// Answer to an upload that submits no job.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Uploaded {
     video_id: VideoId,
     name: String,
     size: u64,

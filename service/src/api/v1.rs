@@ -10,13 +10,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
+use super::idempotency::idempotency_key;
 use super::options::{self, Options};
-use super::problem::{Problem, media_code};
-use super::request::{Id, idempotency_key, json_object, query};
-use crate::media::{AspectRatio, Component};
+use crate::edge::request::{Id, json_object, query};
+use crate::http::Problem;
+use crate::media::{AspectRatio, Component, media_code};
 use crate::model::{
     Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, VideoId,
 };
@@ -24,8 +26,8 @@ use crate::observe::Subject;
 use crate::store::{IdempotencyKey, JobFilter, StoreError, Submitted};
 
 /// Answer to a submit. Made of what never changes, so that a replay answers the same.
-#[derive(Debug, Serialize)]
-struct Accepted {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Accepted {
     job_id: JobId,
     status: &'static str,
     video_id: VideoId,
@@ -34,8 +36,8 @@ struct Accepted {
     created_at: Timestamp,
 }
 
-#[derive(Debug, Serialize)]
-struct JobView {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct JobView {
     job_id: JobId,
     status: JobStatus,
     progress: f64,
@@ -51,15 +53,15 @@ struct JobView {
     clips_url: String,
 }
 
-#[derive(Debug, Serialize)]
-struct JobError {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct JobError {
     code: String,
     detail: String,
     retryable: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct OptionsView {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct OptionsView {
     min_clip_length: f64,
     max_clip_length: f64,
     max_clips: usize,
@@ -67,14 +69,14 @@ struct OptionsView {
     max_height: Option<u32>,
 }
 
-#[derive(Debug, Serialize)]
-struct JobPage {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct JobPage {
     jobs: Vec<JobView>,
     next_cursor: Option<JobId>,
 }
 
-#[derive(Debug, Serialize)]
-struct ClipView {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ClipView {
     clip_id: ClipId,
     rank: u32,
     score: f64,
@@ -94,8 +96,8 @@ struct ClipView {
     thumbnail_url: String,
 }
 
-#[derive(Debug, Serialize)]
-struct ClipList {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ClipList {
     job_id: JobId,
     status: JobStatus,
     clips: Vec<ClipView>,

@@ -12,6 +12,7 @@ mod explain;
 mod ffmpeg;
 mod loudness;
 pub mod model;
+mod problem;
 mod select;
 mod signals;
 pub mod synth;
@@ -29,9 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::shortage::is_shortage;
 
 pub use config::MediaConfig;
+pub use problem::media_code;
 
 /// What a file is, from its headers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     /// Seconds.
     pub duration: f64,
@@ -73,7 +75,7 @@ impl Default for SelectOptions {
 }
 
 /// One part of a highlight score: `points = 100 * value * weight`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Component {
     /// `energy`, `hook`, `peak`, `complete`, `contrast`, `boundary`, `technical`.
     pub name: String,

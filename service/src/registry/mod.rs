@@ -76,7 +76,6 @@ mod checks;
 pub mod client;
 mod config;
 mod machine;
-mod openapi;
 mod request;
 mod role;
 mod routes;

@@ -1,37 +1,38 @@
-//! The registry's HTTP interface under `/v1/`: one table of operations, from which the router and its description
-//! ([`super::openapi`]) are both built.
+//! The registry's HTTP interface under `/v1/`: its rows for [`crate::edge`], and what answers them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use http::{Method, StatusCode, Uri};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
+use tokio_util::sync::CancellationToken;
 
 use super::machine::{Change, Filter, Machine, Refused, Taken};
-use super::openapi::{self, Operation, Parameter};
 use super::request::{self, Body, Name, invalid, read};
 use super::wire::{
     Goodbye, Heartbeat, Instance, Lease, Listing, Maintenance, Registration, USUAL_WEIGHT, Weight,
     weight_problem,
 };
+use crate::admission::{Admission, AdmissionConfig, ShedConfig, Turn};
+use crate::edge::openapi::{self, Info};
+use crate::edge::{self, Access, Class, Content, Endpoint, Operation, Parameter, StackConfig};
 use crate::env::Env;
-use crate::http::{FieldError, Problem, unless_stalled};
+use crate::http::{FieldError, Problem};
 use crate::observe::Subject;
 
 /// A watch is answered at the latest after this, changed or not.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Beyond the longest watch a request has this time.
+const MARGIN: Duration = Duration::from_secs(15);
 const BODY_LIMIT: usize = 64 * 1024;
 const LONGEST_REASON: usize = 500;
-const REQUEST_ID: &str = "x-request-id";
 
 /// What the routes, the sweeper and the checks share.
 #[derive(Debug)]
@@ -112,7 +113,6 @@ fn problem(refused: Refused) -> Problem {
 
 type App = State<Arc<Shared>>;
 type Answer = Result<Json<Lease>, Problem>;
-type Handler = MethodRouter<Arc<Shared>>;
 
 const UNREADABLE: (u16, &str) = (400, "The request cannot be read.");
 const WRONG: (u16, &str) = (
@@ -125,67 +125,85 @@ const UNKNOWN: (u16, &str) = (
 );
 const LATER: (u16, &str) = (409, "A later start of the instance is registered.");
 const FULL: (u16, &str) = (507, "The registry is full.");
-const NO_PARAMETERS: &[Parameter] = &[];
 
 const FILTERS: &[Parameter] = &[
-    parameter("name", "string", "Only the instance of this name."),
-    parameter("kind", "string", "Only instances of this kind."),
+    Parameter::new("name", "string", "Only the instance of this name."),
+    Parameter::new("kind", "string", "Only instances of this kind."),
     Parameter {
         repeated: true,
-        ..parameter("tag", "string", "Only instances with all of these tags.")
+        ..Parameter::new("tag", "string", "Only instances with all of these tags.")
     },
-    parameter(
+    Parameter::new(
         "since",
         "integer",
         "Revision that was seen; with `wait`, answer once there is a later one.",
     ),
-    parameter(
+    Parameter::new(
         "incarnation",
         "string",
         "Incarnation that was seen; another one is news.",
     ),
-    parameter(
+    Parameter::new(
         "wait",
         "string",
         "Longest wait for news, like 10s; at most a minute.",
     ),
 ];
 
-const EPOCH: &[Parameter] = &[parameter(
+const EPOCH: &[Parameter] = &[Parameter::new(
     "epoch",
     "integer",
     "Of the life that says it; without one it is an operator's order.",
 )];
 
-const fn parameter(name: &'static str, kind: &'static str, about: &'static str) -> Parameter {
-    Parameter {
-        name,
-        kind,
-        repeated: false,
-        about,
+const INFO: Info = Info {
+    title: "Registry",
+    about: "Who is there, on which address, and whether it can take work.",
+    path_parameters: &[("name", "Name of the instance.")],
+};
+
+/// The registry answers at once or watches; it has no limit on what it does at a time.
+const AT_ONCE: Class = Class {
+    turn: Turn::None,
+    ..Class::OTHER
+};
+
+const LEASE: &[(u16, &str, Content)] =
+    &[(200, "Done.", Content::Json(|g| g.subschema_for::<Lease>()))];
+
+/// Everything that can be asked, each with what answers it.
+pub(super) fn endpoints() -> Vec<Endpoint<Arc<Shared>>> {
+    let mut all = instances();
+    all.extend(operational());
+    all
+}
+
+fn internal(
+    method: Method,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    Operation {
+        access: Access::Internal,
+        class: AT_ONCE,
+        answers: LEASE,
+        ..Operation::new(method, path, id, summary)
     }
 }
 
-/// Everything that can be asked, each with what answers it.
-pub(super) fn operations() -> Vec<(Operation, Handler)> {
-    let lease = openapi::Answer::Json(|g| g.subschema_for::<Lease>());
-    let operation = |method, path, id, summary| Operation {
-        method,
-        path,
-        id,
-        summary,
-        parameters: NO_PARAMETERS,
-        body: None,
-        answer: lease,
-        refusals: &[],
-    };
+fn instances() -> Vec<Endpoint<Arc<Shared>>> {
     vec![
-        (
+        Endpoint::new(
             Operation {
                 parameters: FILTERS,
-                answer: openapi::Answer::Json(|g| g.subschema_for::<Listing>()),
+                answers: &[(
+                    200,
+                    "Done.",
+                    Content::Json(|g| g.subschema_for::<Listing>()),
+                )],
                 refusals: &[UNREADABLE],
-                ..operation(
+                ..internal(
                     Method::GET,
                     "/v1/services",
                     "listServices",
@@ -194,11 +212,15 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             get(services),
         ),
-        (
+        Endpoint::new(
             Operation {
-                answer: openapi::Answer::Json(|g| g.subschema_for::<Instance>()),
+                answers: &[(
+                    200,
+                    "Done.",
+                    Content::Json(|g| g.subschema_for::<Instance>()),
+                )],
                 refusals: &[UNKNOWN],
-                ..operation(
+                ..internal(
                     Method::GET,
                     "/v1/instances/{name}",
                     "getInstance",
@@ -207,11 +229,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             get(instance),
         ),
-        (
+        Endpoint::new(
             Operation {
-                body: Some(|g| g.subschema_for::<Registration>()),
+                body: Content::Json(|g| g.subschema_for::<Registration>()),
                 refusals: &[UNREADABLE, LATER, WRONG, FULL],
-                ..operation(
+                ..internal(
                     Method::PUT,
                     "/v1/instances/{name}",
                     "register",
@@ -220,11 +242,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             put(register),
         ),
-        (
+        Endpoint::new(
             Operation {
                 parameters: EPOCH,
                 refusals: &[UNREADABLE, UNKNOWN, LATER],
-                ..operation(
+                ..internal(
                     Method::DELETE,
                     "/v1/instances/{name}",
                     "deregister",
@@ -233,11 +255,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             delete(deregister),
         ),
-        (
+        Endpoint::new(
             Operation {
-                body: Some(|g| g.subschema_for::<Heartbeat>()),
+                body: Content::Json(|g| g.subschema_for::<Heartbeat>()),
                 refusals: &[UNREADABLE, UNKNOWN, LATER, WRONG],
-                ..operation(
+                ..internal(
                     Method::POST,
                     "/v1/instances/{name}/heartbeat",
                     "heartbeat",
@@ -246,11 +268,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             post(heartbeat),
         ),
-        (
+        Endpoint::new(
             Operation {
-                body: Some(|g| g.subschema_for::<Goodbye>()),
+                body: Content::Json(|g| g.subschema_for::<Goodbye>()),
                 refusals: &[UNREADABLE, UNKNOWN, LATER, WRONG],
-                ..operation(
+                ..internal(
                     Method::POST,
                     "/v1/instances/{name}/drain",
                     "drain",
@@ -259,11 +281,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             post(drain),
         ),
-        (
+        Endpoint::new(
             Operation {
-                body: Some(|g| g.subschema_for::<Maintenance>()),
+                body: Content::Json(|g| g.subschema_for::<Maintenance>()),
                 refusals: &[UNREADABLE, UNKNOWN, WRONG, FULL],
-                ..operation(
+                ..internal(
                     Method::POST,
                     "/v1/instances/{name}/maintenance",
                     "maintenance",
@@ -272,11 +294,11 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             post(maintenance),
         ),
-        (
+        Endpoint::new(
             Operation {
-                body: Some(|g| g.subschema_for::<Weight>()),
+                body: Content::Json(|g| g.subschema_for::<Weight>()),
                 refusals: &[UNREADABLE, UNKNOWN, WRONG],
-                ..operation(
+                ..internal(
                     Method::PUT,
                     "/v1/instances/{name}/weight",
                     "weigh",
@@ -285,79 +307,62 @@ pub(super) fn operations() -> Vec<(Operation, Handler)> {
             },
             put(weigh),
         ),
-        (
-            Operation {
-                answer: openapi::Answer::Document,
-                ..operation(Method::GET, "/v1/openapi.json", "openapi", "This document.")
-            },
+    ]
+}
+
+fn operational() -> Vec<Endpoint<Arc<Shared>>> {
+    let operation = |path, id, summary, answers| Operation {
+        access: Access::Operational,
+        answers,
+        ..Operation::new(Method::GET, path, id, summary)
+    };
+    const TEXT: &[(u16, &str, Content)] = &[(200, "Done.", Content::Text)];
+    const JSON: &[(u16, &str, Content)] = &[(200, "Done.", Content::AnyJson)];
+    vec![
+        Endpoint::new(
+            operation("/v1/openapi.json", "openapi", "This document.", JSON),
             get(describe),
         ),
-        (
-            Operation {
-                answer: openapi::Answer::Text,
-                ..operation(
-                    Method::GET,
-                    "/health",
-                    "health",
-                    "Whether the registry lives.",
-                )
-            },
+        Endpoint::new(
+            operation("/health", "health", "Whether the registry lives.", TEXT),
             get(async || "ok\n"),
         ),
-        (
-            Operation {
-                answer: openapi::Answer::Text,
-                ..operation(
-                    Method::GET,
-                    "/ready",
-                    "ready",
-                    "Whether the registry takes requests.",
-                )
-            },
+        Endpoint::new(
+            operation(
+                "/ready",
+                "ready",
+                "Whether the registry takes requests.",
+                TEXT,
+            ),
             get(async || "ok\n"),
         ),
     ]
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let routes = operations()
-        .into_iter()
-        .fold(Router::new(), |router, (operation, handler)| {
-            router.route(operation.path, handler)
-        });
-    routes
-        .fallback(async |uri: Uri| {
-            let text = format!("there is nothing at {}", uri.path());
-            Problem::new(StatusCode::NOT_FOUND, "no_such_route", text)
-                .hint("GET /v1/openapi.json lists what there is")
-        })
-        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
-            let text = format!("{} does not take {method}", uri.path());
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
-        })
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CatchPanicLayer::custom(
-            |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response(),
-        ))
-        .layer(from_fn_with_state(Arc::clone(&shared), complete))
-        .with_state(shared)
+    let env = shared.env.clone();
+    let config = StackConfig {
+        metrics: Arc::default(),
+        // It answers to its very end: who goes away wants to be taken off the list.
+        draining: CancellationToken::new(),
+        request: LONGEST_WAIT + MARGIN,
+        upload: LONGEST_WAIT + MARGIN,
+        body_bytes: BODY_LIMIT,
+        admission: Admission::new(&unlimited(), 1, &env.rng, Vec::new()),
+        env,
+    };
+    edge::router(endpoints(), shared, config)
 }
 
-/// Adds to a problem where it occurred, and an id to find it by.
-async fn complete(State(shared): App, request: Request, next: Next) -> Response {
-    let uri = request.uri().clone();
-    let given = request.headers().get(REQUEST_ID).cloned();
-    let response = unless_stalled(request, next).await;
-    if response.status().is_success() {
-        return response;
+/// Requests are small, and who may send how many is the business of access.
+fn unlimited() -> AdmissionConfig {
+    AdmissionConfig {
+        shed: ShedConfig {
+            enabled: false,
+            ..ShedConfig::default()
+        },
+        ..AdmissionConfig::default()
     }
-    let id = given.as_ref().and_then(|id| id.to_str().ok());
-    let id = match id {
-        Some(id) => id.to_owned(),
-        None => shared.env.rng.uuid(shared.env.clock.now()).to_string(),
-    };
-    tracing::debug!(path = uri.path(), id, status = %response.status(), "refused");
-    Problem::complete(response, uri.path(), &id)
 }
 
 async fn register(State(shared): App, Name(name): Name, body: Body) -> Answer {
@@ -428,11 +433,9 @@ async fn weigh(State(shared): App, Name(name): Name, body: Body) -> Answer {
 }
 
 async fn describe() -> Response {
-    let operations = operations();
-    Json(openapi::document(
-        operations.iter().map(|(operation, _)| operation),
-    ))
-    .into_response()
+    let endpoints = endpoints();
+    let rows = endpoints.iter().map(|endpoint| &endpoint.operation);
+    Json(openapi::document(&INFO, rows)).into_response()
 }
 
 async fn instance(State(shared): App, Name(name): Name) -> Result<Json<Instance>, Problem> {

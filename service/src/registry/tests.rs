@@ -661,9 +661,14 @@ async fn the_document_describes_every_route() {
             }
         }
     }
-    let routed: Vec<_> = routes::operations()
+    let routed: Vec<_> = routes::endpoints()
         .into_iter()
-        .map(|(operation, _)| (operation.method, operation.path.to_owned()))
+        .map(|endpoint| {
+            (
+                endpoint.operation.method,
+                endpoint.operation.path.to_owned(),
+            )
+        })
         .collect();
     assert_eq!(described.len(), routed.len());
     for route in &routed {

@@ -18,6 +18,7 @@ mod blobs;
 #[cfg(test)]
 mod conformance;
 mod memory;
+mod problem;
 mod sqlite;
 mod tables;
 

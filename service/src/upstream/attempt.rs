@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::body::UpstreamBody;
 use super::call::{Call, Delivery, TryError};
-use super::deadline;
 use super::instance::Instance;
 use super::picked::Picked;
 use super::retry::{is_shed, retry_after};
 use super::route::Route;
 use crate::breaker::Outcome;
+use crate::edge::deadline;
 use crate::http::ClientError;
 
 /// Which try of its call a request is, from 1.

@@ -10,7 +10,6 @@ mod brake;
 mod budget;
 mod call;
 mod config;
-pub mod deadline;
 mod draw;
 mod hash;
 mod hedge;

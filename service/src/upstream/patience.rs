@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::config::Timeouts;
-use super::deadline;
 use super::latency::Usual;
 use super::pool::Pool;
+use crate::edge::deadline;
 
 /// A try of a read may take this many times what is usual in the pool, if that is longer than its bounds.
 const STRETCH: f64 = 3.0;

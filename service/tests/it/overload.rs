@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::get;
-use clip_service::admission::{Admission, AdmissionConfig, Priority, ShedConfig, Turn, Work};
-use clip_service::api::stack::{Front, stack};
+use clip_service::admission::{Admission, AdmissionConfig, Priority, ShedConfig};
+use clip_service::edge::{Class, Endpoint, Operation, StackConfig, router};
 use clip_service::env::{Env, Exec, Scoped, SharedRng, WallClock};
 use clip_service::http::{Drain, Patience, Served, serve};
 use clip_service::media::NoMedia;
@@ -66,27 +65,29 @@ impl Server {
             ..AdmissionConfig::default()
         };
         let admission = Admission::new(&config, 16, &env.rng, Vec::new());
-        let front = Front::new(
-            env.clone(),
-            Arc::default(),
-            CancellationToken::new(),
-            Duration::from_secs(10),
-            1024,
+        let config = StackConfig {
+            env: env.clone(),
+            metrics: Arc::default(),
+            draining: CancellationToken::new(),
+            request: Duration::from_secs(10),
+            upload: Duration::from_secs(10),
+            body_bytes: 1024,
             admission,
-            |_| Work {
-                kind: 0,
-                priority: Priority::High,
-                turn: Turn::Needed,
-                bulkhead: None,
-            },
-        );
+        };
         let workers = Arc::new(Semaphore::new(WORKERS));
         let work = async move || {
             let _worker = workers.acquire().await.unwrap();
             tokio::time::sleep(WORK).await;
             "done"
         };
-        let router = stack(Router::new().route("/work", get(work)), &front);
+        let row = Operation {
+            class: Class {
+                priority: Priority::High,
+                ..Class::OTHER
+            },
+            ..Operation::new(Method::GET, "/work", "work", "Takes its time.")
+        };
+        let router = router(vec![Endpoint::new(row, get(work))], (), config);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let acceptor = env.net.bind(any).await.unwrap();
         let address = acceptor.local_addr().unwrap().to_string();

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::{Extension, Router};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::problem::Problem;
-use super::{Api, work};
+use super::deadline::arriving;
+use super::endpoint::{Access, BodyLimit, Endpoint, TimeLimit};
+use super::table::{Rules, Table};
 use crate::admission::{Admission, Permit, Priority, Turn, Work};
 use crate::env::Env;
-use crate::http::{Crowded, Held, X_SHED, unless_stalled};
+use crate::http::{Crowded, Held, Problem, X_SHED, unless_stalled};
 use crate::telemetry::{Metric, Metrics};
-use crate::upstream::deadline::arriving;
 
 /// Header with the request's id, in and out.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -28,59 +28,43 @@ pub const REQUEST_ID: &str = "x-request-id";
 /// `hit` or `miss` on answers that may come from a cache.
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
-/// What the layers need. Cloned by each layer for each request, so it is one pointer.
+/// What the layers of a role need.
+#[derive(Debug)]
+pub struct StackConfig {
+    /// The role's world.
+    pub env: Env,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when no new work is taken.
+    pub draining: CancellationToken,
+    /// Longest time of a request.
+    pub request: Duration,
+    /// Longest time of an upload.
+    pub upload: Duration,
+    /// Largest body, where the handler does not count by itself.
+    pub body_bytes: usize,
+    /// Which requests are taken.
+    pub admission: Admission,
+}
+
+/// The configuration with the rows. Cloned by each layer for each request, so it is one pointer.
 #[derive(Debug, Clone)]
-pub struct Front(Arc<Parts>);
+struct Front(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    env: Env,
-    metrics: Arc<Metrics>,
-    draining: CancellationToken,
-    request: Duration,
-    upload: Duration,
-    body_bytes: usize,
-    admission: Admission,
-    work: fn(&str) -> Work,
+    config: StackConfig,
+    table: Table,
+    /// Where the description of the role is, if it has one.
+    described_at: Option<&'static str>,
 }
 
-impl Front {
-    /// Layers for a role whose longest requests may take `request`. `work` says what a route is for `admission`.
-    #[must_use]
-    pub fn new(
-        env: Env,
-        metrics: Arc<Metrics>,
-        draining: CancellationToken,
-        request: Duration,
-        body_bytes: usize,
-        admission: Admission,
-        work: fn(&str) -> Work,
-    ) -> Self {
-        Self(Arc::new(Parts {
-            env,
-            metrics,
-            draining,
-            request,
-            upload: request,
-            body_bytes,
-            admission,
-            work,
-        }))
-    }
-}
-
-impl From<&Api> for Front {
-    fn from(api: &Api) -> Self {
-        Self(Arc::new(Parts {
-            env: api.env.clone(),
-            metrics: Arc::clone(&api.metrics),
-            draining: api.draining.clone(),
-            request: api.limits.request.get(),
-            upload: api.limits.upload_time.get(),
-            body_bytes: api.limits.body_bytes,
-            admission: api.admission.clone(),
-            work: work::of,
-        }))
+impl Parts {
+    /// What is known of what a request asks for.
+    fn rules(&self, request: &Request) -> Rules {
+        let matched = request.extensions().get::<MatchedPath>();
+        let path = matched.map_or("", MatchedPath::as_str);
+        self.table.rules(path, request.method())
     }
 }
 
@@ -118,32 +102,70 @@ impl Ticket {
     }
 }
 
-/// Puts the layers in front of `routes`, outermost first:
+/// The router of a role: its endpoints, problems for everything else, and in front of them, outermost first:
 ///
 /// 1. catch-panic: whatever breaks below, the client gets a problem and the connection lives.
 /// 2. request id, log, metrics, in-flight gauge: everything that any layer below answers is counted, sheds included.
 /// 3. admission, one layer with an order of its own (`admit`): drain gate, deadline, rate limit, turn, bulkhead.
 /// 4. body limit: last, because only handlers read bodies.
 ///
-/// Operational routes pass the drain gate and admission: who looks after a node must reach it most of all when it is
+/// Operational endpoints pass the drain gate and admission: who looks after a node must reach it most of all when it is
 /// overloaded.
-pub fn stack(routes: Router, front: &Front) -> Router {
+pub fn router<S>(endpoints: Vec<Endpoint<S>>, state: S, config: StackConfig) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let rows = endpoints.iter().map(|endpoint| &endpoint.operation);
+    let table = Table::new(rows.clone(), &config.admission);
+    let described_at = rows
+        .map(|row| row.path)
+        .find(|path| path.ends_with("/openapi.json"));
+    let body_bytes = config.body_bytes;
+    let front = Front(Arc::new(Parts {
+        config,
+        table,
+        described_at,
+    }));
+    let routes = endpoints
+        .into_iter()
+        .fold(Router::new(), |routes, Endpoint { operation, handler }| {
+            let handler = match operation.limit {
+                BodyLimit::Usual => handler,
+                BodyLimit::Counted => handler.layer(DefaultBodyLimit::disable()),
+            };
+            routes.route(operation.path, handler)
+        })
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(state);
     let panicked = |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response();
     // One layer of the router: each would be boxed, and cloned for each request, by itself.
     let layers = ServiceBuilder::new()
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(front.clone(), observe))
-        .layer(from_fn_with_state(front.clone(), admit))
-        .layer(DefaultBodyLimit::max(front.0.body_bytes));
+        .layer(from_fn_with_state(front, admit))
+        .layer(DefaultBodyLimit::max(body_bytes));
     routes.layer(layers)
 }
 
-/// Routes that are answered whatever the state of the node.
-fn is_operational(path: &str) -> bool {
-    matches!(
-        path,
-        "/health" | "/livez" | "/ready" | "/readyz" | "/metrics"
-    ) || path.starts_with("/internal/upstreams")
+/// Answers requests for paths that do not exist.
+async fn no_route(Extension(Described(at)): Extension<Described>, uri: Uri) -> Problem {
+    let detail = format!("there is nothing at {}", uri.path());
+    let problem = Problem::new(StatusCode::NOT_FOUND, "no_such_route", detail);
+    match at {
+        Some(path) => problem.hint(format!("GET {path} lists what there is")),
+        None => problem,
+    }
+}
+
+/// Where the description of the role is; in the extensions of every request.
+#[derive(Debug, Clone, Copy)]
+struct Described(Option<&'static str>);
+
+/// Answers requests with a method the path does not have; the `Allow` header is the router's.
+async fn no_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
 /// Counts a request when it ends, however it ends.
@@ -168,7 +190,7 @@ impl Drop for Count {
             self.route.as_ref().map_or("none", MatchedPath::as_str),
         );
         let labels = [route, ("method", self.method.as_str()), ("status", status)];
-        let metrics = &self.front.metrics;
+        let metrics = &self.front.config.metrics;
         metrics.count(Metric::HttpRequests, &labels);
         metrics.observe(Metric::HttpSeconds, &[route], self.started.elapsed());
         metrics.add(Metric::HttpInFlight, &[], -1.0);
@@ -193,11 +215,13 @@ fn request_id(env: &Env, headers: &HeaderMap) -> Arc<str> {
 }
 
 async fn observe(State(Front(front)): State<Front>, mut request: Request, next: Next) -> Response {
-    let id = request_id(&front.env, request.headers());
+    let id = request_id(&front.config.env, request.headers());
     let uri = request.uri().clone();
     let path = uri.path();
     let started = Instant::now();
-    front.metrics.add(Metric::HttpInFlight, &[], 1.0);
+    let rules = front.rules(&request);
+    let described = Described(front.described_at);
+    front.config.metrics.add(Metric::HttpInFlight, &[], 1.0);
     let mut count = Count {
         front,
         route: request.extensions().get::<MatchedPath>().cloned(),
@@ -206,6 +230,8 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
         status: None,
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    request.extensions_mut().insert(rules);
+    request.extensions_mut().insert(described);
 
     let mut response = Problem::complete(unless_stalled(request, next).await, path, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -217,7 +243,7 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     // A readiness check that says no is an answer, not a failure. What is refused for want of room comes in masses, and is
     // counted: the log of an overload must not be a part of it.
     let refused = response.headers().contains_key(X_SHED);
-    if status.is_server_error() && !refused && !is_operational(path) {
+    if status.is_server_error() && !refused && rules.access != Access::Operational {
         tracing::warn!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
     } else {
         tracing::debug!(%id, method = %count.method, path, status = status.as_u16(), ms, "request");
@@ -232,14 +258,16 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
 /// 3. rate limit: cheapest to check, and no other tenant shall pay for one that sends too much.
 /// 4. turn: by priority, under the node's limit. The wait for it is part of the request's time.
 /// 5. bulkhead: taken last, so that who waits for a turn holds no place; kept until the answer's body has ended.
-async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
-    let longest = match route {
-        "/api/v1/upload" => front.upload,
-        _ => front.request,
+async fn admit(
+    State(Front(front)): State<Front>,
+    Extension(rules): Extension<Rules>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let config = &front.config;
+    let longest = match rules.time {
+        TimeLimit::Upload => config.upload,
+        TimeLimit::Request => config.request,
     };
     let started = Instant::now();
     let exceeded = || {
@@ -247,11 +275,11 @@ async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Ne
         let detail = format!("the time allowed for the request was over after {ms} ms");
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail).into_response()
     };
-    if is_operational(request.uri().path()) {
+    if rules.access == Access::Operational {
         let answer = tokio::time::timeout(longest, next.run(request)).await;
         return answer.unwrap_or_else(|_| exceeded());
     }
-    if front.draining.is_cancelled() {
+    if config.draining.is_cancelled() {
         return Problem::draining().into_response();
     }
     if request.extensions().get::<Crowded>().is_some() {
@@ -260,7 +288,7 @@ async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Ne
     let Ok(until) = arriving(request.headers(), started, longest) else {
         return exceeded();
     };
-    let allowed = match front.admission.rate(request.headers()) {
+    let allowed = match config.admission.rate(request.headers()) {
         Ok(allowed) => allowed,
         Err(limited) => {
             let mut response = Problem::from(limited).into_response();
@@ -268,16 +296,16 @@ async fn admit(State(Front(front)): State<Front>, mut request: Request, next: Ne
             return response;
         }
     };
-    let work = (front.work)(route);
+    let work = rules.work;
     let priority = Priority::of(request.headers(), work.priority);
     request.extensions_mut().insert(Deadline(until));
     request.extensions_mut().insert(Ticket {
-        admission: front.admission.clone(),
+        admission: config.admission.clone(),
         work,
         priority,
         until,
     });
-    let answer = tokio::time::timeout_at(until, begin(&front.admission, request, next)).await;
+    let answer = tokio::time::timeout_at(until, begin(&config.admission, request, next)).await;
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),

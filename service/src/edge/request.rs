@@ -8,13 +8,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
-use super::problem::{FieldError, Problem};
-use crate::store::IdempotencyKey;
+use crate::http::{FieldError, Problem};
 
 /// The one id in a route's path.
-pub(super) struct Id(pub(super) String);
+#[derive(Debug)]
+pub struct Id(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
@@ -32,7 +31,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// The query's parameters; those that are not `known` are refused by name, as are doubles.
-pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn query(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
     let pairs = match Query::<Vec<(String, String)>>::try_from_uri(uri) {
         Ok(Query(pairs)) => pairs,
         Err(e) => {
@@ -68,7 +70,10 @@ pub(crate) fn query(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String
 }
 
 /// The body as a JSON object.
-pub(super) fn json_object(
+///
+/// # Errors
+/// It is something else, or could not be read.
+pub fn json_object(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Map<String, Value>, Problem> {
@@ -113,45 +118,6 @@ pub(super) fn json_object(
     }
 }
 
-/// Reads `Idempotency-Key` and ties it to `request`, which must be the same for the same wish.
-pub(super) fn idempotency_key(
-    headers: &HeaderMap,
-    request: &[&[u8]],
-) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    // The draft writes it as a quoted string, most clients as bare text.
-    let key = value.to_str().unwrap_or_default().trim().trim_matches('"');
-    if key.is_empty() || key.len() > 255 {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_idempotency_key",
-            "Idempotency-Key must be 1 to 255 visible ASCII characters",
-        ));
-    }
-    let mut hash = Sha256::new();
-    for part in request {
-        hash.update((part.len() as u64).to_le_bytes()); // so that parts cannot run into each other
-        hash.update(part);
-    }
-    Ok(Some(IdempotencyKey {
-        key: key.to_owned(),
-        request_hash: hex(&hash.finalize()),
-    }))
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-            write!(out, "{byte:02x}").ok(); // writing to a String cannot fail
-            out
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,18 +152,5 @@ mod tests {
         assert!(read(&headers, "{}").is_ok());
         assert_eq!(read(&headers, "[]").unwrap_err(), "malformed_json");
         assert_eq!(read(&headers, "{").unwrap_err(), "malformed_json");
-    }
-
-    #[test]
-    fn a_key_stands_for_its_request() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(idempotency_key(&headers, &[b"a"]).unwrap(), None);
-        headers.insert("idempotency-key", "\"k-1\"".parse().unwrap());
-        let key = |request: &[&[u8]]| idempotency_key(&headers, request).unwrap().unwrap();
-        assert_eq!(key(&[b"a", b"b"]).key, "k-1");
-        assert_eq!(key(&[b"a", b"b"]), key(&[b"a", b"b"]));
-        assert_ne!(key(&[b"a", b"b"]), key(&[b"ab", b""]));
-        headers.insert("idempotency-key", "".parse().unwrap());
-        assert!(idempotency_key(&headers, &[]).is_err());
     }
 }

@@ -1,36 +1,10 @@
-//! How errors of storage and media read as [`Problem`]s, for handlers of the API and of processors.
+//! How errors of media read to clients, and to gateways that ask processors.
 
 use http::StatusCode;
 
+use super::{MediaError, MediaErrorCode};
 use crate::admission::Reason;
-pub use crate::http::{FieldError, PROBLEM_JSON, Problem, SHORTAGE};
-use crate::media::{MediaError, MediaErrorCode};
-use crate::store::StoreError;
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this id")
-            }
-            StoreError::IdempotencyMismatch => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "this Idempotency-Key was used with a different request",
-            )
-            .hint("send a new key with a new request, or the same request to get the first answer again"),
-            StoreError::Shortage(reason) => {
-                tracing::debug!(reason, "storage is short of something");
-                Self::short()
-            }
-            StoreError::Failed(reason) => {
-                tracing::error!(reason, "storage failed");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", "storage does not answer")
-                    .retry_after(2)
-            }
-        }
-    }
-}
+use crate::http::{Problem, SHORTAGE};
 
 /// The code as the API writes it.
 #[must_use]

@@ -7,21 +7,26 @@ use super::*;
 use crate::admission::{
     AdmissionConfig, Bulkhead, RateLimitConfig, ShedConfig, X_PRIORITY, X_TENANT,
 };
+use crate::edge::{Class, Operation};
 use crate::http::X_SHED;
 use crate::http::testing::{MemoryNet, node};
 
-fn work(route: &str) -> Work {
-    let (turn, priority, bulkhead) = match route {
-        "/gated" => (Turn::Gate, Priority::Low, None),
-        "/cached" => (Turn::Later, Priority::High, None),
-        "/stream" => (Turn::None, Priority::High, Some(0)),
-        _ => (Turn::Needed, Priority::High, None),
-    };
-    Work {
-        kind: 0,
-        priority,
-        turn,
-        bulkhead,
+/// A row of a class of its own.
+fn row(
+    method: Method,
+    path: &'static str,
+    turn: Turn,
+    priority: Priority,
+    bulkhead: Option<&'static str>,
+) -> Operation {
+    Operation {
+        class: Class {
+            name: path,
+            priority,
+            turn,
+            bulkhead,
+        },
+        ..Operation::new(method, path, path, "")
     }
 }
 
@@ -35,15 +40,15 @@ struct Bed {
 fn bed(config: &AdmissionConfig) -> Bed {
     let (env, _) = node("server", Arc::new(MemoryNet::default()), 1);
     let admission = Admission::new(config, 4, &env.rng, vec![Bulkhead::new("stream", 1)]);
-    let front = Front::new(
+    let config = StackConfig {
         env,
-        Arc::default(),
-        CancellationToken::new(),
-        Duration::from_secs(10),
-        1024,
-        admission.clone(),
-        work,
-    );
+        metrics: Arc::default(),
+        draining: CancellationToken::new(),
+        request: Duration::from_secs(10),
+        upload: Duration::from_secs(10),
+        body_bytes: 1024,
+        admission: admission.clone(),
+    };
     let go = Arc::new(Notify::new());
     let wait = Arc::clone(&go);
     let cached = async |axum::Extension(ticket): axum::Extension<Ticket>, headers: HeaderMap| {
@@ -52,20 +57,33 @@ fn bed(config: &AdmissionConfig) -> Bed {
         }
         Ok::<_, Problem>("cached")
     };
-    let routes = Router::new()
-        .route(
-            "/slow",
-            get(async move || {
-                wait.notified().await;
-                "slow"
-            }),
-        )
-        .route("/gated", post(async || "gated"))
-        .route("/cached", get(cached))
-        .route("/stream", get(async || "a body"))
-        .route("/health", get(async || "fine"));
+    let slow = get(async move || {
+        wait.notified().await;
+        "slow"
+    });
+    let (get_, high) = (Method::GET, Priority::High);
+    let operational = Operation {
+        access: Access::Operational,
+        ..Operation::new(Method::GET, "/health", "health", "")
+    };
+    let endpoints = vec![
+        Endpoint::new(row(get_.clone(), "/slow", Turn::Needed, high, None), slow),
+        Endpoint::new(
+            row(Method::POST, "/gated", Turn::Gate, Priority::Low, None),
+            post(async || "gated"),
+        ),
+        Endpoint::new(
+            row(get_.clone(), "/cached", Turn::Later, high, None),
+            get(cached),
+        ),
+        Endpoint::new(
+            row(get_, "/stream", Turn::None, high, Some("stream")),
+            get(async || "a body"),
+        ),
+        Endpoint::new(operational, get(async || "fine")),
+    ];
     Bed {
-        router: stack(routes, &front),
+        router: router(endpoints, (), config),
         admission,
         go,
     }
@@ -183,7 +201,7 @@ async fn a_request_whose_time_is_up_is_not_begun() {
         },
         ..AdmissionConfig::default()
     });
-    let timeout = |ms| [(crate::upstream::deadline::X_TIMEOUT_MS, ms)];
+    let timeout = |ms| [(crate::edge::deadline::X_TIMEOUT_MS, ms)];
     assert_eq!(bed.ask("/slow", &timeout("0")).await.status(), 504);
     let mut slow = Box::pin(bed.ask("/slow", &[]));
     assert!(futures_util::poll!(slow.as_mut()).is_pending());
