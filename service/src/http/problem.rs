@@ -123,7 +123,7 @@ impl Problem {
         self
     }
 
-    /// Lists wrong fields, the first [`LISTED`] of them.
+    /// Lists wrong fields, the first `LISTED` of them.
     #[must_use]
     pub fn errors(mut self, mut errors: Vec<FieldError>) -> Self {
         errors.truncate(LISTED);
