@@ -276,7 +276,7 @@ impl Caller {
             ..JobFilter::default()
         };
         let jobs = self.store.jobs(everything).await?;
-        for job in &jobs {
+        for job in jobs.iter().flatten() {
             let key = job.spec.metadata.get("key").cloned().unwrap_or_default();
             self.seen.lock().stored.push((key, job.id.to_string()));
             let place = {
@@ -285,6 +285,7 @@ impl Caller {
             };
             let Some(place) = place else { continue };
             let clips = self.store.clips(&job.id).await?;
+            let clips: Vec<_> = clips.into_iter().flatten().collect();
             let mut wrong = Vec::new();
             if job.status == JobStatus::Completed {
                 for clip in &clips {

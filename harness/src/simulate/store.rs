@@ -10,7 +10,8 @@ use clip_service::model::{
     Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId,
 };
 use clip_service::store::{
-    Finished, IdempotencyKey, JobFilter, JobStore, QueueStats, StoreResult, Submitted, TaskLease,
+    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreResult, Submitted,
+    TaskLease,
 };
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -161,11 +162,11 @@ impl JobStore for SimStore {
         self.reach(Box::pin(async move { self.inner.job(id).await }))
     }
 
-    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Vec<Job>>> {
+    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Listed<Job>>> {
         self.reach(Box::pin(async move { self.inner.jobs(filter).await }))
     }
 
-    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Vec<Clip>>> {
+    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Listed<Clip>>> {
         self.reach(Box::pin(async move { self.inner.clips(job).await }))
     }
 

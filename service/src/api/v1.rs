@@ -23,7 +23,7 @@ use crate::model::{
     Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, VideoId,
 };
 use crate::observe::Subject;
-use crate::store::{IdempotencyKey, JobFilter, StoreError, Submitted};
+use crate::store::{IdempotencyKey, JobFilter, Listed, StoreError, Submitted};
 
 /// Answer to a submit. Made of what never changes, so that a replay answers the same.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -73,6 +73,9 @@ pub(super) struct OptionsView {
 pub(super) struct JobPage {
     jobs: Vec<JobView>,
     next_cursor: Option<JobId>,
+    /// Ids of jobs that are there and cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -101,6 +104,21 @@ pub(super) struct ClipList {
     job_id: JobId,
     status: JobStatus,
     clips: Vec<ClipView>,
+    /// Ids of clips that are there and cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
+}
+
+/// The rows of a listing as clients see them, and the ids of those that cannot be read.
+fn views<T, V: From<T>>(rows: Listed<T>) -> (Vec<V>, Vec<String>) {
+    let (mut views, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match row {
+            Ok(row) => views.push(row.into()),
+            Err(row) => unreadable.push(row.id),
+        }
+    }
+    (views, unreadable)
 }
 
 fn status_url(id: &JobId) -> String {
@@ -358,20 +376,31 @@ pub(super) async fn jobs(State(api): State<Arc<Api>>, uri: Uri) -> Result<Respon
         .await?;
     let more = jobs.len() > limit;
     jobs.truncate(limit);
-    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.clone());
-    let jobs = jobs.into_iter().map(JobView::from).collect();
-    Ok(Json(JobPage { jobs, next_cursor }).into_response())
+    // A row that cannot be read has its place in the order like any other.
+    let ids = jobs.iter().rev().map(|row| match row {
+        Ok(job) => Some(job.id.clone()),
+        Err(row) => JobId::parse(&row.id),
+    });
+    let next_cursor = ids.filter(|_| more).flatten().next();
+    let (jobs, unreadable) = views(jobs);
+    Ok(Json(JobPage {
+        jobs,
+        next_cursor,
+        unreadable,
+    })
+    .into_response())
 }
 
 /// `GET /api/v1/jobs/{id}/clips`
 pub(super) async fn clips(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Response, Problem> {
     let job = find_job(&api, &id).await?;
     let clips = api.env.store.clips(&job.id).await?;
-    let clips = clips.into_iter().map(ClipView::from).collect();
+    let (clips, unreadable) = views(clips);
     Ok(Json(ClipList {
         job_id: job.id,
         status: job.status,
         clips,
+        unreadable,
     })
     .into_response())
 }

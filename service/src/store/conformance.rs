@@ -228,7 +228,13 @@ async fn a_job_runs_to_its_end(store: Arc<dyn JobStore>) {
         (done.status, done.progress, done.finished_at),
         (JobStatus::Completed, 1.0, Some(at(10)))
     );
-    let clips = store.clips(&it.id).await.unwrap();
+    let clips: Vec<Clip> = store
+        .clips(&it.id)
+        .await
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .collect();
     assert_eq!(clips.iter().map(|c| c.rank).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(store.clip(&clips[1].id).await.unwrap(), clips[1]);
     assert_eq!(store.stats(at(10)).await.unwrap(), QueueStats::default());
@@ -355,6 +361,7 @@ async fn listing_pages_from_the_newest(store: Arc<dyn JobStore>) {
             .await
             .unwrap();
         jobs.iter()
+            .flatten()
             .map(|job| job.id.to_string())
             .collect::<Vec<_>>()
     };
@@ -614,4 +621,47 @@ async fn two_processes_on_one_file_share_the_work() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 30);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named_and_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let store = SqliteStore::open(&file).unwrap();
+    for number in 1..=5 {
+        let (job, task) = job(number);
+        store.submit(job, task, None).await.unwrap();
+    }
+    store.add_video(video("video_1")).await.unwrap();
+    let raw = rusqlite::Connection::open(&file).unwrap();
+    raw.execute_batch(
+        "UPDATE jobs SET doc = '{\"id\":' WHERE id = 'job_0001';
+         UPDATE jobs SET doc = CAST(x'ff00' AS TEXT) WHERE id = 'job_0002';
+         UPDATE tasks SET doc = '[]' WHERE id = 'task_0003';
+         UPDATE tasks SET epoch = 'x' WHERE id = 'task_0004';",
+    )
+    .unwrap();
+    let everything = JobFilter {
+        limit: 9,
+        ..JobFilter::default()
+    };
+    let listed = store.jobs(everything).await.unwrap();
+    let ids = listed.iter().map(|row| match row {
+        Ok(job) => job.id.as_str(),
+        Err(row) => row.id.as_str(),
+    });
+    assert_eq!(
+        ids.collect::<Vec<_>>(),
+        ["job_0005", "job_0004", "job_0003", "job_0002", "job_0001"]
+    );
+    assert_eq!(listed.iter().filter(|row| row.is_err()).count(), 2);
+    let one = store.job(&JobId::parse("job_0001").unwrap()).await;
+    assert!(matches!(one, Err(StoreError::Unreadable(id)) if id == "job_0001"));
+    // Of five tasks two have a job that cannot be read, and two cannot be read themselves.
+    assert_eq!(take(&store, 0).await.task.id.as_str(), "task_0005");
+    none_due(&store, 0).await;
+    // What the damaged ones name is named by the video's row.
+    let keys = ["sources/video_1", "sources/video_2"].map(str::to_owned);
+    let unnamed = store.unnamed(keys.to_vec()).await.unwrap();
+    assert_eq!(unnamed, ["sources/video_2"]);
 }

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::tables::{self, Tables, TaskRow, TaskState};
 use super::{
-    Finished, IdempotencyKey, JobFilter, JobStore, QueueStats, StoreError, StoreResult, Submitted,
-    TaskLease,
+    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError, StoreResult,
+    Submitted, TaskLease,
 };
 use crate::media::MediaError;
 use crate::model::{Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
@@ -85,8 +85,10 @@ impl Tables for State {
         Ok(())
     }
 
-    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<TaskRow>> {
-        Ok(self.tasks.values().find(|row| row.due(now)).cloned())
+    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<(TaskRow, Job)>> {
+        let due = self.tasks.values().filter(|row| row.due(now));
+        let mut whole = due.filter_map(|row| Some((row, self.jobs.get(&row.task.job)?)));
+        Ok(whole.next().map(|(row, job)| (row.clone(), job.clone())))
     }
 
     fn put_clip(&mut self, clip: &Clip) -> StoreResult<()> {
@@ -139,7 +141,7 @@ impl JobStore for MemoryStore {
         self.with(|s| s.jobs.get(id).cloned().ok_or(StoreError::NotFound))
     }
 
-    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Vec<Job>>> {
+    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Listed<Job>>> {
         self.with(|s| {
             Ok(s.jobs
                 .values()
@@ -148,11 +150,12 @@ impl JobStore for MemoryStore {
                 .filter(|job| filter.status.is_none_or(|status| job.status == status))
                 .take(filter.limit)
                 .cloned()
+                .map(Ok)
                 .collect())
         })
     }
 
-    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Vec<Clip>>> {
+    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Listed<Clip>>> {
         self.with(|s| {
             let mut clips: Vec<Clip> = s
                 .clips
@@ -161,7 +164,7 @@ impl JobStore for MemoryStore {
                 .cloned()
                 .collect();
             clips.sort_by_key(|clip| clip.rank);
-            Ok(clips)
+            Ok(clips.into_iter().map(Ok).collect())
         })
     }
 

@@ -38,6 +38,9 @@ pub enum StoreError {
     /// The machine has run out of something for now.
     #[error("storage is short of something: {0}")]
     Shortage(String),
+    /// What is stored under this id cannot be read; everything else can.
+    #[error("what is stored as {0} cannot be read")]
+    Unreadable(String),
     /// The medium failed.
     #[error("storage failed: {0}")]
     Failed(String),
@@ -45,6 +48,16 @@ pub enum StoreError {
 
 /// Result of a storage call.
 pub type StoreResult<T> = Result<T, StoreError>;
+
+/// A row of a listing that cannot be read. It stands for itself and keeps nobody from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// Its id, as far as that is text.
+    pub id: String,
+}
+
+/// A listing: every row in its order, read or named.
+pub type Listed<T> = Vec<Result<T, UnreadableRow>>;
 
 /// What a client's `Idempotency-Key` stands for: the key and a hash of the request it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,12 +138,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// Finds a job.
     fn job<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Job>>;
     /// Lists jobs, newest first.
-    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Vec<Job>>>;
+    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Listed<Job>>>;
     /// Clips of a job by rank.
-    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Vec<Clip>>>;
+    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Listed<Clip>>>;
     /// Finds a clip.
     fn clip<'a>(&'a self, id: &'a ClipId) -> BoxFuture<'a, StoreResult<Clip>>;
-    /// Leases the oldest task that waits or whose lease ran out before `now`; raises its epoch.
+    /// Leases the oldest task that waits or whose lease ran out before `now`; raises its epoch. Passes over what cannot be
+    /// read.
     fn lease(
         &self,
         owner: String,

@@ -21,6 +21,10 @@ impl From<StoreError> for Problem {
                 tracing::debug!(reason, "storage is short of something");
                 Self::short()
             }
+            StoreError::Unreadable(id) => {
+                let detail = format!("what is stored as `{id}` cannot be read");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "row_unreadable", detail).retryable(false)
+            }
             StoreError::Failed(reason) => {
                 tracing::error!(reason, "storage failed");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", "storage does not answer")

@@ -11,18 +11,21 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::tables::{self, Tables, TaskRow, TaskState};
 use super::{
-    Finished, IdempotencyKey, JobFilter, JobStore, QueueStats, StoreError, StoreResult, Submitted,
-    TaskLease,
+    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError, StoreResult,
+    Submitted, TaskLease,
 };
 use crate::media::MediaError;
 use crate::model::{Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
+
+mod rows;
+
+use rows::{Damaged, TASK_COLUMNS};
 
 /// Each entry takes the schema one version up; `PRAGMA user_version` counts those applied. Never edit one that was
 /// released: append.
@@ -63,7 +66,8 @@ const UNNAMED: &str = "
     WHERE NOT EXISTS (SELECT 1 FROM videos WHERE doc ->> '$.blob' = k.value)
       AND NOT EXISTS (SELECT 1 FROM clips WHERE doc ->> '$.clip_blob' = k.value)
       AND NOT EXISTS (SELECT 1 FROM clips WHERE doc ->> '$.poster_blob' = k.value)
-      AND NOT EXISTS (SELECT 1 FROM tasks WHERE state <> 'done' AND doc ->> '$.source' = k.value)
+      AND NOT EXISTS (SELECT 1 FROM tasks WHERE state <> 'done'
+                      AND CASE WHEN json_valid(doc) THEN doc ->> '$.source' END = k.value)
     ORDER BY k.key";
 
 /// Calls that may wait for one connection; more are refused rather than piled up.
@@ -136,7 +140,7 @@ impl From<rusqlite::Error> for StoreError {
 
 /// A call on its way through a [`Lane`]: run inside the transaction, answered after it.
 trait Call: Send {
-    fn run(&mut self, connection: &mut Connection);
+    fn run(&mut self, connection: &mut Connection, damaged: &Damaged);
     fn answer(self: Box<Self>, committed: Result<(), String>);
 }
 
@@ -151,12 +155,12 @@ where
     T: Send,
     F: FnOnce(&mut Sql<'_>) -> StoreResult<T> + Send,
 {
-    fn run(&mut self, connection: &mut Connection) {
+    fn run(&mut self, connection: &mut Connection, damaged: &Damaged) {
         let Some(act) = self.act.take() else { return };
         // A savepoint each, so that a failing call takes back its own writes and no one else's.
         self.result = Some((|| {
             let savepoint = connection.savepoint()?;
-            let value = act(&mut Sql(&savepoint))?;
+            let value = act(&mut Sql(&savepoint, damaged))?;
             savepoint.commit()?;
             Ok(value)
         })());
@@ -183,6 +187,7 @@ impl Lane {
             .name(name.to_owned())
             .spawn(move || {
                 let mut batch = Vec::new();
+                let damaged = Damaged::default();
                 while let Some(first) = queue.blocking_recv() {
                     batch.push(first);
                     while batch.len() < BATCH
@@ -190,7 +195,7 @@ impl Lane {
                     {
                         batch.push(more);
                     }
-                    let committed = run_batch(&mut connection, &mut batch, writes);
+                    let committed = run_batch(&mut connection, &damaged, &mut batch, writes);
                     for call in batch.drain(..) {
                         call.answer(committed.clone());
                     }
@@ -227,13 +232,14 @@ impl Lane {
 
 fn run_batch(
     connection: &mut Connection,
+    damaged: &Damaged,
     batch: &mut [Box<dyn Call>],
     writes: bool,
 ) -> Result<(), String> {
     let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
     let outcome = connection.execute_batch(begin).and_then(|()| {
         for call in batch.iter_mut() {
-            call.run(connection);
+            call.run(connection, damaged);
         }
         connection.execute_batch("COMMIT")
     });
@@ -245,75 +251,11 @@ fn run_batch(
     })
 }
 
-/// The tables inside the current transaction.
-struct Sql<'c>(&'c Connection);
-
-fn decode<T: DeserializeOwned>(doc: &str) -> StoreResult<T> {
-    serde_json::from_str(doc)
-        .map_err(|e| StoreError::Failed(format!("a stored row is damaged: {e}")))
-}
+/// The tables inside the current transaction, and what of them could not be read.
+struct Sql<'c>(&'c Connection, &'c Damaged);
 
 fn encode<T: Serialize>(value: &T) -> StoreResult<String> {
     serde_json::to_string(value).map_err(|e| StoreError::Failed(e.to_string()))
-}
-
-impl Sql<'_> {
-    fn doc<T: DeserializeOwned>(&self, sql: &str, id: &str) -> StoreResult<Option<T>> {
-        let doc: Option<String> = self
-            .0
-            .prepare_cached(sql)?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        doc.as_deref().map(decode).transpose()
-    }
-
-    fn task_rows(&self, sql: &str, params: impl rusqlite::Params) -> StoreResult<Vec<TaskRow>> {
-        let mut statement = self.0.prepare_cached(sql)?;
-        let rows = statement.query_map(params, RawTask::read)?;
-        rows.map(|raw| raw?.decode()).collect()
-    }
-}
-
-const TASK_COLUMNS: &str = "doc, epoch, state, at_ms, progress, strikes";
-
-struct RawTask {
-    doc: String,
-    epoch: u32,
-    state: String,
-    at_ms: i64,
-    progress: f64,
-    strikes: u32,
-}
-
-impl RawTask {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            doc: row.get(0)?,
-            epoch: row.get(1)?,
-            state: row.get(2)?,
-            at_ms: row.get(3)?,
-            progress: row.get(4)?,
-            strikes: row.get(5)?,
-        })
-    }
-
-    fn decode(self) -> StoreResult<TaskRow> {
-        let mut task: Task = decode(&self.doc)?;
-        task.epoch = self.epoch;
-        let at = Timestamp::from_millisecond(self.at_ms)
-            .map_err(|e| StoreError::Failed(e.to_string()))?;
-        let state = match self.state.as_str() {
-            "waiting" => TaskState::Waiting { ready: at },
-            "leased" => TaskState::Leased { until: at },
-            _ => TaskState::Done,
-        };
-        Ok(TaskRow {
-            task,
-            state,
-            progress: self.progress,
-            strikes: self.strikes,
-        })
-    }
 }
 
 impl Tables for Sql<'_> {
@@ -374,12 +316,16 @@ impl Tables for Sql<'_> {
         Ok(())
     }
 
-    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<TaskRow>> {
+    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<(TaskRow, Job)>> {
         let sql = format!(
             "SELECT {TASK_COLUMNS} FROM tasks WHERE state <> 'done' AND at_ms <= ?1
-             ORDER BY job, seq LIMIT 1"
+             ORDER BY job, seq"
         );
-        Ok(self.task_rows(&sql, [now.as_millisecond()])?.pop())
+        self.first_task(&sql, [now.as_millisecond()], |row| {
+            let job = self.job(&row.task.job)?;
+            let job = job.ok_or_else(|| self.dangling(row.task.id.as_str(), "it has no job"))?;
+            Ok((row, job))
+        })
     }
 
     fn put_clip(&mut self, clip: &Clip) -> StoreResult<()> {
@@ -451,30 +397,25 @@ impl JobStore for SqliteStore {
         self.reader.call(move |sql| found(sql.job(&id)?))
     }
 
-    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Vec<Job>>> {
+    fn jobs(&self, filter: JobFilter) -> BoxFuture<'_, StoreResult<Listed<Job>>> {
         self.reader.call(move |sql| {
             let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
             let before = filter.before.as_ref().map(JobId::as_str);
-            let mut statement = sql.0.prepare_cached(
-                "SELECT doc FROM jobs WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR id < ?2)
-                 ORDER BY id DESC LIMIT ?3",
-            )?;
             let status = filter.status.map(super::JobStatus::as_str);
-            let docs = statement.query_map(params![status, before, limit], |row| {
-                row.get::<_, String>(0)
-            })?;
-            docs.map(|doc| decode(&doc?)).collect()
+            sql.docs(
+                "SELECT id, doc FROM jobs
+                 WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR id < ?2)
+                 ORDER BY id DESC LIMIT ?3",
+                params![status, before, limit],
+            )
         })
     }
 
-    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Vec<Clip>>> {
+    fn clips<'a>(&'a self, job: &'a JobId) -> BoxFuture<'a, StoreResult<Listed<Clip>>> {
         let job = job.clone();
         self.reader.call(move |sql| {
-            let mut statement = sql
-                .0
-                .prepare_cached("SELECT doc FROM clips WHERE job = ?1 ORDER BY rank")?;
-            let docs = statement.query_map([job.as_str()], |row| row.get::<_, String>(0))?;
-            docs.map(|doc| decode(&doc?)).collect()
+            let query = "SELECT id, doc FROM clips WHERE job = ?1 ORDER BY rank";
+            sql.docs(query, [job.as_str()])
         })
     }
 

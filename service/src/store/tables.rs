@@ -67,8 +67,9 @@ pub(super) trait Tables {
     /// By age.
     fn tasks_of(&self, job: &JobId) -> StoreResult<Vec<TaskRow>>;
     fn drop_tasks_of(&mut self, job: &JobId, except: &TaskId) -> StoreResult<()>;
-    /// The oldest task that is due, by age of its job and then its own: started jobs end before new ones begin.
-    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<TaskRow>>;
+    /// The oldest task that is due, by age of its job and then its own: started jobs end before new ones begin. Comes with
+    /// its job. A task that cannot be read, or whose job cannot, is passed over.
+    fn oldest_due(&self, now: Timestamp) -> StoreResult<Option<(TaskRow, Job)>>;
     fn put_clip(&mut self, clip: &Clip) -> StoreResult<()>;
     fn idempotency(&self, key: &str) -> StoreResult<Option<(String, JobId)>>;
     fn put_idempotency(&mut self, key: &IdempotencyKey, job: &JobId) -> StoreResult<()>;
@@ -139,7 +140,7 @@ pub(super) fn lease(
     now: Timestamp,
     length: Duration,
 ) -> StoreResult<Option<TaskLease>> {
-    let Some(mut row) = tables.oldest_due(now)? else {
+    let Some((mut row, mut job)) = tables.oldest_due(now)? else {
         return Ok(None);
     };
     if matches!(row.state, TaskState::Leased { .. }) {
@@ -148,7 +149,6 @@ pub(super) fn lease(
     let until = after(now, length)?;
     row.task.epoch += 1;
     row.state = TaskState::Leased { until };
-    let mut job = job_of(tables, &row.task)?;
     if job.status == JobStatus::Queued {
         job.status = JobStatus::Running;
         job.started_at = Some(now);
