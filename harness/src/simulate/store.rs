@@ -143,19 +143,20 @@ impl JobStore for SimStore {
         job: Job,
         first: Task,
         key: Option<IdempotencyKey>,
+        source: Option<Video>,
     ) -> BoxFuture<'_, StoreResult<Submitted>> {
         if self.flaw == Some(Flaw::WriteBehind) {
             let (inner, kept) = (Arc::clone(&self.inner), job.clone());
             let written = Exec::Local.spawn(async move {
                 tokio::time::sleep(BEHIND).await;
-                inner.submit(kept, first, key).await.is_ok()
+                inner.submit(kept, first, key, source).await.is_ok()
             });
             drop(written);
             return Box::pin(std::future::ready(Ok(Submitted::New(job))));
         }
-        self.reach(Box::pin(
-            async move { self.inner.submit(job, first, key).await },
-        ))
+        self.reach(Box::pin(async move {
+            self.inner.submit(job, first, key, source).await
+        }))
     }
 
     fn job<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Job>> {

@@ -21,11 +21,12 @@ use super::options;
 use super::v1::{canonical, submit};
 use crate::edge::Deadline;
 use crate::edge::request::query;
+use crate::env::Env;
 use crate::http::Problem;
 use crate::media::Probe;
 use crate::model::{Video, VideoId};
 use crate::shortage::is_shortage;
-use crate::store::StoreError;
+use crate::store::{StoreError, UNANSWERED};
 use crate::units::hex;
 use crate::upstream::{Call, Delivery};
 
@@ -89,14 +90,20 @@ pub(super) async fn upload(
         None
     };
 
-    let (video, probe) = keep(&api, file, deadline).await?;
+    let (source, video, probe) = keep(&api, file, deadline).await?;
     if process {
-        let answer = submit(&api, video.id, &video.blob, options, key).await?;
+        let (id, blob) = (video.id.clone(), video.blob.clone());
+        source.hold();
+        let answer = submit(&api, id, &blob, options, key, Some(video)).await;
+        let answer = taken(&api, &blob, answer).await?;
         if answer.headers().contains_key("idempotent-replayed") {
-            discard(&api, &video.blob).await; // the first upload is the one that counts
+            remove(&api.env, &blob).await; // the first upload is the one that counts
         }
         return Ok(answer);
     }
+    source.hold();
+    let added = api.env.store.add_video(video.clone()).await;
+    taken(&api, &video.blob, added.map_err(Problem::from)).await?;
     let location = format!("/api/v1/videos/{}/frame", video.id);
     let uploaded = Uploaded {
         video_id: video.id,
@@ -213,8 +220,40 @@ async fn receive_text(name: &str, mut part: Part<'_>, room: usize) -> Result<Str
     })
 }
 
+/// A source on the disk that no row names yet. Dropped before it is held, as when a client hangs up while it is probed, it
+/// goes.
+struct Source<'a> {
+    api: &'a Api,
+    blob: Option<String>,
+}
+
+impl Source<'_> {
+    /// From here on only who knows whether there is a row may delete it.
+    fn hold(mut self) {
+        self.blob = None;
+    }
+}
+
+impl Drop for Source<'_> {
+    fn drop(&mut self) {
+        if let Some(blob) = self.blob.take() {
+            let env = self.api.env.clone();
+            drop(
+                self.api
+                    .env
+                    .exec
+                    .spawn(async move { remove(&env, &blob).await }),
+            );
+        }
+    }
+}
+
 /// Stores the file and has a processor look into it. What turns out not to be a video is not kept.
-async fn keep(api: &Api, file: Received, deadline: Deadline) -> Result<(Video, Probe), Problem> {
+async fn keep(
+    api: &Api,
+    file: Received,
+    deadline: Deadline,
+) -> Result<(Source<'_>, Video, Probe), Problem> {
     if file.size == 0 {
         return Err(Problem::field("not_a_video", "/file", "the file is empty"));
     }
@@ -228,26 +267,38 @@ async fn keep(api: &Api, file: Received, deadline: Deadline) -> Result<(Video, P
         sha256: file.sha256,
         created_at: now,
     };
+    let source = Source {
+        api,
+        blob: Some(video.blob.clone()),
+    };
     api.env
         .blobs
         .adopt(&video.blob, &file.folder.path().join(FILE))
         .await?;
-    let stored = async {
-        let probe = probe(api, &video, deadline).await?;
-        api.env.store.add_video(video.clone()).await?;
-        Ok(probe)
-    };
-    match stored.await {
-        Ok(probe) => Ok((video, probe)),
+    match probe(api, &video, deadline).await {
+        Ok(probe) => Ok((source, video, probe)),
         Err(problem) => {
-            discard(api, &video.blob).await;
+            source.hold();
+            remove(&api.env, &video.blob).await;
             Err(problem)
         }
     }
 }
 
-async fn discard(api: &Api, blob: &str) {
-    if let Err(error) = api.env.blobs.delete(blob).await {
+/// Deletes the source of what was refused, whatever the reason. While nobody knows whether it was, the row may yet come:
+/// then it stays, and the sweeper deletes it if there is none.
+async fn taken<T>(api: &Api, blob: &str, answer: Result<T, Problem>) -> Result<T, Problem> {
+    if answer
+        .as_ref()
+        .is_err_and(|problem| problem.code != UNANSWERED)
+    {
+        remove(&api.env, blob).await;
+    }
+    answer
+}
+
+async fn remove(env: &Env, blob: &str) {
+    if let Err(error) = env.blobs.delete(blob).await {
         tracing::warn!(%error, blob, "an upload that nobody needs stays on disk");
     }
 }

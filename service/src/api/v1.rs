@@ -20,7 +20,7 @@ use crate::edge::request::{Id, json_object, query};
 use crate::http::Problem;
 use crate::media::{AspectRatio, Component, media_code};
 use crate::model::{
-    Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, VideoId,
+    Clip, ClipId, ClipSpec, Job, JobId, JobStatus, Task, TaskId, TaskKind, Video, VideoId,
 };
 use crate::observe::Subject;
 use crate::store::{IdempotencyKey, JobFilter, Listed, StoreError, Submitted};
@@ -179,13 +179,14 @@ impl From<Clip> for ClipView {
     }
 }
 
-/// Accepts a job: its row is on the disk before the 202 leaves.
+/// Accepts a job: its row is on the disk before the 202 leaves. With it goes the row of a source that was `uploaded` for it.
 pub(super) async fn submit(
     api: &Api,
     video: VideoId,
     source: &str,
     options: Options,
     key: Option<IdempotencyKey>,
+    uploaded: Option<Video>,
 ) -> Result<Response, Problem> {
     if api.queue.jobs_open() >= api.limits.jobs_open {
         let detail = format!(
@@ -223,7 +224,7 @@ pub(super) async fn submit(
         },
         epoch: 0,
     };
-    let (job, replayed) = match api.env.store.submit(job, first, key).await? {
+    let (job, replayed) = match api.env.store.submit(job, first, key, uploaded).await? {
         Submitted::New(job) => {
             api.env
                 .transition(Subject::Job, job.id.as_str(), "none", "queued", "accepted");
@@ -286,7 +287,7 @@ pub(super) async fn process_video(
         }
         problem
     })?;
-    submit(&api, video, &source, options, key).await
+    submit(&api, video, &source, options, key, None).await
 }
 
 fn id_of<T>(text: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Problem> {

@@ -137,18 +137,18 @@ async fn none_due(store: &dyn JobStore, second: i64) {
 async fn a_key_makes_one_job(store: Arc<dyn JobStore>) {
     let (first, task) = job(1);
     let made = store
-        .submit(first.clone(), task, key("k", "h"))
+        .submit(first.clone(), task, key("k", "h"), None)
         .await
         .unwrap();
     assert_eq!(made, Submitted::New(first.clone()));
     let (second, task) = job(2);
     let again = store
-        .submit(second.clone(), task.clone(), key("k", "h"))
+        .submit(second.clone(), task.clone(), key("k", "h"), None)
         .await
         .unwrap();
     assert_eq!(again, Submitted::Replayed(first));
     let other = store
-        .submit(second.clone(), task.clone(), key("k", "other"))
+        .submit(second.clone(), task.clone(), key("k", "other"), None)
         .await;
     assert!(
         matches!(other, Err(StoreError::IdempotencyMismatch)),
@@ -158,17 +158,31 @@ async fn a_key_makes_one_job(store: Arc<dyn JobStore>) {
         store.job(&second.id).await,
         Err(StoreError::NotFound)
     ));
+    // The source of what was refused or replayed has no row either.
+    for (key, kept) in [
+        (key("k", "h"), false),
+        (key("k", "other"), false),
+        (None, true),
+    ] {
+        let (third, task) = job(3);
+        let source = video("video_3");
+        store
+            .submit(third, task, key, Some(source.clone()))
+            .await
+            .ok();
+        assert_eq!(store.video(&source.id).await.is_ok(), kept);
+    }
     // Without a key, or with another, it is a new one.
     assert!(matches!(
-        store.submit(second, task, key("k2", "h")).await,
+        store.submit(second, task, key("k2", "h"), None).await,
         Ok(Submitted::New(_))
     ));
-    assert_eq!(store.stats(at(1)).await.unwrap().jobs_open, 2);
+    assert_eq!(store.stats(at(1)).await.unwrap().jobs_open, 3);
 }
 
 async fn a_job_runs_to_its_end(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it.clone(), task, None).await.unwrap();
+    store.submit(it.clone(), task, None, None).await.unwrap();
     assert_eq!(
         store.stats(at(1)).await.unwrap(),
         QueueStats {
@@ -242,7 +256,7 @@ async fn a_job_runs_to_its_end(store: Arc<dyn JobStore>) {
 
 async fn only_the_current_epoch_counts(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it.clone(), task, None).await.unwrap();
+    store.submit(it.clone(), task, None, None).await.unwrap();
     let old = take(&*store, 0).await.task;
     // The lease ran out; another takes over, and the first wakes up again.
     let new = take(&*store, 5).await;
@@ -277,7 +291,7 @@ async fn only_the_current_epoch_counts(store: Arc<dyn JobStore>) {
 
 async fn a_result_of_the_wrong_kind_changes_nothing(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it.clone(), task, None).await.unwrap();
+    store.submit(it.clone(), task, None, None).await.unwrap();
     let lease = take(&*store, 0).await.task;
     let wrong = store
         .finish(&lease.id, 1, rendered(), vec![render(0)], at(1))
@@ -293,7 +307,7 @@ async fn a_result_of_the_wrong_kind_changes_nothing(store: Arc<dyn JobStore>) {
 
 async fn a_released_task_comes_back_later(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it, task, None).await.unwrap();
+    store.submit(it, task, None, None).await.unwrap();
     let first = take(&*store, 0).await.task;
     assert!(store.release(&first.id, 1, at(3), false).await.unwrap());
     assert!(
@@ -318,7 +332,7 @@ async fn a_released_task_comes_back_later(store: Arc<dyn JobStore>) {
 
 async fn a_failure_ends_the_job(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it.clone(), task, None).await.unwrap();
+    store.submit(it.clone(), task, None, None).await.unwrap();
     let first = take(&*store, 0).await.task;
     let next = vec![render(0), render(1)];
     store
@@ -346,7 +360,7 @@ async fn a_failure_ends_the_job(store: Arc<dyn JobStore>) {
 async fn listing_pages_from_the_newest(store: Arc<dyn JobStore>) {
     for number in 1..=5 {
         let (job, task) = job(number);
-        store.submit(job, task, None).await.unwrap();
+        store.submit(job, task, None, None).await.unwrap();
     }
     // The oldest job's task goes first, and its job is the running one.
     assert_eq!(take(&*store, 0).await.task.job.as_str(), "job_0001");
@@ -382,7 +396,7 @@ async fn listing_pages_from_the_newest(store: Arc<dyn JobStore>) {
 async fn started_jobs_end_before_new_ones_begin(store: Arc<dyn JobStore>) {
     for number in [1, 2] {
         let (job, task) = job(number);
-        store.submit(job, task, None).await.unwrap();
+        store.submit(job, task, None, None).await.unwrap();
     }
     let first = take(&*store, 0).await.task;
     store
@@ -416,7 +430,7 @@ async fn videos_are_found(store: Arc<dyn JobStore>) {
 
 async fn what_nothing_names_is_told(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
-    store.submit(it.clone(), task, None).await.unwrap();
+    store.submit(it.clone(), task, None, None).await.unwrap();
     let keys = || {
         let keys = [
             "clips/a/2/clip.mp4",
@@ -465,7 +479,7 @@ async fn what_nothing_names_is_told(store: Arc<dyn JobStore>) {
 async fn one_task_goes_to_one_of_many(store: Arc<dyn JobStore>) {
     for number in 1..=20 {
         let (job, task) = job(number);
-        store.submit(job, task, None).await.unwrap();
+        store.submit(job, task, None, None).await.unwrap();
     }
     let calls = (0..40).map(|n| store.lease(format!("gateway-{n}"), at(0), LEASE));
     let leases = futures_util::future::join_all(calls).await;
@@ -520,7 +534,10 @@ async fn sqlite_keeps_what_it_answered() {
     let file = folder.path().join("jobs.db");
     let (it, task) = job(1);
     let first = SqliteStore::open(&file).unwrap();
-    first.submit(it.clone(), task, key("k", "h")).await.unwrap();
+    first
+        .submit(it.clone(), task, key("k", "h"), None)
+        .await
+        .unwrap();
     let lease = take(&first, 0).await;
     // The first process does not get to close anything: a second one opens beside it, as after a kill.
     let second = SqliteStore::open(&file).unwrap();
@@ -530,7 +547,10 @@ async fn sqlite_keeps_what_it_answered() {
     let again = take(&second, 5).await;
     assert_eq!((again.task.id, again.task.epoch), (lease.task.id, 2));
     let (other, task) = job(2);
-    let replayed = second.submit(other, task, key("k", "h")).await.unwrap();
+    let replayed = second
+        .submit(other, task, key("k", "h"), None)
+        .await
+        .unwrap();
     assert!(matches!(replayed, Submitted::Replayed(job) if job.id == it.id));
 }
 
@@ -587,7 +607,7 @@ async fn submits_that_arrive_together_are_all_kept() {
     let store = SqliteStore::open(&file).unwrap();
     let calls = (1..=100).map(|n| {
         let (job, task) = job(n);
-        store.submit(job, task, None)
+        store.submit(job, task, None, None)
     });
     let made = futures_util::future::join_all(calls).await;
     assert!(made.iter().all(|m| matches!(m, Ok(Submitted::New(_)))));
@@ -606,7 +626,7 @@ async fn two_processes_on_one_file_share_the_work() {
     for number in 1..=30 {
         let (job, task) = job(number);
         stores[number as usize % 2]
-            .submit(job, task, None)
+            .submit(job, task, None, None)
             .await
             .unwrap();
     }
@@ -630,7 +650,7 @@ async fn a_row_that_cannot_be_read_is_named_and_left_out() {
     let store = SqliteStore::open(&file).unwrap();
     for number in 1..=5 {
         let (job, task) = job(number);
-        store.submit(job, task, None).await.unwrap();
+        store.submit(job, task, None, None).await.unwrap();
     }
     store.add_video(video("video_1")).await.unwrap();
     let raw = rusqlite::Connection::open(&file).unwrap();

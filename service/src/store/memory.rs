@@ -42,6 +42,11 @@ impl State {
 }
 
 impl Tables for State {
+    fn put_video(&mut self, video: &Video) -> StoreResult<()> {
+        self.videos.insert(video.id.clone(), video.clone());
+        Ok(())
+    }
+
     fn job(&self, id: &JobId) -> StoreResult<Option<Job>> {
         Ok(self.jobs.get(id).cloned())
     }
@@ -118,10 +123,7 @@ impl MemoryStore {
 
 impl JobStore for MemoryStore {
     fn add_video(&self, video: Video) -> BoxFuture<'_, StoreResult<()>> {
-        self.with(|s| {
-            s.videos.insert(video.id.clone(), video);
-            Ok(())
-        })
+        self.with(|s| s.put_video(&video))
     }
 
     fn video<'a>(&'a self, id: &'a VideoId) -> BoxFuture<'a, StoreResult<Video>> {
@@ -133,8 +135,9 @@ impl JobStore for MemoryStore {
         job: Job,
         first: Task,
         key: Option<IdempotencyKey>,
+        source: Option<Video>,
     ) -> BoxFuture<'_, StoreResult<Submitted>> {
-        self.with(|s| tables::submit(s, &job, first, key.as_ref()))
+        self.with(|s| tables::submit(s, &job, first, key.as_ref(), source.as_ref()))
     }
 
     fn job<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Job>> {

@@ -24,6 +24,7 @@ mod tables;
 
 pub use blobs::{LocalBlobs, MemoryBlobs, valid_key};
 pub use memory::MemoryStore;
+pub use problem::UNANSWERED;
 pub use sqlite::SqliteStore;
 
 /// Why storage failed.
@@ -41,7 +42,10 @@ pub enum StoreError {
     /// What is stored under this id cannot be read; everything else can.
     #[error("what is stored as {0} cannot be read")]
     Unreadable(String),
-    /// The medium failed.
+    /// Nothing was heard in time. A writing call may yet take effect.
+    #[error("storage gave no answer in time")]
+    Unanswered,
+    /// The medium failed, and nothing was written.
     #[error("storage failed: {0}")]
     Failed(String),
 }
@@ -128,12 +132,14 @@ pub trait JobStore: Send + Sync + 'static {
     fn add_video(&self, video: Video) -> BoxFuture<'_, StoreResult<()>>;
     /// Finds a source.
     fn video<'a>(&'a self, id: &'a VideoId) -> BoxFuture<'a, StoreResult<Video>>;
-    /// Records a job with its first task, and the idempotency key, in one transaction.
+    /// Records a job with its first task, the idempotency key and the source that was uploaded for it, in one transaction:
+    /// all of it, or nothing.
     fn submit(
         &self,
         job: Job,
         first: Task,
         key: Option<IdempotencyKey>,
+        source: Option<Video>,
     ) -> BoxFuture<'_, StoreResult<Submitted>>;
     /// Finds a job.
     fn job<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Job>>;

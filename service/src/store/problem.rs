@@ -5,6 +5,9 @@ use http::StatusCode;
 use super::StoreError;
 use crate::http::Problem;
 
+/// Code of the one refusal that may be none: what was asked for may yet be done.
+pub const UNANSWERED: &str = "storage_unanswered";
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
@@ -24,6 +27,10 @@ impl From<StoreError> for Problem {
             StoreError::Unreadable(id) => {
                 let detail = format!("what is stored as `{id}` cannot be read");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "row_unreadable", detail).retryable(false)
+            }
+            StoreError::Unanswered => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNANSWERED, "storage does not answer")
+                    .retry_after(2)
             }
             StoreError::Failed(reason) => {
                 tracing::error!(reason, "storage failed");

@@ -221,9 +221,7 @@ impl Lane {
             match tokio::time::timeout(CALL_BOUND, answer).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(StoreError::Failed("the storage thread stopped".to_owned())),
-                Err(_) => Err(StoreError::Failed(
-                    "storage gave no answer in time".to_owned(),
-                )),
+                Err(_) => Err(StoreError::Unanswered),
             }
         }
         .boxed()
@@ -259,6 +257,13 @@ fn encode<T: Serialize>(value: &T) -> StoreResult<String> {
 }
 
 impl Tables for Sql<'_> {
+    fn put_video(&mut self, video: &Video) -> StoreResult<()> {
+        self.0
+            .prepare_cached("INSERT OR REPLACE INTO videos (id, doc) VALUES (?1, ?2)")?
+            .execute([video.id.as_str(), encode(video)?.as_str()])?;
+        Ok(())
+    }
+
     fn job(&self, id: &JobId) -> StoreResult<Option<Job>> {
         self.doc("SELECT doc FROM jobs WHERE id = ?1", id.as_str())
     }
@@ -368,12 +373,7 @@ fn found<T>(value: Option<T>) -> StoreResult<T> {
 
 impl JobStore for SqliteStore {
     fn add_video(&self, video: Video) -> BoxFuture<'_, StoreResult<()>> {
-        self.writer.call(move |sql| {
-            sql.0
-                .prepare_cached("INSERT OR REPLACE INTO videos (id, doc) VALUES (?1, ?2)")?
-                .execute([video.id.as_str(), encode(&video)?.as_str()])?;
-            Ok(())
-        })
+        self.writer.call(move |sql| sql.put_video(&video))
     }
 
     fn video<'a>(&'a self, id: &'a VideoId) -> BoxFuture<'a, StoreResult<Video>> {
@@ -387,9 +387,10 @@ impl JobStore for SqliteStore {
         job: Job,
         first: Task,
         key: Option<IdempotencyKey>,
+        source: Option<Video>,
     ) -> BoxFuture<'_, StoreResult<Submitted>> {
         self.writer
-            .call(move |sql| tables::submit(sql, &job, first, key.as_ref()))
+            .call(move |sql| tables::submit(sql, &job, first, key.as_ref(), source.as_ref()))
     }
 
     fn job<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Job>> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finished, IdempotencyKey, StoreError, StoreResult, Submitted, TaskLease};
 use crate::media::MediaError;
-use crate::model::{Clip, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult};
+use crate::model::{Clip, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video};
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,7 @@ impl TaskRow {
 
 /// What a store can look up and write inside one atomic step.
 pub(super) trait Tables {
+    fn put_video(&mut self, video: &Video) -> StoreResult<()>;
     fn job(&self, id: &JobId) -> StoreResult<Option<Job>>;
     fn put_job(&mut self, job: &Job) -> StoreResult<()>;
     fn task(&self, id: &TaskId) -> StoreResult<Option<TaskRow>>;
@@ -114,6 +115,7 @@ pub(super) fn submit(
     job: &Job,
     first: Task,
     key: Option<&IdempotencyKey>,
+    source: Option<&Video>,
 ) -> StoreResult<Submitted> {
     if let Some(key) = key
         && let Some((request_hash, earlier)) = tables.idempotency(&key.key)?
@@ -126,6 +128,9 @@ pub(super) fn submit(
     }
     if tables.job(&job.id)?.is_some() {
         return Err(StoreError::Failed(format!("{} exists already", job.id)));
+    }
+    if let Some(source) = source {
+        tables.put_video(source)?;
     }
     tables.put_job(job)?;
     tables.put_task(&TaskRow::waiting(first, job.created_at))?;

@@ -147,6 +147,15 @@ impl Client {
 
     /// Posts a form with one file and some text fields.
     pub(crate) async fn upload(&self, file: &[u8], fields: &[(&str, &str)]) -> Answer {
+        self.upload_with(&[], file, fields).await
+    }
+
+    pub(crate) async fn upload_with(
+        &self,
+        headers: &[(&str, &str)],
+        file: &[u8],
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let mut body = Vec::new();
         for (name, value) in fields {
             let head = format!("--xx\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
@@ -159,7 +168,8 @@ impl Client {
         );
         body.extend_from_slice(file);
         body.extend_from_slice(b"\r\n--xx--\r\n");
-        let headers = [("content-type", "multipart/form-data; boundary=xx")];
+        let form = [("content-type", "multipart/form-data; boundary=xx")];
+        let headers = [&form[..], headers].concat();
         self.send(Method::POST, "/api/v1/upload", &headers, body)
             .await
     }

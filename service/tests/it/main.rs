@@ -9,5 +9,6 @@ mod overload;
 mod processes;
 mod scaling;
 mod services;
+mod storage;
 mod strangers;
 mod tidy;

@@ -34,6 +34,11 @@ pub(crate) struct Embedded {
     pub(crate) _data: tempfile::TempDir,
 }
 
+/// Sources that a data folder holds.
+pub(crate) fn sources(data: &Path) -> usize {
+    files(&data.join("blobs/sources")).len()
+}
+
 impl Embedded {
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let data = tempfile::tempdir().unwrap();

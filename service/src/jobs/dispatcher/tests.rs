@@ -183,7 +183,7 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
         epoch: 0,
     };
     store
-        .submit(job, first, None)
+        .submit(job, first, None, None)
         .await
         .expect("memory does not fail");
 

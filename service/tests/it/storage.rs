@@ -1,0 +1,70 @@
+//! What is stored, when requests are refused and the storage itself fails.
+
+use serde_json::json;
+
+use crate::node::{Embedded, sources, video};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upload_leaves_no_source_behind() {
+    let service = Embedded::start(|config| config.limits.jobs_open = 1).await;
+    let (client, data) = (&service.client, service._data.path());
+    let key = [("idempotency-key", "k-1")];
+    let fields = [("max_clips", "1"), ("max_clip_length", "5")];
+    let first = client.upload_with(&key, &video(), &fields).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    // While that job is open there is no room for another one.
+    let full = client.upload(&video(), &fields).await;
+    assert_eq!(full.problem(429), "queue_full");
+    assert_eq!(sources(data), 1, "one job, one source");
+
+    let job = first.json()["job_id"].as_str().unwrap().to_owned();
+    client.completed_with_clips(&job).await;
+    // The count is made once a second.
+    crate::client::eventually("room for a job", async || {
+        let other = [("max_clips", "2")];
+        let reused = client.upload_with(&key, &video(), &other).await;
+        match reused.status.as_u16() {
+            422 => Ok(assert_eq!(reused.problem(422), "idempotency_key_reused")),
+            status => Err(format!("{status}")),
+        }
+    })
+    .await;
+    let again = client.upload_with(&key, &video(), &fields).await;
+    assert_eq!(again.json(), first.json());
+    assert_eq!(sources(data), 1, "the first upload is the one that counts");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_is_named_beside_the_others() {
+    let service = Embedded::start(|_| {}).await;
+    let client = &service.client;
+    let video = client.video(&video()).await;
+    let damaged = client.submit(&video).await;
+    client.completed_with_clips(&damaged).await;
+    let database = rusqlite::Connection::open(service._data.path().join("jobs.db")).unwrap();
+    database
+        .execute("UPDATE jobs SET doc = 'x' WHERE id = ?1", [&damaged])
+        .unwrap();
+    let sound = client.submit(&video).await;
+    client.completed_with_clips(&sound).await;
+
+    let listed = client.get("/api/v1/jobs").await.json();
+    assert_eq!(listed["unreadable"], json!([damaged]));
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["jobs"][0]["job_id"], json!(sound));
+    // It has its place in the pages.
+    let page = client.get("/api/v1/jobs?limit=1").await.json();
+    let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+    let rest = client
+        .get(&format!("/api/v1/jobs?limit=1&cursor={cursor}"))
+        .await
+        .json();
+    assert_eq!(
+        (&rest["unreadable"], &rest["next_cursor"]),
+        (&json!([damaged]), &json!(null))
+    );
+    let one = client.get(&format!("/api/v1/jobs/{damaged}")).await;
+    assert_eq!(one.problem(500), "row_unreadable");
+    service.stop().await;
+}
