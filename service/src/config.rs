@@ -447,6 +447,11 @@ impl Config {
             "must be at least 1",
         );
         check(
+            self.media.frame_stall.get().is_zero(),
+            "media.frame_stall",
+            "must be more than 0s",
+        );
+        check(
             self.media.frame_wait.get().is_zero(),
             "media.frame_wait",
             "must be above 0s",

@@ -10,8 +10,8 @@ use clip_service::model::{
     Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId,
 };
 use clip_service::store::{
-    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreResult, Submitted,
-    TaskLease,
+    Finished, Held, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreResult,
+    Submitted, TaskLease,
 };
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -192,6 +192,14 @@ impl JobStore for SimStore {
             }
             leased
         }))
+    }
+
+    fn held(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, StoreResult<Vec<Held>>> {
+        self.reach(Box::pin(async move { self.inner.held(now, limit).await }))
+    }
+
+    fn free(&self, held: Vec<Held>, now: Timestamp) -> BoxFuture<'_, StoreResult<usize>> {
+        self.reach(Box::pin(async move { self.inner.free(held, now).await }))
     }
 
     fn renew<'a>(

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patience;
 use super::queue::Queue;
 use super::wire::{Lines, TaskEvent};
 use crate::config::JobsConfig;
@@ -73,6 +74,10 @@ enum Outcome {
 const STATS_EVERY: Duration = Duration::from_secs(1);
 /// A machine that has run out of something needs a moment; work that it cannot finish would only be begun again and again.
 const SHORTAGE_PAUSE: Duration = Duration::from_secs(2);
+/// The longest wait before a task is tried again.
+const LONGEST_WAIT: Duration = Duration::from_millis(3200);
+/// Held tasks looked at in one turn; as many as there may be open jobs by default.
+const HELD: usize = 10_000;
 /// Tries to record an outcome before the lease is left to run out.
 const RECORD_TRIES: u32 = 4;
 
@@ -104,6 +109,7 @@ impl Dispatcher {
     pub async fn run(self, stop: CancellationToken, limit: Duration) {
         let this = Arc::new(self);
         let mut running = FuturesUnordered::new();
+        let mut patience = Patience::default();
         let mut stats = tokio::time::interval(STATS_EVERY);
         stats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -124,7 +130,10 @@ impl Dispatcher {
                 () = stop.cancelled() => break,
                 Some(_) = running.next() => {}
                 () = this.queue.woken() => {}
-                _ = stats.tick() => this.count().await,
+                _ = stats.tick() => {
+                    this.count().await;
+                    this.free_what_is_over(&mut patience).await;
+                }
                 () = tokio::time::sleep(this.poll_pause()) => {}
             }
         }
@@ -155,6 +164,33 @@ impl Dispatcher {
         match self.env.store.stats(self.env.clock.now()).await {
             Ok(stats) => self.queue.counted(stats.jobs_open),
             Err(error) => tracing::warn!(%error, "cannot count jobs"),
+        }
+    }
+
+    /// Trusts no lease or wait for longer than one may last, whatever wall-clock time it names.
+    async fn free_what_is_over(&self, patience: &mut Patience) {
+        let (store, now) = (&self.env.store, self.env.clock.now());
+        let freed = async {
+            let held = store.held(now, HELD).await?;
+            let longest = self.config.lease.get().max(LONGEST_WAIT);
+            match patience.over(held, longest, Instant::now()) {
+                over if over.is_empty() => Ok(0),
+                over => store.free(over, now).await,
+            }
+        };
+        match freed.await {
+            Ok(0) => {}
+            Ok(tasks) => {
+                tracing::warn!(
+                    tasks,
+                    "held for longer than a lease lasts, taken back: was the clock set?"
+                );
+                self.queue.wake();
+            }
+            Err(error) => {
+                let error: StoreError = error;
+                tracing::warn!(%error, "cannot look for tasks that are held too long");
+            }
         }
     }
 
@@ -225,7 +261,8 @@ impl Dispatcher {
 
     fn backoff(&self, strikes: u32) -> Duration {
         let most = Duration::from_millis(100) * 2_u32.pow(strikes.min(5));
-        most.mul_f64(0.5 + 0.5 * self.env.rng.unit())
+        most.min(LONGEST_WAIT)
+            .mul_f64(0.5 + 0.5 * self.env.rng.unit())
     }
 
     /// Has a processor work on the task, renewing the lease meanwhile.

@@ -7,6 +7,7 @@
 //! store's transactions; how to reach a processor in [`crate::upstream`]. What cut-off attempts leave behind is swept.
 
 mod dispatcher;
+mod patience;
 mod queue;
 mod sweeper;
 mod wire;

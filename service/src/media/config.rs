@@ -17,6 +17,9 @@ pub struct MediaConfig {
     /// Longest wait of a probe or frame for a worker; the caller is then told that all are busy. As long as a gateway waits
     /// for a read (`timeouts.read_try`): nobody is there for what comes later.
     pub frame_wait: HumanDuration,
+    /// A frame that is not there after this long is given up, and its worker replaced: it is stopped, or hangs in a decoder.
+    /// A probe that takes longer leaves its turn to others. Frames take milliseconds.
+    pub frame_stall: HumanDuration,
     /// Analyses and renders that may wait for a worker; one more is refused as busy.
     pub queue: usize,
     /// Program and arguments of a worker. Default: this executable with its hidden verb.
@@ -44,6 +47,7 @@ impl Default for MediaConfig {
             frame_workers: 1,
             frame_queue: 256,
             frame_wait: HumanDuration::millis(250),
+            frame_stall: HumanDuration::secs(2),
             queue: 64,
             worker_command: None,
             recycle_after: 1000,

@@ -330,6 +330,37 @@ async fn a_released_task_comes_back_later(store: Arc<dyn JobStore>) {
     assert_eq!(take(&*store, 3).await.strikes, 1);
 }
 
+async fn what_is_held_can_be_freed_while_it_stays_so(store: Arc<dyn JobStore>) {
+    let (it, task) = job(1);
+    store.submit(it, task, None, None).await.unwrap();
+    let first = take(&*store, 0).await.task;
+    assert!(store.held(at(5), 9).await.unwrap().is_empty());
+    let held = store.held(at(4), 9).await.unwrap();
+    let expected = Held {
+        task: first.id.clone(),
+        epoch: 1,
+        until: at(5),
+    };
+    assert_eq!(held, [expected]);
+    assert!(store.held(at(4), 0).await.unwrap().is_empty());
+    // Whoever holds it lives: it is renewed, and stays.
+    assert!(store.renew(&first.id, 1, at(6), 0.1).await.unwrap());
+    assert_eq!(store.free(held, at(1)).await.unwrap(), 0);
+    none_due(&*store, 1).await;
+    let held = store.held(at(1), 9).await.unwrap();
+    assert_eq!(store.free(held.clone(), at(1)).await.unwrap(), 1);
+    let second = take(&*store, 1).await;
+    assert_eq!((second.task.epoch, second.strikes), (2, 1));
+    assert_eq!(store.free(held, at(1)).await.unwrap(), 0);
+    // A wait for the next try as well, and it counts nothing.
+    store.release(&first.id, 2, at(999), false).await.unwrap();
+    none_due(&*store, 2).await;
+    let held = store.held(at(2), 9).await.unwrap();
+    assert_eq!(store.free(held, at(2)).await.unwrap(), 1);
+    let third = take(&*store, 2).await;
+    assert_eq!((third.task.epoch, third.strikes), (3, 1));
+}
+
 async fn a_failure_ends_the_job(store: Arc<dyn JobStore>) {
     let (it, task) = job(1);
     store.submit(it.clone(), task, None, None).await.unwrap();
@@ -503,6 +534,7 @@ where
     only_the_current_epoch_counts(make().await).await;
     a_result_of_the_wrong_kind_changes_nothing(make().await).await;
     a_released_task_comes_back_later(make().await).await;
+    what_is_held_can_be_freed_while_it_stays_so(make().await).await;
     a_failure_ends_the_job(make().await).await;
     listing_pages_from_the_newest(make().await).await;
     started_jobs_end_before_new_ones_begin(make().await).await;

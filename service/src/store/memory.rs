@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::tables::{self, Tables, TaskRow, TaskState};
 use super::{
-    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError, StoreResult,
-    Submitted, TaskLease,
+    Finished, Held, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError,
+    StoreResult, Submitted, TaskLease,
 };
 use crate::media::MediaError;
 use crate::model::{Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
@@ -182,6 +182,17 @@ impl JobStore for MemoryStore {
         length: Duration,
     ) -> BoxFuture<'_, StoreResult<Option<TaskLease>>> {
         self.with(|s| tables::lease(s, now, length))
+    }
+
+    fn held(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, StoreResult<Vec<Held>>> {
+        self.with(|s| {
+            let held = s.tasks.values().filter_map(TaskRow::held);
+            Ok(held.filter(|held| held.until > now).take(limit).collect())
+        })
+    }
+
+    fn free(&self, held: Vec<Held>, now: Timestamp) -> BoxFuture<'_, StoreResult<usize>> {
+        self.with(|s| tables::free(s, &held, now))
     }
 
     fn renew<'a>(

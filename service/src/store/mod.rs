@@ -93,6 +93,17 @@ pub struct TaskLease {
     pub strikes: u32,
 }
 
+/// A task that is to be left alone until a time by the wall clock: leased, or waiting to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The task.
+    pub task: TaskId,
+    /// Its lease, or the last one it had.
+    pub epoch: u32,
+    /// When it is free again.
+    pub until: Timestamp,
+}
+
 /// What finishing a task did.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finished {
@@ -157,6 +168,10 @@ pub trait JobStore: Send + Sync + 'static {
         now: Timestamp,
         length: Duration,
     ) -> BoxFuture<'_, StoreResult<Option<TaskLease>>>;
+    /// Tasks that are held until later than `now`, the oldest first, at most `limit`.
+    fn held(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, StoreResult<Vec<Held>>>;
+    /// Frees tasks at `now`, those of them that are still held as they are given. Says how many.
+    fn free(&self, held: Vec<Held>, now: Timestamp) -> BoxFuture<'_, StoreResult<usize>>;
     /// Prolongs a lease and stores the task's progress (0 to 1). `false` when the epoch is no longer current.
     fn renew<'a>(
         &'a self,

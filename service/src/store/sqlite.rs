@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::tables::{self, Tables, TaskRow, TaskState};
 use super::{
-    Finished, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError, StoreResult,
-    Submitted, TaskLease,
+    Finished, Held, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError,
+    StoreResult, Submitted, TaskLease,
 };
 use crate::media::MediaError;
 use crate::model::{Clip, ClipId, Job, JobId, Task, TaskId, TaskKind, TaskResult, Video, VideoId};
@@ -442,6 +442,17 @@ impl JobStore for SqliteStore {
             }
             Ok(lease)
         })
+    }
+
+    fn held(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, StoreResult<Vec<Held>>> {
+        self.reader.call(move |sql| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            sql.held(params![now.as_millisecond(), limit])
+        })
+    }
+
+    fn free(&self, held: Vec<Held>, now: Timestamp) -> BoxFuture<'_, StoreResult<usize>> {
+        self.writer.call(move |sql| tables::free(sql, &held, now))
     }
 
     fn renew<'a>(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Finished, IdempotencyKey, StoreError, StoreResult, Submitted, TaskLease};
+use super::{Finished, Held, IdempotencyKey, StoreError, StoreResult, Submitted, TaskLease};
 use crate::media::MediaError;
 use crate::model::{Clip, Job, JobId, JobStatus, Task, TaskId, TaskKind, TaskResult, Video};
 
@@ -50,6 +50,18 @@ impl TaskRow {
             TaskState::Leased { until } => until <= now,
             TaskState::Done => false,
         }
+    }
+
+    /// Until when it is to be left alone, if it is open.
+    pub(super) fn held(&self) -> Option<Held> {
+        let (TaskState::Waiting { ready: until } | TaskState::Leased { until }) = self.state else {
+            return None;
+        };
+        Some(Held {
+            task: self.task.id.clone(),
+            epoch: self.task.epoch,
+            until,
+        })
     }
 
     fn held_by(&self, epoch: u32) -> bool {
@@ -165,6 +177,23 @@ pub(super) fn lease(
         until,
         strikes: row.strikes,
     }))
+}
+
+pub(super) fn free(tables: &mut impl Tables, held: &[Held], now: Timestamp) -> StoreResult<usize> {
+    let mut freed = 0;
+    for held in held {
+        let found = tables.task(&held.task)?;
+        let Some(mut row) = found.filter(|row| row.held().as_ref() == Some(held)) else {
+            continue;
+        };
+        match &mut row.state {
+            TaskState::Waiting { ready: until } | TaskState::Leased { until } => *until = now,
+            TaskState::Done => continue,
+        }
+        tables.put_task(&row)?;
+        freed += 1;
+    }
+    Ok(freed)
 }
 
 fn after(now: Timestamp, length: Duration) -> StoreResult<Timestamp> {

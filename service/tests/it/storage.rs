@@ -1,8 +1,11 @@
 //! What is stored, when requests are refused and the storage itself fails.
 
-use serde_json::json;
+use std::time::Duration;
 
-use crate::node::{Embedded, sources, video};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::node::{Embedded, Process, sources, video};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_upload_leaves_no_source_behind() {
@@ -67,4 +70,36 @@ async fn a_row_that_cannot_be_read_is_named_beside_the_others() {
     let one = client.get(&format!("/api/v1/jobs/{damaged}")).await;
     assert_eq!(one.problem(500), "row_unreadable");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_set_back_while_all_was_dead_keeps_no_job_waiting() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Process::start("serve", data.path(), &[]).await;
+    let video = first.client.video(&video()).await;
+    let running = first.client.submit(&video).await;
+    let waiting = first.client.submit(&video).await;
+    first.client.job_in(&running, &["running"]).await;
+    first.kill().await;
+    // To a clock an hour behind, every time in the store is an hour ahead.
+    let database = rusqlite::Connection::open(data.path().join("jobs.db")).unwrap();
+    let open = database
+        .execute(
+            "UPDATE tasks SET at_ms = at_ms + 3600000 WHERE state <> 'done'",
+            [],
+        )
+        .unwrap();
+    assert!(open >= 2, "{open}");
+
+    let second = Process::start("serve", data.path(), &[]).await;
+    let started = Instant::now();
+    for job in [&running, &waiting] {
+        second.client.job_in(job, &["running", "completed"]).await;
+    }
+    let took = started.elapsed();
+    // A lease of 5 s, a look each second, and the work on the first job.
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    for job in [&running, &waiting] {
+        second.client.completed_with_clips(job).await;
+    }
 }

@@ -124,6 +124,15 @@ impl Drop for Stage {
 
 /// Starts a dispatcher with one job to do.
 async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
+    stage_from(answers, config, async |_| {}).await
+}
+
+/// The same, with a store in which a dispatcher before it has left something.
+async fn stage_from(
+    answers: Vec<Answer>,
+    config: JobsConfig,
+    before: impl AsyncFnOnce(Arc<MemoryStore>),
+) -> Stage {
     let store = Arc::new(MemoryStore::default());
     let moves = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&moves);
@@ -186,6 +195,7 @@ async fn stage(answers: Vec<Answer>, config: JobsConfig) -> Stage {
         .submit(job, first, None, None)
         .await
         .expect("memory does not fail");
+    before(Arc::clone(&store)).await;
 
     let mut upstream = UpstreamConfig::default();
     upstream.timeouts.task_idle = HumanDuration::millis(300);
@@ -390,4 +400,28 @@ fn a_shortage_of_the_machine_counts_against_no_task() {
         last: TryError::Shortage("too many open files".to_owned()),
     };
     assert!(matches!(unanswered(&unsent), Outcome::NotDone { .. }));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_holds_no_task_for_longer_than_a_lease() {
+    let config = JobsConfig {
+        lease: HumanDuration::millis(3200),
+        ..quick()
+    };
+    let lease = config.lease.get();
+    let begun = Instant::now();
+    // The gateway before this one died with a lease, and since then the clock was set back by an hour.
+    let stage = stage_from(Vec::new(), config, async |store| {
+        let then = Timestamp::now() + Duration::from_secs(3600);
+        let leased = store.lease("gateway-0".to_owned(), then, lease).await;
+        leased.expect("memory does not fail").expect("it is due");
+    })
+    .await;
+    assert_eq!(stage.ended().await.status, JobStatus::Completed);
+    assert_eq!(stage.epochs_of_first(), [2]);
+    let took = begun.elapsed();
+    assert!(
+        took < lease + 2 * STATS_EVERY + Duration::from_secs(3),
+        "{took:?}"
+    );
 }

@@ -4,14 +4,17 @@
 //! whose deadline has passed. Under standing load the newest are served first: they have the most of their time left.
 
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::process::{Spawner, Worker};
-use super::wire::{Reply, Request, SourceKey};
+use super::wire::{Job, Reply, Request, SourceKey};
 use crate::admission::{Limit, Limiter, Permit, Priority, Reason, Refused, Waiting};
 use crate::media::{MediaConfig, MediaError, MediaErrorCode, Progress};
 
@@ -36,8 +39,12 @@ pub(super) struct Lane {
     turns: Limiter,
     waiting: Waiting,
     idle: Mutex<Vec<Worker>>,
+    workers: usize,
+    /// Probes that have left their turn to others and are still under way.
+    late: AtomicUsize,
     recycle_after: u32,
     stall: Duration,
+    frame_stall: Duration,
     spawner: Spawner,
 }
 
@@ -53,12 +60,16 @@ impl Lane {
         config: &MediaConfig,
         spawner: Spawner,
     ) -> Self {
+        let workers = workers.clamp(1, 256);
         Self {
-            turns: Limiter::new(Limit::Fixed(workers.clamp(1, 256)), waiting),
+            turns: Limiter::new(Limit::Fixed(workers), waiting),
             waiting,
             idle: Mutex::new(Vec::new()),
             recycle_after: config.recycle_after.max(1),
+            workers,
+            late: AtomicUsize::new(0),
             stall: config.stall.get(),
+            frame_stall: config.frame_stall.get(),
             spawner,
         }
     }
@@ -90,7 +101,7 @@ impl Lane {
         Ok(Lease {
             lane: Arc::clone(self),
             worker: Some(worker),
-            _permit: permit,
+            permit: Some(permit),
         })
     }
 }
@@ -112,7 +123,16 @@ fn no_turn(Refused(reason): Refused, waiting: &Waiting) -> MediaError {
 pub(super) struct Lease {
     lane: Arc<Lane>,
     worker: Option<Worker>,
-    _permit: Permit,
+    permit: Option<Permit>,
+}
+
+/// A probe that goes on without a turn.
+struct Late<'l>(&'l Lane);
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.late.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Lease {
@@ -129,9 +149,22 @@ impl Lease {
                 "the worker was used up",
             ));
         };
-        let result = worker
-            .exchange(request, files, progress, self.lane.stall)
-            .await;
+        let lane = Arc::clone(&self.lane);
+        let stall = match request.job {
+            Job::Frame { .. } => lane.frame_stall,
+            Job::Probe | Job::Analyse { .. } | Job::Render { .. } => lane.stall,
+        };
+        let result = {
+            let mut exchange = pin!(worker.exchange(request, files, progress, stall));
+            let patient = request.job != Job::Probe;
+            match timeout(if patient { Duration::MAX } else { lane.frame_stall }, &mut exchange).await {
+                Ok(result) => result,
+                Err(_) => {
+                    let _late = self.step_aside(&lane);
+                    exchange.await
+                }
+            }
+        };
         // After damaged data or a lack of memory a fresh process is the safer one.
         let usable = match &result {
             Ok(_) => true,
@@ -152,6 +185,18 @@ impl Lease {
         result
     }
 
+    /// Lets somebody else have the turn while this goes on: a file on which a probe hangs must not keep frames of others
+    /// waiting. As many may do so as there are workers, so that at most twice as many run.
+    fn step_aside<'l>(&mut self, lane: &'l Lane) -> Option<Late<'l>> {
+        let late = lane.late.fetch_add(1, Ordering::Relaxed);
+        let counted = Late(lane);
+        if late < lane.workers {
+            self.permit = None;
+            return Some(counted);
+        }
+        None
+    }
+
     pub(super) fn give_back(mut self) {
         self.put_back();
     }
@@ -160,7 +205,10 @@ impl Lease {
         if let Some(worker) = self.worker.take()
             && worker.jobs() < self.lane.recycle_after
         {
-            self.lane.idle.lock().push(worker);
+            let mut idle = self.lane.idle.lock();
+            if idle.len() < self.lane.workers {
+                idle.push(worker);
+            }
         }
     }
 }

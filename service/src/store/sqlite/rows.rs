@@ -10,9 +10,9 @@ use rusqlite::{OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 
 use super::super::tables::{TaskRow, TaskState};
-use super::super::{Listed, StoreError, StoreResult, UnreadableRow};
+use super::super::{Held, Listed, StoreError, StoreResult, UnreadableRow};
 use super::Sql;
-use crate::model::Task;
+use crate::model::{Task, TaskId};
 
 /// Ids that are remembered as told.
 const TOLD: usize = 1000;
@@ -106,6 +106,25 @@ impl Sql<'_> {
             Ok(task(row).map_err(|why| self.unreadable(&id_of(row, 0), &why)))
         })?;
         found.map(|row| row?).collect()
+    }
+
+    /// The tasks held until later than a time, by columns alone; what is none of ours is left out.
+    pub(super) fn held(&self, params: impl Params) -> StoreResult<Vec<Held>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, epoch, at_ms FROM tasks WHERE state <> 'done' AND at_ms > ?1
+             ORDER BY job, seq LIMIT ?2",
+        )?;
+        let found = statement.query_map(params, |row| {
+            Ok((|| {
+                Some(Held {
+                    task: TaskId::parse(&column::<String>(row, 0).ok()?)?,
+                    epoch: column(row, 1).ok()?,
+                    until: Timestamp::from_millisecond(column(row, 2).ok()?).ok()?,
+                })
+            })())
+        })?;
+        let held: Vec<Option<Held>> = found.collect::<Result<_, _>>()?;
+        Ok(held.into_iter().flatten().collect())
     }
 
     /// The first of the tasks that `sql` finds that can be read and that `take` takes.
