@@ -325,7 +325,7 @@ async fn work_that_is_dropped_stops_and_leaves_nothing() {
 #[tokio::test]
 async fn dead_workers_are_replaced_and_hung_ones_given_up() {
     let pool = WorkerPool::new(MediaConfig {
-        stall: HumanDuration::millis(400),
+        frame_stall: HumanDuration::millis(400),
         ..config()
     })
     .unwrap();
@@ -441,4 +441,32 @@ async fn what_is_no_plain_file_is_refused_at_once() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains(what), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_probe_that_hangs_keeps_no_frame_waiting() {
+    let pool = WorkerPool::new(MediaConfig {
+        frame_stall: HumanDuration::millis(300),
+        frame_wait: HumanDuration::secs(2),
+        stall: HumanDuration::secs(3),
+        ..config()
+    })
+    .unwrap();
+    let source = short();
+    pool.frame(&source, 1.0, 160).await.unwrap();
+    let only = pool.idle_workers();
+    assert_eq!(only.len(), 1);
+    let pid = Pid::from_raw(i32::try_from(only[0]).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let hangs = pool.probe(&source);
+    let others = async {
+        // The probe has the only worker by now.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let began = tokio::time::Instant::now();
+        pool.frame(&source, 2.0, 160).await.unwrap();
+        began.elapsed()
+    };
+    let (probe, waited) = futures_util::join!(hangs, others);
+    assert_eq!(probe.unwrap_err().code, MediaErrorCode::Stalled);
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
 }

@@ -157,7 +157,16 @@ impl Lease {
         let result = {
             let mut exchange = pin!(worker.exchange(request, files, progress, stall));
             let patient = request.job != Job::Probe;
-            match timeout(if patient { Duration::MAX } else { lane.frame_stall }, &mut exchange).await {
+            match timeout(
+                if patient {
+                    Duration::MAX
+                } else {
+                    lane.frame_stall
+                },
+                &mut exchange,
+            )
+            .await
+            {
                 Ok(result) => result,
                 Err(_) => {
                     let _late = self.step_aside(&lane);
