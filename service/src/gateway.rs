@@ -10,7 +10,7 @@ use crate::config::GatewayConfig;
 use crate::env::Env;
 use crate::error::{RoleError, RoleResult};
 use crate::http::{Drain, serve};
-use crate::jobs::{Dispatcher, Queue, sweep_until};
+use crate::jobs::{Dispatcher, Queue, sweep_until, watch_storage};
 use crate::observe::Notice;
 use crate::processor::KIND;
 use crate::registry::client::Discovery;
@@ -65,6 +65,10 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
         let env = env.clone();
         async move { sweep_until(&env, env.shutdown.clone()).await }
     };
+    let watching = {
+        let (env, queue) = (env.clone(), Arc::clone(&queue));
+        async move { watch_storage(&env, &queue, env.shutdown.clone()).await }
+    };
     let dispatcher = Dispatcher::new(
         env.clone(),
         config.jobs.clone(),
@@ -91,7 +95,7 @@ pub async fn gateway(env: Env, config: GatewayConfig) -> RoleResult {
     // Tasks stop being taken as soon as the end is known; they end or are given back while requests drain.
     let dispatching = dispatcher.run(env.shutdown.clone(), limit);
     let leaving = gates.close(&env.shutdown, config.drain.notice.get());
-    futures_util::join!(serving, dispatching, sweeping, scaling, leaving);
+    futures_util::join!(serving, dispatching, sweeping, watching, scaling, leaving);
     Ok(())
 }
 

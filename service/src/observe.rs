@@ -22,6 +22,8 @@ pub enum Subject {
     Instance,
     /// The number of processors that a gateway wants (`2`, `3`).
     Scale,
+    /// What a gateway keeps jobs in, by the gateway's name (`well`, `lost`).
+    Storage,
     /// A job (`queued`, `running`, `completed`, `failed`).
     Job,
 }

@@ -291,7 +291,7 @@ fn lanes(record: &Record, end: Offset) -> Vec<Lane> {
                 let key = match subject {
                     Subject::Instance => (false, name.clone(), source.clone()),
                     Subject::Breaker => (true, name.clone(), source.clone()),
-                    Subject::Job | Subject::Scale => continue,
+                    Subject::Job | Subject::Scale | Subject::Storage => continue,
                 };
                 changes.entry(key).or_default().push(change);
             }

@@ -273,6 +273,10 @@ impl JobStore for SimStore {
         self.reach(Box::pin(async move { self.inner.unnamed(keys).await }))
     }
 
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.reach(Box::pin(async move { self.inner.check().await }))
+    }
+
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>> {
         self.reach(Box::pin(async move { self.inner.stats(now).await }))
     }

@@ -82,6 +82,21 @@ impl Api {
         }
     }
 
+    /// Whether what is accepted now could be kept.
+    fn storage(&self) -> Result<(), Problem> {
+        let Some(why) = self.queue.storage_fault() else {
+            return Ok(());
+        };
+        tracing::debug!(why, "refused: storage is lost");
+        let detail = "what is accepted now could not be kept: storage is lost";
+        Err(Problem::new(
+            http::StatusCode::SERVICE_UNAVAILABLE,
+            "storage_lost",
+            detail,
+        )
+        .retry_after(5))
+    }
+
     /// Blob key of a source.
     async fn source_of(&self, id: &VideoId) -> Result<Arc<str>, Problem> {
         if let Some(key) = self.videos.read().get(id) {

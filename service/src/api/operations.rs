@@ -30,6 +30,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Response, Probl
     if api.draining.is_cancelled() || api.env.shutdown.is_cancelled() {
         return Err(Problem::draining());
     }
+    api.storage()?;
     if !api.queue.has_seen_processors(&api.upstream) {
         let detail = "no processor has been seen yet";
         return Err(Problem::new(
@@ -55,7 +56,7 @@ async fn refresh(api: &Api) {
     metrics.set(
         Metric::Ready,
         &[],
-        if api.draining.is_cancelled() {
+        if api.draining.is_cancelled() || api.storage().is_err() {
             0.0
         } else {
             1.0

@@ -64,6 +64,7 @@ pub(super) async fn upload(
     Extension(deadline): Extension<Deadline>,
     request: Request,
 ) -> Result<Response, Problem> {
+    api.storage().map_err(Problem::close)?; // before a byte is read
     let headers = request.headers().clone();
     let wishes = query(request.uri(), &["process"])?;
     let declared = headers
@@ -178,7 +179,8 @@ async fn receive(
 
 async fn receive_file(api: &Api, mut part: Part<'_>) -> Result<Received, Problem> {
     let name = part.file_name().unwrap_or_default().to_owned();
-    let folder = api.env.blobs.scratch()?;
+    let folder = api.env.blobs.scratch();
+    let folder = folder.map_err(|error| Problem::from(error).close())?;
     let file = tokio::fs::File::create(folder.path().join(FILE))
         .await
         .map_err(|e| no_disk(&e))?;

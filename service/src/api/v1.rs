@@ -74,7 +74,7 @@ pub(super) struct JobPage {
     jobs: Vec<JobView>,
     next_cursor: Option<JobId>,
     /// Ids of jobs that are there and cannot be read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct ClipList {
     status: JobStatus,
     clips: Vec<ClipView>,
     /// Ids of clips that are there and cannot be read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreadable: Vec<String>,
 }
 
@@ -188,6 +188,7 @@ pub(super) async fn submit(
     key: Option<IdempotencyKey>,
     uploaded: Option<Video>,
 ) -> Result<Response, Problem> {
+    api.storage()?;
     if api.queue.jobs_open() >= api.limits.jobs_open {
         let detail = format!(
             "{} jobs are waiting or running already",

@@ -9,10 +9,12 @@
 mod dispatcher;
 mod patience;
 mod queue;
+mod storage;
 mod sweeper;
 mod wire;
 
 pub use dispatcher::Dispatcher;
 pub use queue::Queue;
+pub use storage::watch_storage;
 pub use sweeper::sweep_until;
 pub use wire::{Lines, TaskEvent};

@@ -1,7 +1,8 @@
-//! What the API and the dispatcher of one gateway tell each other.
+//! What the API, the dispatcher and the watch over storage of one gateway tell each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::upstream::Upstream;
@@ -13,6 +14,8 @@ pub struct Queue {
     jobs_open: AtomicU64,
     in_flight: AtomicUsize,
     seen_processors: AtomicBool,
+    /// Why nothing that is accepted could be kept.
+    storage_fault: Mutex<Option<String>>,
 }
 
 impl Queue {
@@ -46,6 +49,17 @@ impl Queue {
             self.seen_processors.store(true, Ordering::Relaxed);
         }
         self.seen_processors.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be accepted at the moment, if that is so.
+    #[must_use]
+    pub fn storage_fault(&self) -> Option<String> {
+        self.storage_fault.lock().clone()
+    }
+
+    /// Keeps what a look at storage has found; says whether there was a fault before.
+    pub(super) fn storage_found(&self, fault: Option<String>) -> bool {
+        std::mem::replace(&mut *self.storage_fault.lock(), fault).is_some()
     }
 
     pub(super) async fn woken(&self) {

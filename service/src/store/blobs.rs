@@ -19,9 +19,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::shortage::is_shortage;
-
+use super::identity::Identity;
 use super::{BlobEntry, Blobs, StoreError, StoreResult};
+use crate::shortage::is_shortage;
 
 /// Whether `key` may name a blob: parts of letters, digits, `-`, `_` and `.`, joined by `/`, none starting with a dot.
 #[must_use]
@@ -46,6 +46,17 @@ impl From<io::Error> for StoreError {
     }
 }
 
+/// An error of writing: a folder that is not there is no blob that is not there.
+fn unwritable(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound => StoreError::Failed(error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// What a check writes: a block of most file systems, so that a full one shows.
+const CHECK_BYTES: usize = 4096;
+
 async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> StoreResult<T> + Send + 'static,
 ) -> StoreResult<T> {
@@ -59,6 +70,8 @@ async fn blocking<T: Send + 'static>(
 pub struct LocalBlobs {
     root: PathBuf,
     own: Arc<ProcessFolder>,
+    /// The data folder, that of the blobs, and that of this process.
+    folders: Arc<[Identity; 3]>,
     counter: AtomicU64,
 }
 
@@ -74,9 +87,16 @@ impl LocalBlobs {
         fs::create_dir_all(root.join("blobs")).map_err(shown)?;
         sweep(&scratch).map_err(shown)?;
         let own = ProcessFolder::create(&scratch).map_err(shown)?;
+        let identity = |path: &Path| Identity::of(path).map_err(shown);
+        let folders = [
+            identity(root)?,
+            identity(&root.join("blobs"))?,
+            identity(&own.path)?,
+        ];
         Ok(Self {
             root: root.join("blobs"),
             own: Arc::new(own),
+            folders: Arc::new(folders),
             counter: AtomicU64::new(0),
         })
     }
@@ -93,13 +113,16 @@ impl LocalBlobs {
 /// Makes `file`, already whole, appear as `place`, and both survive a power cut.
 fn publish(file: &Path, place: &Path) -> StoreResult<()> {
     let folder = place.parent().ok_or(StoreError::NotFound)?;
-    fs::create_dir_all(folder)?;
-    fs::rename(file, place)?;
-    File::open(folder)?.sync_all()?;
-    if let Some(above) = folder.parent() {
-        File::open(above)?.sync_all()?; // `folder` itself may be new
-    }
-    Ok(())
+    let published = (|| {
+        fs::create_dir_all(folder)?;
+        fs::rename(file, place)?;
+        File::open(folder)?.sync_all()?;
+        if let Some(above) = folder.parent() {
+            File::open(above)?.sync_all()?; // `folder` itself may be new
+        }
+        Ok(())
+    })();
+    published.map_err(unwritable)
 }
 
 fn read_part(place: &Path, offset: u64, length: u64) -> StoreResult<Bytes> {
@@ -182,7 +205,7 @@ impl Blobs for LocalBlobs {
         blocking(move || {
             let place = place?;
             let written = (|| {
-                let mut file = File::create(&temporary)?;
+                let mut file = File::create(&temporary).map_err(unwritable)?;
                 file.write_all(&bytes)?;
                 file.sync_all()?;
                 publish(&temporary, &place)
@@ -232,9 +255,10 @@ impl Blobs for LocalBlobs {
     }
 
     fn scratch(&self) -> StoreResult<tempfile::TempDir> {
-        Ok(tempfile::Builder::new()
+        tempfile::Builder::new()
             .prefix("work-")
-            .tempdir_in(&self.own.path)?)
+            .tempdir_in(&self.own.path)
+            .map_err(unwritable)
     }
 
     fn list<'a>(
@@ -253,6 +277,24 @@ impl Blobs for LocalBlobs {
             };
             walk.folder(&root, "", &parts(&after))?;
             Ok(walk.found)
+        })
+        .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
+        let folders = Arc::clone(&self.folders);
+        let file = self.own.path.join("check");
+        blocking(move || {
+            folders.iter().try_for_each(Identity::check)?;
+            let written = fs::write(&file, [0; CHECK_BYTES]);
+            fs::remove_file(&file).ok(); // if it is not there, the first error says why
+            written.map_err(|error| match error.kind() {
+                // Not for a moment, and not of this process.
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    StoreError::Failed(error.to_string())
+                }
+                _ => unwritable(error),
+            })
         })
         .boxed()
     }
@@ -437,6 +479,10 @@ impl Blobs for MemoryBlobs {
         found.sort_by(|a, b| parts(&a.key).cmp(&parts(&b.key)));
         found.truncate(limit);
         std::future::ready(Ok(found)).boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
+        std::future::ready(Ok(())).boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>> {

@@ -17,6 +17,7 @@ use crate::model::{
 mod blobs;
 #[cfg(test)]
 mod conformance;
+mod identity;
 mod memory;
 mod problem;
 mod sqlite;
@@ -208,6 +209,8 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> BoxFuture<'a, StoreResult<Finished>>;
     /// Those of `keys` that nothing stored names: no source, no clip, no task that is still to be done.
     fn unnamed(&self, keys: Vec<String>) -> BoxFuture<'_, StoreResult<Vec<String>>>;
+    /// Whether what is written now will be found later.
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>>;
     /// Counts.
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>>;
 }
@@ -248,6 +251,8 @@ pub trait Blobs: Send + Sync + 'static {
         limit: usize,
         now: Timestamp,
     ) -> BoxFuture<'a, StoreResult<Vec<BlobEntry>>>;
+    /// Whether what is written now will be found later: tries it with a few bytes.
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>>;
     /// Removes a blob; removing one that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, StoreResult<()>>;
 }

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::identity::Identity;
 use super::tables::{self, Tables, TaskRow, TaskState};
 use super::{
     Finished, Held, IdempotencyKey, JobFilter, JobStore, Listed, QueueStats, StoreError,
@@ -95,11 +96,31 @@ impl SqliteStore {
         let mut writing = connect(file)?;
         migrate(&mut writing)?;
         let reading = connect(file)?;
+        let files = Files::of(file)?;
         reading.pragma_update(None, "query_only", true)?;
         Ok(Self {
-            writer: Lane::start("store-writer", writing, true)?,
-            reader: Lane::start("store-reader", reading, false)?,
+            writer: Lane::start("store-writer", writing, Some(files))?,
+            reader: Lane::start("store-reader", reading, None)?,
         })
+    }
+}
+
+/// The files that a committed transaction is in.
+struct Files([Identity; 2]);
+
+impl Files {
+    fn of(database: &Path) -> StoreResult<Self> {
+        let mut log = database.as_os_str().to_owned();
+        log.push("-wal");
+        Ok(Self([
+            Identity::of(database)?,
+            // There as long as anybody has the database open.
+            Identity::of(Path::new(&log))?,
+        ]))
+    }
+
+    fn check(&self) -> StoreResult<()> {
+        self.0.iter().try_for_each(Identity::check)
     }
 }
 
@@ -181,7 +202,8 @@ where
 struct Lane(mpsc::Sender<Box<dyn Call>>);
 
 impl Lane {
-    fn start(name: &str, mut connection: Connection, writes: bool) -> StoreResult<Self> {
+    /// A lane that writes has the `files` that must still be there when a transaction is committed.
+    fn start(name: &str, mut connection: Connection, files: Option<Files>) -> StoreResult<Self> {
         let (sender, mut queue) = mpsc::channel::<Box<dyn Call>>(QUEUE);
         std::thread::Builder::new()
             .name(name.to_owned())
@@ -195,7 +217,8 @@ impl Lane {
                     {
                         batch.push(more);
                     }
-                    let committed = run_batch(&mut connection, &damaged, &mut batch, writes);
+                    let committed =
+                        run_batch(&mut connection, &damaged, &mut batch, files.as_ref());
                     for call in batch.drain(..) {
                         call.answer(committed.clone());
                     }
@@ -232,9 +255,13 @@ fn run_batch(
     connection: &mut Connection,
     damaged: &Damaged,
     batch: &mut [Box<dyn Call>],
-    writes: bool,
+    files: Option<&Files>,
 ) -> Result<(), String> {
-    let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    let begin = if files.is_some() {
+        "BEGIN IMMEDIATE"
+    } else {
+        "BEGIN"
+    };
     let outcome = connection.execute_batch(begin).and_then(|()| {
         for call in batch.iter_mut() {
             call.run(connection, damaged);
@@ -246,7 +273,9 @@ fn run_batch(
             connection.execute_batch("ROLLBACK").ok(); // the first error says more
         }
         error.to_string()
-    })
+    })?;
+    // Looked at after the commit: what went into a file that nobody will find again is not stored.
+    files.map_or(Ok(()), |files| files.check().map_err(|e| e.to_string()))
 }
 
 /// The tables inside the current transaction, and what of them could not be read.
@@ -510,6 +539,10 @@ impl JobStore for SqliteStore {
             let unnamed = statement.query_map([encode(&keys)?], |row| row.get(0))?;
             Ok(unnamed.collect::<Result<_, _>>()?)
         })
+    }
+
+    fn check(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.writer.call(|_| Ok(())) // an empty transaction takes the lock and looks at the files
     }
 
     fn stats(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<QueueStats>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::client::eventually;
 use crate::node::{Embedded, Process, sources, video};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,15 +24,16 @@ async fn a_refused_upload_leaves_no_source_behind() {
     let job = first.json()["job_id"].as_str().unwrap().to_owned();
     client.completed_with_clips(&job).await;
     // The count is made once a second.
-    crate::client::eventually("room for a job", async || {
+    let reused = eventually("room for a job", async || {
         let other = [("max_clips", "2")];
         let reused = client.upload_with(&key, &video(), &other).await;
         match reused.status.as_u16() {
-            422 => Ok(assert_eq!(reused.problem(422), "idempotency_key_reused")),
+            422 => Ok(reused.problem(422)),
             status => Err(format!("{status}")),
         }
     })
     .await;
+    assert_eq!(reused, "idempotency_key_reused");
     let again = client.upload_with(&key, &video(), &fields).await;
     assert_eq!(again.json(), first.json());
     assert_eq!(sources(data), 1, "the first upload is the one that counts");
@@ -102,4 +104,36 @@ async fn a_clock_set_back_while_all_was_dead_keeps_no_job_waiting() {
     for job in [&running, &waiting] {
         second.client.completed_with_clips(job).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_data_is_gone_is_not_ready_and_accepts_nothing() {
+    let service = Embedded::start(|_| {}).await;
+    let client = &service.client;
+    let known = client.video(&video()).await;
+    let wish = json!({ "video_id": known, "max_clips": 1, "max_clip_length": 5 });
+    std::fs::remove_dir_all(service._data.path()).unwrap();
+    // At once, before anybody has looked: nothing is answered with a promise that cannot be kept.
+    let submitted = client.post_json("/api/v1/process-video", &[], &wish).await;
+    assert_eq!(submitted.status, 503, "{submitted:?}");
+    let uploaded = client.upload(&video(), &[]).await;
+    assert_eq!(uploaded.status, 503, "{uploaded:?}");
+    let lost = Instant::now();
+    let noticed = eventually("the loss to be noticed", async || {
+        let answer = client.get("/ready").await;
+        match answer.status.as_u16() {
+            503 => Ok(answer.problem(503)),
+            status => Err(format!("{status}")),
+        }
+    })
+    .await;
+    assert_eq!(noticed, "storage_lost");
+    assert!(lost.elapsed() < Duration::from_secs(4));
+    let submitted = client.post_json("/api/v1/process-video", &[], &wish).await;
+    assert_eq!(submitted.problem(503), "storage_lost");
+    let uploaded = client.upload(&video(), &[]).await;
+    assert_eq!(uploaded.problem(503), "storage_lost");
+    // Whoever looks after the process need not restart it for that.
+    assert_eq!(client.get("/health").await.status, 200);
+    service.shutdown.cancel();
 }

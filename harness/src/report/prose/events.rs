@@ -74,6 +74,7 @@ fn node(kind: &EventKind) -> Told {
         EventKind::Transition(change) => {
             let kind = match change.subject {
                 Subject::Breaker => "breaker ",
+                Subject::Storage => "storage of ",
                 Subject::Instance | Subject::Scale => "",
                 Subject::Job => return None,
             };
