@@ -25,7 +25,6 @@ const FREE: &[i64] = &[
     libc::SYS_fdatasync,
     libc::SYS_fadvise64,
     libc::SYS_dup,
-    libc::SYS_fcntl,
     libc::SYS_close,
     libc::SYS_recvmsg,
     libc::SYS_recvfrom,
@@ -69,31 +68,43 @@ const FREE: &[i64] = &[
     libc::SYS_uname,
 ];
 
-/// A condition on one argument of a call.
-fn when(
-    argument: u8,
-    operator: SeccompCmpOp,
-    value: u64,
-) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)
+/// What `fcntl` is needed for. Whoever may set the owner of a file can have the kernel send any process a signal.
+const FCNTL: [i32; 6] = [
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+];
+
+/// That an argument of 32 bits is `value`. The kernel takes no notice of what stands above them.
+fn is(argument: u8, value: u32) -> Result<SeccompCondition, BackendError> {
+    let (length, value) = (SeccompCmpArgLen::Dword, u64::from(value));
+    SeccompCondition::new(argument, length, SeccompCmpOp::Eq, value)
 }
 
-/// That an argument is `value`.
-fn is(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
-    when(argument, SeccompCmpOp::Eq, value)
+/// That an argument, a pointer, is null.
+fn null(argument: u8) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
 }
 
-/// That an argument has all bits of `mask`.
+/// That an argument of 32 bits has all bits of `mask`.
 fn has(argument: u8, mask: i32) -> Result<SeccompCondition, BackendError> {
     let mask = u64::from(mask.unsigned_abs());
-    when(argument, SeccompCmpOp::MaskedEq(mask), mask)
+    let equal = SeccompCmpOp::MaskedEq(mask);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, equal, mask)
 }
 
 /// Calls that are allowed with some arguments.
 fn bound() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let one =
         |conditions: Vec<SeccompCondition>| SeccompRule::new(conditions).map(|rule| vec![rule]);
+    let fcntl = FCNTL
+        .iter()
+        .map(|command| SeccompRule::new(vec![is(1, command.unsigned_abs())?]));
     Ok(BTreeMap::from([
+        (libc::SYS_fcntl, fcntl.collect::<Result<_, _>>()?),
         // A new thread, never a new process.
         (libc::SYS_clone, one(vec![has(0, libc::CLONE_THREAD)?])?),
         // Its arguments are behind a pointer, which no filter follows: the filter before this one says that there is no such
@@ -106,17 +117,17 @@ fn bound() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         ),
         (libc::SYS_statx, one(vec![has(2, libc::AT_EMPTY_PATH)?])?),
         // To the peer of the socket, to no other address.
-        (libc::SYS_sendto, one(vec![is(4, 0)?])?),
+        (libc::SYS_sendto, one(vec![null(4)?])?),
         // Its own limits and its own priority, for the next job.
         (libc::SYS_prlimit64, one(vec![is(0, 0)?])?),
         (
             libc::SYS_setpriority,
-            one(vec![is(0, u64::from(libc::PRIO_PROCESS))?, is(1, 0)?])?,
+            one(vec![is(0, libc::PRIO_PROCESS)?, is(1, 0)?])?,
         ),
         // The name of a thread.
         (
             libc::SYS_prctl,
-            one(vec![is(0, u64::from(libc::PR_SET_NAME.unsigned_abs()))?])?,
+            one(vec![is(0, libc::PR_SET_NAME.unsigned_abs())?])?,
         ),
     ]))
 }

@@ -36,6 +36,10 @@ fn attempts() -> Vec<(&'static str, [libc::c_long; 6])> {
             "rt_tgsigqueueinfo",
             [libc::SYS_rt_tgsigqueueinfo, parent, parent, 0, 0, 0],
         ),
+        (
+            "fcntl that has signals sent",
+            [libc::SYS_fcntl, 0, libc::F_SETOWN.into(), parent, 0, 0],
+        ),
         ("pidfd_open", [libc::SYS_pidfd_open, parent, 0, 0, 0, 0]),
         (
             "prlimit of another",
