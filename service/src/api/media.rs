@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::Api;
@@ -18,7 +18,7 @@ use super::v1::find_clip;
 use crate::admission::{Reason, X_PRIORITY};
 use crate::edge::request::{Id, query};
 use crate::edge::stack::REQUEST_ID;
-use crate::edge::{Deadline, RequestId, Ticket};
+use crate::edge::{Deadline, RequestId, Ticket, X_CACHE};
 use crate::http::{Problem, X_SHED};
 use crate::model::VideoId;
 use crate::store::{Blobs, StoreError, StoreResult};
@@ -201,9 +201,8 @@ pub(super) async fn frame(
             .insert(X_PRIORITY, HeaderValue::from_static(wish));
     }
     let reply = ask(&api, call).await?;
-    let mut response = reply.response.map(Body::new);
+    let mut response = passed_on(reply.response, &reply.instance)?;
     let headers = response.headers_mut();
-    headers.remove(header::CONNECTION);
     headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("private, max-age=3600"),
@@ -212,6 +211,35 @@ pub(super) async fn frame(
         headers.insert("x-instance", instance);
     }
     headers.insert("x-attempts", HeaderValue::from(reply.attempts));
+    Ok(response)
+}
+
+/// Headers that a client gets from a processor; everything else a processor says stays behind.
+const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, X_CACHE];
+
+/// The picture that a processor answered with. Anything else, whatever it is, is not sent on: a processor is another
+/// program, and what it sends would be taken for the gateway's own word.
+fn passed_on<B>(response: http::Response<B>, instance: &str) -> Result<Response, Problem>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != "image/jpeg") {
+        let detail = format!("{instance} answered something that is no picture");
+        return Err(Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "processor_failed",
+            detail,
+        ));
+    }
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = parts.status;
+    for name in PASSED_ON {
+        if let Some(value) = parts.headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
     Ok(response)
 }
 
@@ -293,6 +321,34 @@ mod tests {
             "", "s", "-1", "1e3", "nan", "inf", "12ms", "1:30", "12ss", ".",
         ] {
             assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_processor_cannot_put_words_into_the_gateways_mouth() {
+        let answer = |kind: &str| {
+            http::Response::builder()
+                .header(header::CONTENT_TYPE, kind)
+                .header(header::SET_COOKIE, "session=theirs")
+                .header(header::LOCATION, "https://elsewhere.example/")
+                .header("x-cache", "hit")
+                .body(Body::from("bytes"))
+                .unwrap()
+        };
+        let passed = passed_on(answer("image/jpeg"), "processor-1").unwrap();
+        let names: Vec<_> = passed.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "x-cache"]);
+        for kind in [
+            "text/html",
+            "image/svg+xml",
+            "image/jpeg; charset=utf-8",
+            "",
+        ] {
+            let problem = passed_on(answer(kind), "processor-1").unwrap_err();
+            assert_eq!(
+                (problem.status, problem.code.as_str()),
+                (502, "processor_failed")
+            );
         }
     }
 

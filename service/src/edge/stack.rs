@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -24,6 +24,17 @@ use crate::telemetry::{Metric, Metrics};
 
 /// Header with the request's id, in and out.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// What a browser is to make of an answer: nothing but the type that it is said to have, no page, in no frame, and no trace of
+/// where it was asked from.
+const FOR_BROWSERS: [(HeaderName, &str); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 
 /// `hit` or `miss` on answers that may come from a cache.
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -234,8 +245,12 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     request.extensions_mut().insert(described);
 
     let mut response = Problem::complete(unless_stalled(request, next).await, path, &id);
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
+    }
+    for (name, value) in FOR_BROWSERS {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     let status = response.status();
     count.status = Some(status);

@@ -232,3 +232,15 @@ async fn a_place_is_kept_until_the_body_has_ended() {
     drop(third);
     assert_eq!(bed.ask("/stream", &[]).await.status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn browsers_are_told_to_make_nothing_more_of_an_answer() {
+    let bed = bed(&AdmissionConfig::default());
+    for path in ["/stream", "/health", "/nowhere"] {
+        let answer = bed.ask(path, &[]).await;
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&answer, "referrer-policy"), "no-referrer");
+        let policy = header(&answer, "content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+    }
+}
