@@ -1,7 +1,7 @@
 //! Signals to a set of processes that may grow while it is hit: stopped first, then killed or let go, until nothing of it
 //! escapes.
 //!
-//! A supervisor forks faster than anybody can list. So every process found is stopped before any is killed, and the search
+//! A supervisor can fork faster than processes can be listed. So every process found is stopped before any is killed, and the search
 //! is repeated until it finds the same processes twice, all of them stopped: what cannot run cannot fork. Which processes
 //! belong to the set is the caller's to say; this module knows no nodes. Its functions block for some milliseconds, in
 //! bad cases for seconds.

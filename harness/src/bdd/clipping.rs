@@ -290,7 +290,7 @@ async fn the_problem_code_is(story: &mut Story, wanted: String) -> Step {
 async fn the_problem_has_a_detail(story: &mut Story) -> Step {
     let detail = story.clipping.answer()?.text("detail")?;
     require(is_plain(&detail), || {
-        format!("nobody understands {detail:?}")
+        format!("{detail:?} is not a plain sentence")
     })
 }
 

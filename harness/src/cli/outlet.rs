@@ -23,7 +23,7 @@ impl Write for Errors<'_, '_> {
 pub(super) struct Output<'t, 's> {
     pub(super) inner: &'t mut dyn Write,
     pub(super) errors: &'s RefCell<&'t mut dyn Write>,
-    /// Whether the text must reach somebody.
+    /// Whether the text must not be lost.
     pub(super) verdict: bool,
     /// Why it failed.
     pub(super) lost: Option<io::Error>,

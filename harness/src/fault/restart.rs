@@ -61,7 +61,7 @@ impl Active for Restart {
     ) -> BoxFuture<'a, Result<Undone, FaultError>> {
         Box::pin(async move {
             let node = testbed.system.node(&self.node)?;
-            // What has ended already ended at a moment that nobody watched.
+            // A node that has already ended did so at a moment that was not watched.
             let gone = node.ended().is_some();
             let at_most = self.asked.elapsed();
             let left = self.drain.saturating_sub(self.asked.elapsed());

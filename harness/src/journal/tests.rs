@@ -22,7 +22,7 @@ fn stat_of(child: &Child) -> Stat {
     process::stat(i32::try_from(child.id()).expect("pid")).expect("stat")
 }
 
-/// A clean-up of journals that nobody holds. A child of another test inherits their locks until it has become another
+/// A clean-up of journals that have no holder. A child of another test inherits their locks until it has become another
 /// program.
 fn cleaned_up(directory: &Path) -> Cleaned {
     let mut all = Cleaned::default();

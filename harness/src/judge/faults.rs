@@ -1,4 +1,4 @@
-//! Each fault as it turned out: what it did, when it was noticed, whom it hurt, when it was over.
+//! Each fault as it turned out: what it did, when it was noticed, which requests it hurt, when it was over.
 
 use std::time::Duration;
 

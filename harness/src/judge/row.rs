@@ -321,7 +321,7 @@ pub enum Evidence {
     LogLine {
         /// When it was written.
         at: Offset,
-        /// By whom.
+        /// The node that wrote it.
         node: String,
         /// The line.
         line: String,

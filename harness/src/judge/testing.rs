@@ -323,7 +323,7 @@ impl Noise {
     }
 }
 
-/// The run of the README: a processor dies, a link grows slow, nobody notices.
+/// The run of the README: a processor dies, a link grows slow, and no request fails.
 pub(crate) fn survived() -> Scene {
     let mut noise = Noise(42);
     let mut samples = Vec::new();

@@ -312,7 +312,7 @@ impl Answers {
         }
         let first = self.framer.between_messages();
         let Some(turn) = exchanges.turn() else {
-            // Nobody asked.
+            // No request was open.
             exchanges.set_opaque();
             return passing;
         };

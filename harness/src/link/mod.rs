@@ -1,7 +1,7 @@
 //! Every edge of a system runs through a [`Link`]: a TCP proxy whose address never changes, whatever happens to the node
 //! behind it. All network faults live here.
 //!
-//! A link knows no node: where it leads is a `watch` channel that whoever starts the node feeds. It follows where HTTP/1
+//! A link knows no node: where it leads is a `watch` channel, fed where the node is started. It follows where HTTP/1
 //! messages begin and end, so that faults of requests can strike at any time on any connection, and passes everything
 //! else as it comes; what is no HTTP/1 feels no such fault. It tells the truth about connections: an end of stream passes as a half-close, a reset passes as a reset, a
 //! refused dial resets the caller at once. Every control call is bounded in time.
@@ -148,7 +148,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Opens a link on a free port of an address of this machine: the loopback interface, unless whoever dials it is on
+    /// Opens a link on a free port of an address of this machine: the loopback interface, unless its callers are on
     /// another network.
     ///
     /// # Errors

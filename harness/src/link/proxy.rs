@@ -17,7 +17,7 @@ const DIAL_BOUND: Duration = Duration::from_secs(2);
 /// Pause after a failed accept (descriptors exhausted), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A socket bound to `address`, not listening: connections to it are refused, and nobody else can take the port.
+/// A socket bound to `address`, not listening: connections to it are refused, and no other program can take the port.
 pub(crate) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -32,7 +32,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, first: TcpListener, address: Socket
     let mut number: u64 = 0;
     loop {
         accept_until_down(&inner, &mut downs, &listener, &mut number).await;
-        // The port stays reserved while the link is down: a free port could be handed to anybody as a source port.
+        // The port stays reserved while the link is down: a free port could be handed out as a source port.
         drop(listener);
         let reserved = insist(|| reserve(address), &inner.name).await;
         inner.cuts.send_modify(|epoch| *epoch += 1);

@@ -4,7 +4,7 @@
 //! It is deliberately plain, so that what is measured is the system behind it. Each node is asked for its readiness ten
 //! times a second; one that does not say yes in time is passed over. A connection that is refused leads to the next node,
 //! because nothing was sent. Nothing is ever sent twice: an answer that breaks off, comes late or says 503 is the
-//! system's. When nobody is ready, everybody is asked all the same.
+//! system's. When no entry is ready, all of them are asked.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -93,7 +93,7 @@ impl Attack {
             })
         });
         let scenario = Scenario::new("load").register_transaction(Transaction::new(function));
-        // One client for all, which nobody uses: goose would make one for each user, and that takes seconds.
+        // One client for all, which is never used: goose would make one for each user, and that takes seconds.
         let attack = GooseAttack::initialize_with_config(configuration(host, users))?
             .set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())?
             .register_scenario(scenario);

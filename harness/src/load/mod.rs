@@ -285,7 +285,7 @@ impl Running {
         self.origin + self.load.length
     }
 
-    /// How far the records are complete, for as long as anybody wants to know.
+    /// How far the records are complete, also after the load has ended.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {

@@ -38,7 +38,7 @@ pub(super) async fn run(
                 }
                 Message::Ledger(entries, checks) => sink.ledger(&entries, &checks),
                 Message::Flush(done) => {
-                    // Whoever asked may have given up waiting.
+                    // The asker may have given up waiting.
                     done.send(()).ok();
                 }
             }

@@ -1,4 +1,4 @@
-//! Why a run ends early. The first reason stays; whoever waits for anything in a run also waits for this.
+//! Why a run ends early. The first reason stays; every wait in a run is also a wait for this.
 
 use std::time::Duration;
 

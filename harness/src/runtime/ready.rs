@@ -19,7 +19,7 @@ pub(super) async fn wait(plan: &ReadyPlan, node: &dyn Node) -> Result<(), Runtim
     let mut seen = "nothing".to_owned();
     let poll = async {
         loop {
-            // Nobody waits for the dead.
+            // A node that has ended will not become ready.
             if let Some(how) = node.ended() {
                 return Err(how);
             }

@@ -40,10 +40,10 @@ fn pair(a: &'static str, b: &'static str) -> Pair {
 
 /// Every link that a fault can touch.
 pub(super) fn pairs() -> Vec<Pair> {
-    let everybody: Vec<&'static str> = HOSTS.into_iter().chain([CLIENT]).collect();
+    let hosts: Vec<&'static str> = HOSTS.into_iter().chain([CLIENT]).collect();
     let mut pairs = BTreeSet::new();
-    for (i, a) in everybody.iter().enumerate() {
-        for b in &everybody[i + 1..] {
+    for (i, a) in hosts.iter().enumerate() {
+        for b in &hosts[i + 1..] {
             pairs.insert(pair(a, b));
         }
     }

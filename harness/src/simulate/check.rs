@@ -25,7 +25,7 @@ pub(super) struct Evidence<'a> {
     pub(super) config: &'a Config,
     pub(super) seen: &'a Seen,
     pub(super) ledger: &'a Ledger,
-    /// What breakers did, and by whom they were forgotten: a gateway that dies takes its breakers with it.
+    /// What breakers did, and which gateways forgot them: one that dies takes its breakers with it.
     pub(super) moves: &'a [(Duration, Transition)],
     pub(super) deaths: &'a [(Duration, &'static str)],
     pub(super) ended: Duration,

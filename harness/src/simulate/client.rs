@@ -19,7 +19,7 @@ use super::world::{Log, PORT};
 
 /// Longest the caller waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A job is handed in again, under the same key, as long as nobody has accepted it; this long in between.
+/// A job is handed in again, under the same key, until it is accepted; this long in between.
 const AGAIN: Duration = Duration::from_millis(400);
 const MOST_SUBMITS: u32 = 12;
 /// Between two jobs.
@@ -201,7 +201,7 @@ impl Caller {
         self.note(what, due, outcome.err().unwrap_or(Outcome::Right));
     }
 
-    /// Hands a job in until somebody accepts it, at one gateway and the other in turn.
+    /// Hands a job in until it is accepted, at one gateway and the other in turn.
     async fn job(&self, count: usize) {
         let key = format!("job-{count}");
         let (id, _) = video(count % VIDEOS);

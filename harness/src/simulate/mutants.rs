@@ -3,7 +3,7 @@
 /// One mistake of the system under simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// The store takes the result of a lease that somebody else holds by now.
+    /// The store takes the result of a lease that has passed to another holder.
     NoFencing,
     /// The store says that a job is kept before it is.
     WriteBehind,

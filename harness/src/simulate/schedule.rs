@@ -44,7 +44,7 @@ pub enum What {
     Crash(&'static str),
     /// The host dies and is started again in the same moment.
     Bounce(&'static str),
-    /// Nothing passes between the host and anybody; all of it arrives at the end. Its own clock goes on.
+    /// Nothing passes between the host and any other; all of it arrives at the end. Its own clock goes on.
     Hang(&'static str),
     /// Nothing passes between two hosts; all of it arrives at the end.
     Hold(&'static str, &'static str),

@@ -1,4 +1,4 @@
-//! One gateway's way to the store: can be stalled, and watches that each task is done once, by whoever holds it.
+//! One gateway's way to the store: can be stalled, and watches that each task is done once, by its holder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Ledger {
     tasks: BTreeMap<TaskId, Entry>,
     /// What must not be, in words.
     pub(super) wrong: Vec<String>,
-    /// Results that were refused because somebody else held the task by then.
+    /// Results that were refused because the task had another holder by then.
     pub(super) fenced: u64,
     /// Leases of a task that had been leased before.
     pub(super) leased_again: u64,

@@ -49,7 +49,7 @@ pub struct Summary {
     pub right: u64,
     /// Jobs accepted.
     pub jobs: u64,
-    /// Leases of tasks that somebody had held before.
+    /// Leases of tasks that had been held before.
     pub leased_again: u64,
     /// Results refused because their lease was over.
     pub fenced: u64,

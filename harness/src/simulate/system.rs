@@ -73,7 +73,7 @@ pub struct Run {
     pub jobs: u64,
     /// The slowest right answer.
     pub worst: Duration,
-    /// Leases of tasks that somebody had held before.
+    /// Leases of tasks that had been held before.
     pub leased_again: u64,
     /// Results refused because their lease was over.
     pub fenced: u64,

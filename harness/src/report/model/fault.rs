@@ -1,4 +1,4 @@
-//! A fault as a report shows it: what was done, with which proof, whom it hurt, and when it was over.
+//! A fault as a report shows it: what was done, with which proof, which requests it hurt, and when it was over.
 
 use std::time::Duration;
 

@@ -173,7 +173,7 @@ pub enum Evidence {
     LogLine {
         /// When it was written.
         at: Moment,
-        /// By whom.
+        /// The node that wrote it.
         node: Text,
         /// The line.
         line: Text,

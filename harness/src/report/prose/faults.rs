@@ -1,4 +1,4 @@
-//! A fault in words: what was done, when, with which proof, and whom it hurt.
+//! A fault in words: what was done, when, with which proof, and which requests it hurt.
 
 use crate::printable::Text;
 use crate::report::humanize::{count, list, seconds, tenth};

@@ -12,7 +12,7 @@
 //!    reported as done, and it is ended with the run.
 //!
 //! The table is one for this process, as being a subreaper is: runs side by side share it. It reaps what it has adopted,
-//! and only that: children that somebody here started are waited for by whoever did.
+//! and only that: children that were started here are waited for where they were started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ const EARLY: Duration = Duration::from_millis(20);
 const YOUNG_FOR: Duration = Duration::from_secs(3);
 /// Time between two looks later.
 const LATER: Duration = Duration::from_millis(250);
-/// How long a child that nobody knows must have been dead before it is taken for an orphan that died unseen.
+/// How long an unknown child must have been dead before it is taken for an orphan that died unseen.
 const UNKNOWN_DEAD_FOR: Duration = Duration::from_secs(2);
 
 /// A node of a run.
@@ -82,7 +82,7 @@ struct Table {
 #[derive(Debug)]
 struct Known {
     owner: Owner,
-    /// Started from here: whoever did waits for it.
+    /// Started from here, and waited for there.
     leader: bool,
     /// The note of a process that a clean-up would not find by its mark or its group.
     entry: Option<Entry>,
@@ -170,7 +170,7 @@ impl Tracker {
         all.iter().filter(of_owner).copied().collect()
     }
 
-    /// Living processes that a node of this run has started, and nobody can say which.
+    /// Living processes that some node of this run has started; which one cannot be told.
     pub(super) fn unclaimed(&self, run: &str) -> Vec<Stat> {
         let all = process::all();
         let mut table = self.table.lock();
@@ -404,7 +404,7 @@ impl Table {
         }
     }
 
-    /// Takes note of the end of what was adopted. Nobody else waits for it.
+    /// Takes note of the end of what was adopted. Nothing else waits for it.
     fn reap(&mut self, all: &[Stat], own: i32) {
         let session = process::stat(own).map(|here| here.session);
         let dead = all
@@ -415,7 +415,7 @@ impl Table {
             let adopted = match self.known.get(&of) {
                 Some(known) => !known.leader,
                 None if self.unclaimed.contains_key(&of) => true,
-                // Nobody here starts children in sessions of their own.
+                // Nothing here starts children in sessions of their own.
                 None if Some(stat.session) != session => {
                     let seen = self.unknown_dead.entry(of).or_insert_with(Instant::now);
                     seen.elapsed() >= UNKNOWN_DEAD_FOR

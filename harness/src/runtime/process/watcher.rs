@@ -99,7 +99,7 @@ impl Watcher {
         found.unwrap_or_default()
     }
 
-    /// SIGTERM to what a wrapper has left running, which ends by itself or is killed by whoever waits for the node.
+    /// SIGTERM to what a wrapper has left running, which ends by itself or is killed when the wait for the node is over.
     async fn ask_the_others(&self, mut left: Vec<Stat>) {
         let mut asked: Vec<Stat> = Vec::new();
         while !left.is_empty() {
