@@ -80,7 +80,7 @@ pub enum FaultError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The kind does not go with the target.
-    #[error("`{kind}` needs a {needs}, and {target} is none")]
+    #[error("`{kind}` needs a {needs}; {target} is not one")]
     Target {
         /// Word for the kind.
         kind: &'static str,
@@ -90,7 +90,7 @@ pub enum FaultError {
         target: String,
     },
     /// Nothing in this version does it.
-    #[error("nothing in this version can do `{kind}`")]
+    #[error("this version cannot inject `{kind}`")]
     NoAct {
         /// Word for the kind.
         kind: &'static str,

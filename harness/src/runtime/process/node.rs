@@ -263,7 +263,7 @@ impl ProcessNode {
         match others.as_slice() {
             [] => Ok(()),
             others => Err(self.control(format!(
-                "{address} is served by what the node did not start: {}",
+                "{address} is served by processes that the node did not start: {}",
                 listed(others)
             ))),
         }
@@ -316,7 +316,7 @@ impl Node for ProcessNode {
                 && !refused(address).await
             {
                 return Err(self.control(format!(
-                    "SIGKILL hit {}, and {address} still accepts connections: the server is none of what the node started",
+                    "SIGKILL hit {}, and {address} still accepts connections: the node did not start that server",
                     counted(hit.len())
                 )));
             }
