@@ -1,6 +1,6 @@
 //! Signals to a set of processes that may grow while it is hit: stopped, let go or killed, until nothing of it escapes.
 //!
-//! A supervisor can fork while processes are listed. So the search is repeated: a kill until it finds nothing, a stop until it
+//! A supervisor can fork while processes are listed. So the search is repeated: a kill until it finds nothing, a stop (and a kill of what still grows) until it
 //! finds the same processes twice, all of them stopped. What cannot run cannot fork. Which processes
 //! belong to the set is the caller's to say; this module knows no nodes. Its functions block for some milliseconds, in
 //! bad cases for seconds.
@@ -16,6 +16,9 @@ use crate::procfs::process::{self, Rest, Stat};
 
 /// Time between two searches.
 const POLL: Duration = Duration::from_millis(2);
+/// Time that stopping may take before a kill goes on without: a process that waits for a disk stops when it is done.
+const FREEZE_BEFORE_KILL: Duration = Duration::from_secs(3);
+
 /// Stops every process that `find` finds, until two searches in a row find the same, all of them stopped.
 ///
 /// # Errors
@@ -87,9 +90,14 @@ pub fn thaw(find: &mut dyn FnMut() -> Vec<Stat>, within: Duration) -> Result<Vec
 /// Those that still live when `within` has passed.
 pub fn kill(find: &mut dyn FnMut() -> Vec<Stat>, within: Duration) -> Result<Vec<Stat>, Vec<Stat>> {
     // At once, and not stopped first: what is stopped for the time of a few searches holds requests that a process which
-    // dies lets go, and a fault would be slower than the crash it stands for. What the set has started until then is found
-    // by the next search; nothing of it can start anything after that.
-    let mut hit: Vec<Stat> = Vec::new();
+    // dies lets go, and a fault would be slower than the crash it stands for. Only a set that still grows is stopped.
+    let mut hit = find();
+    hit.iter().for_each(|stat| signal(*stat, Signal::SIGKILL));
+    let grown = |stat: &Stat| !hit.iter().any(|known| known.same(*stat));
+    if find().iter().any(grown) {
+        let frozen = freeze(find, FREEZE_BEFORE_KILL.min(within));
+        hit.extend(frozen.unwrap_or_else(|running| running));
+    }
     let mut left = Vec::new();
     let gone = poll(within, || {
         left = find();
