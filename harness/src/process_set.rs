@@ -1,7 +1,8 @@
 //! Signals to a set of processes that may grow while it is hit: stopped, let go or killed, until nothing of it escapes.
 //!
-//! A supervisor can fork while processes are listed. So the search is repeated: a kill until it finds nothing, a stop (and a kill of what still grows) until it
-//! finds the same processes twice, all of them stopped. What cannot run cannot fork. Which processes
+//! A supervisor can fork while processes are listed. So the search is repeated: a kill until it finds nothing; a stop, and the
+//! kill of a set that still grows, until it finds the same processes twice, all of them stopped. What cannot run cannot fork.
+//! Which processes
 //! belong to the set is the caller's to say; this module knows no nodes. Its functions block for some milliseconds, in
 //! bad cases for seconds.
 

@@ -56,10 +56,7 @@ pub(super) fn build(scenario: &Scenario, options: &PlanOptions) -> (Option<Plan>
     let whole = || {
         Some(Plan {
             name: document.name.known()?.0.clone(),
-            about: match &document.about {
-                Some(about) => Some(about.known()?.clone()),
-                None => None,
-            },
+            about: document.about.if_given()?.cloned(),
             tags: document
                 .tags
                 .iter()

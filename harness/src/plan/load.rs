@@ -178,8 +178,8 @@ fn open(arrivals: &Arrivals, scale: f64) -> Option<LoadModel> {
     Some(LoadModel::Arrivals {
         shape: arrivals.shape.given_or(Shape::default())?,
         stages: stages(arrivals, scale)?,
-        max_in_flight: match &arrivals.max_in_flight {
-            Some(count) => count.known()?.get(),
+        max_in_flight: match arrivals.max_in_flight.if_given()? {
+            Some(count) => count.get(),
             None => DEFAULT_IN_FLIGHT,
         },
     })
@@ -195,16 +195,10 @@ fn stages(arrivals: &Arrivals, scale: f64) -> Option<Vec<RateStage>> {
             name: None,
         }]);
     }
-    let mut reached = match &arrivals.rate {
-        Some(rate) => rate.known()?.0 * scale,
-        None => 0.0,
-    };
+    let mut reached = arrivals.rate.if_given()?.map_or(0.0, |rate| rate.0 * scale);
     let mut all = Vec::new();
     for stage in &arrivals.stages {
-        let name = match &stage.name {
-            Some(name) => Some(name.known()?.0.clone()),
-            None => None,
-        };
+        let name = stage.name.if_given()?.map(|name| name.0.clone());
         for (from, to, length) in stretches(stage, reached, scale)? {
             reached = to;
             all.push(RateStage {
@@ -238,10 +232,8 @@ fn stretches(
         let RateRange(from, to) = *ramp.known()?;
         return Some(vec![(from * scale, to * scale, *stage.over.known()?)]);
     }
-    let rate = match &stage.rate {
-        Some(rate) => rate.known()?.0 * scale,
-        None => reached,
-    };
+    let rate = stage.rate.if_given()?;
+    let rate = rate.map_or(reached, |rate| rate.0 * scale);
     Some(vec![(rate, rate, *stage.hold.known()?)])
 }
 
@@ -253,8 +245,8 @@ fn closed(users: &Users, longest_open: Option<Duration>, scale: f64) -> Option<L
         count: ((count as f64 * scale).round() as usize).max(1),
         think: (shortest, longest),
         ramp_up: users.ramp_up.given_or(HumanDuration::default())?,
-        stay: match &users.r#for {
-            Some(stay) => *stay.known()?,
+        stay: match users.r#for.if_given()? {
+            Some(stay) => *stay,
             None => HumanDuration(longest_open?),
         },
     })

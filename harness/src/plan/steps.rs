@@ -4,8 +4,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::JsonPath;
 use crate::scenario::model::{LedgerWord, Step, StepExpectation};
+use crate::scenario::{JsonPath, OptionalKey as _};
 
 /// One step. Texts may hold `$(…)`: `$(uuid)`, `$(random 0..60)`, `$(fixture.talk)`, or the name of a capture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,10 +59,7 @@ impl StepPlan {
             capture: capture
                 .map(|(name, path)| Some((name.value.clone(), path.known()?.clone())))
                 .collect::<Option<_>>()?,
-            ledger: match &step.ledger {
-                Some(ledger) => ledger.known().map(|LedgerWord::Accepted| true)?,
-                None => false,
-            },
+            ledger: matches!(step.ledger.if_given()?, Some(LedgerWord::Accepted)),
         })
     }
 }
@@ -97,10 +94,7 @@ impl HttpStep {
             headers: headers
                 .map(|(name, value)| Some((name.value.clone(), value.known()?.0.clone())))
                 .collect::<Option<_>>()?,
-            json: match &step.json {
-                Some(json) => Some(json.known()?.0.clone()),
-                None => None,
-            },
+            json: step.json.if_given()?.map(|json| json.0.clone()),
             expect: match &step.expect {
                 Some(expect) => StepExpect::new(expect)?,
                 None => StepExpect::default(),
@@ -112,14 +106,11 @@ impl HttpStep {
 impl StepExpect {
     fn new(expect: &StepExpectation) -> Option<Self> {
         Some(Self {
-            status: match &expect.status {
-                Some(status) => status.known()?.0.clone(),
+            status: match expect.status.if_given()? {
+                Some(status) => status.0.clone(),
                 None => Vec::new(),
             },
-            content_type: match &expect.r#type {
-                Some(kind) => Some(kind.known()?.clone()),
-                None => None,
-            },
+            content_type: expect.r#type.if_given()?.cloned(),
         })
     }
 }

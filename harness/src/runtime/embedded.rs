@@ -10,13 +10,12 @@ use std::time::Duration;
 use clip_service::observe::{Notice, Notices};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::emit::Emitter;
+use super::refused::refused;
 use super::{AddressSender, Departure, Node, NodeContext, RuntimeError, role};
 use crate::event::EventKind;
 use crate::plan::{NodePlan, NodeStart, RuntimeKind};
@@ -54,7 +53,6 @@ impl super::Runtime for EmbeddedRuntime {
 
 /// Time that tasks have to be gone in, once their runtime is shut down.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(2);
 
 /// One set of tasks at a time, started again after each end.
 pub struct EmbeddedNode {
@@ -255,18 +253,6 @@ impl Drop for EmbeddedNode {
     }
 }
 
-/// Waits until nothing accepts connections at `address`.
-async fn refused(address: SocketAddr) -> bool {
-    let until = Instant::now() + EFFECT_WITHIN;
-    while Instant::now() < until {
-        match tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
-            Ok(Err(_)) => return true,
-            Ok(Ok(_)) | Err(_) => tokio::time::sleep(POLL).await,
-        }
-    }
-    false
-}
-
 impl Node for EmbeddedNode {
     fn name(&self) -> &str {
         &self.name
@@ -301,7 +287,7 @@ impl Node for EmbeddedNode {
             let Some(address) = address else {
                 return Ok(format!("killed {}: tasks dropped", self.name));
             };
-            if !refused(address).await {
+            if !refused(address, EFFECT_WITHIN).await {
                 return Err(self.control("its socket still accepts connections"));
             }
             Ok(format!(
@@ -354,6 +340,8 @@ mod tests {
     use clip_service::observe::Notice;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
+
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::journal::Journal;

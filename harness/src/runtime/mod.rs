@@ -13,6 +13,7 @@ pub mod logs;
 pub mod needs;
 pub mod process;
 pub mod ready;
+mod refused;
 mod role;
 mod system;
 pub mod wanted;

@@ -9,7 +9,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::admission::{Priority, Turn};
 
-/// Who may ask for it.
+/// Who may ask for it. So far only [`Access::Operational`] has an effect: there are no keys yet to hold the others to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Who looks after the node: answered whatever its state, past the drain gate and admission.

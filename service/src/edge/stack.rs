@@ -66,8 +66,6 @@ struct Front(Arc<Parts>);
 struct Parts {
     config: StackConfig,
     table: Table,
-    /// Where the description of the role is, if it has one.
-    described_at: Option<&'static str>,
 }
 
 impl Parts {
@@ -132,11 +130,7 @@ where
         .map(|row| row.path)
         .find(|path| path.ends_with("/openapi.json"));
     let body_bytes = config.body_bytes;
-    let front = Front(Arc::new(Parts {
-        config,
-        table,
-        described_at,
-    }));
+    let front = Front(Arc::new(Parts { config, table }));
     let routes = endpoints
         .into_iter()
         .fold(Router::new(), |routes, Endpoint { operation, handler }| {
@@ -146,7 +140,7 @@ where
             };
             routes.route(operation.path, handler)
         })
-        .fallback(no_route)
+        .fallback(move |uri: Uri| async move { no_route(&uri, described_at) })
         .method_not_allowed_fallback(no_method)
         .with_state(state);
     let panicked = |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response();
@@ -160,18 +154,14 @@ where
 }
 
 /// Answers requests for paths that do not exist.
-async fn no_route(Extension(Described(at)): Extension<Described>, uri: Uri) -> Problem {
+fn no_route(uri: &Uri, described_at: Option<&'static str>) -> Problem {
     let detail = format!("there is nothing at {}", uri.path());
     let problem = Problem::new(StatusCode::NOT_FOUND, "no_such_route", detail);
-    match at {
+    match described_at {
         Some(path) => problem.hint(format!("GET {path} lists what there is")),
         None => problem,
     }
 }
-
-/// Where the description of the role is; in the extensions of every request.
-#[derive(Debug, Clone, Copy)]
-struct Described(Option<&'static str>);
 
 /// Answers requests with a method the path does not have; the `Allow` header is the router's.
 async fn no_method(method: Method, uri: Uri) -> Problem {
@@ -231,7 +221,6 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     let path = uri.path();
     let started = Instant::now();
     let rules = front.rules(&request);
-    let described = Described(front.described_at);
     front.config.metrics.add(Metric::HttpInFlight, &[], 1.0);
     let mut count = Count {
         front,
@@ -242,7 +231,6 @@ async fn observe(State(Front(front)): State<Front>, mut request: Request, next: 
     };
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     request.extensions_mut().insert(rules);
-    request.extensions_mut().insert(described);
 
     let mut response = Problem::complete(unless_stalled(request, next).await, path, &id);
     let headers = response.headers_mut();

@@ -10,10 +10,8 @@ use clip_service::units::HumanDuration;
 use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::effect::{ABANDON_WITHIN, EFFECT_WITHIN, blocking};
 use super::output::Output;
@@ -25,10 +23,8 @@ use crate::journal::{MARKER, NODE_MARKER, UndoNote};
 use crate::process_set::{self, counted, listed};
 use crate::procfs::process::{self, Rest, Stat};
 use crate::runtime::logs::NodeLog;
+use crate::runtime::refused::refused;
 use crate::runtime::{AddressSender, Departure, Node, NodeContext, Pause, RuntimeError};
-
-/// How often an address is tried while it is to refuse.
-const POLL: Duration = Duration::from_millis(5);
 
 /// One child process at a time, started again after each end.
 #[derive(Debug)]
@@ -270,18 +266,6 @@ impl ProcessNode {
     }
 }
 
-/// Waits until nothing accepts connections at `address`.
-async fn refused(address: SocketAddr) -> bool {
-    let until = Instant::now() + EFFECT_WITHIN;
-    while Instant::now() < until {
-        match tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
-            Ok(Err(_)) => return true,
-            Ok(Ok(_)) | Err(_) => tokio::time::sleep(POLL).await,
-        }
-    }
-    false
-}
-
 impl Node for ProcessNode {
     fn name(&self) -> &str {
         &self.owner.node
@@ -313,7 +297,7 @@ impl Node for ProcessNode {
                 .await
                 .ok_or_else(|| self.control("it lives on after SIGKILL".to_owned()))?;
             if let Some(address) = address
-                && !refused(address).await
+                && !refused(address, EFFECT_WITHIN).await
             {
                 return Err(self.control(format!(
                     "SIGKILL hit {}, and {address} still accepts connections: the node did not start that server",

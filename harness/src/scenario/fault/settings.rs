@@ -59,10 +59,8 @@ pub(crate) fn optional<T: Scalar>(
     key: &str,
     cx: &mut Reader,
 ) -> Option<Option<T>> {
-    match fields.take::<Option<Written<T>>>(key, cx) {
-        None => Some(None),
-        Some(given) => given.value.map(Some),
-    }
+    let given = fields.take::<Option<Written<T>>>(key, cx);
+    given.map_or(Some(None), |given| given.value.map(Some))
 }
 
 /// Defines the settings of a kind. Behind each key stands in brackets whether it is `required`, `optional` (an `Option`),

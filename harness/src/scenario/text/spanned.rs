@@ -51,6 +51,9 @@ pub trait OptionalKey<T> {
     /// Whether nothing was misunderstood: the value is left out, or known.
     fn understood(&self) -> bool;
 
+    /// The value where it is given; the outer `None` where it is given and was not understood.
+    fn if_given(&self) -> Option<Option<&T>>;
+
     /// The value, or the default where it is left out; `None` where it is given and was not understood.
     fn given_or(&self, default: T) -> Option<T>
     where
@@ -63,16 +66,21 @@ impl<T> OptionalKey<T> for Option<Written<T>> {
     }
 
     fn understood(&self) -> bool {
-        self.as_ref().is_none_or(|given| given.value.is_some())
+        self.if_given().is_some()
+    }
+
+    fn if_given(&self) -> Option<Option<&T>> {
+        match self {
+            Some(given) => given.known().map(Some),
+            None => Some(None),
+        }
     }
 
     fn given_or(&self, default: T) -> Option<T>
     where
         T: Clone,
     {
-        match self {
-            Some(given) => given.value.clone(),
-            None => Some(default),
-        }
+        self.if_given()
+            .map(|given| given.cloned().unwrap_or(default))
     }
 }

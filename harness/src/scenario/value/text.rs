@@ -67,7 +67,6 @@ impl Scalar for TemplateText {
     fn read(node: &Node, cx: &mut Reader) -> Option<Self> {
         match &node.value {
             Value::Text(text) => Some(Self(text.clone())),
-            Value::Number(_) | Value::Bool(_) => cx.plain(node, "text").map(Self),
             _ => cx.plain(node, "text").map(Self),
         }
     }
